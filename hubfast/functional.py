@@ -1,0 +1,97 @@
+"""Public ops: check shapes, choose a backend, call it. All in float64."""
+
+import torch
+from torch import Tensor
+
+from hubfast import lapack, native, reference
+from hubfast.backend import choose
+from hubfast.reference import EvidenceMaximum
+from hubfast.spectrum import DenseBasis, Spectrum
+
+
+def add_gram(gram: Tensor, rows: Tensor, *, backend: str | None = None) -> None:
+    """Adds `rows' rows` to `gram` in place; only its upper triangle is then defined.
+
+    Args:
+        gram: `(D, D)` float64, contiguous.
+        rows: `(n, D)` float64.
+        backend: `"scipy"` (CPU, half the flops), `"torch"`, or None for the best one.
+    """
+    _expect(gram, "gram", (rows.shape[-1], rows.shape[-1]))
+    _expect(rows, "rows", (None, gram.shape[1]))
+    match choose(backend, *_cpu(rows, "scipy")):
+        case "scipy":
+            lapack.add_gram(gram, rows.contiguous())
+        case _:
+            reference.add_gram(gram, rows)
+
+
+def spectrum(gram: Tensor, rhs: Tensor, *, backend: str | None = None) -> Spectrum:
+    """Eigenvalues of a symmetric matrix and the projections of `rhs` on its eigenvectors.
+
+    Args:
+        gram: `(D, D)` float64, its upper triangle is read.
+        rhs: `(D, C)` float64.
+        backend: `"scipy"` (CPU: tridiagonal, no eigenvectors formed), `"torch"`, or None.
+
+    Returns:
+        Eigenvalues ascending, `V' rhs`, and a basis that applies V.
+    """
+    _expect(gram, "gram", (gram.shape[-1], gram.shape[-1]))
+    _expect(rhs, "rhs", (len(gram), None))
+    match choose(backend, *_cpu(gram, "scipy")):
+        case "scipy":
+            return Spectrum(*lapack.spectrum(gram, rhs))
+        case _:
+            eigenvalues, projections, vectors = reference.spectrum(gram, rhs)
+            return Spectrum(eigenvalues, projections, DenseBasis(vectors))
+
+
+def evidence(
+    eigenvalues: Tensor,
+    energy: Tensor,
+    residual: Tensor,
+    count: int,
+    *,
+    backend: str | None = None,
+) -> EvidenceMaximum:
+    """Maximum evidence of a Bayesian linear model, every target column at once.
+
+    You et al., ICML 2021, Eq. 2, in profile form over t = alpha / beta: see `reference.evidence`.
+
+    Args:
+        eigenvalues: Of F'F, `(k,)` float64, >= 0; zeros stand for dropped directions.
+        energy: Squared projections (U'y)^2, `(k, C)` float64; 0 where the eigenvalue is.
+        residual: |y|^2 - sum of energy, `(C,)` float64, >= 0.
+        count: Samples n.
+        backend: `"native"` (CPU), `"torch"`, or None.
+
+    Returns:
+        Value in nats per sample, t and Q = n / beta, each `(C,)`.
+    """
+    _expect(eigenvalues, "eigenvalues", (None,))
+    _expect(energy, "energy", (len(eigenvalues), None))
+    _expect(residual, "residual", (energy.shape[1],))
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    match choose(backend, *_cpu(energy, "native")):
+        case "native":
+            return reference.evidence(eigenvalues, energy, residual, count, native.climb)
+        case _:
+            return reference.evidence(eigenvalues, energy, residual, count)
+
+
+def _cpu(x: Tensor, backend: str) -> tuple[str, ...]:
+    return (backend,) if x.device.type == "cpu" else ()
+
+
+def _expect(x: Tensor, name: str, shape: tuple[int | None, ...]) -> None:
+    """Checks dtype and shape of an argument; None stands for any size."""
+    if x.dtype != torch.float64:
+        raise TypeError(f"{name} must be float64, got {x.dtype}")
+    fits = x.ndim == len(shape) and all(
+        want in (None, got) for want, got in zip(shape, x.shape, strict=True)
+    )
+    if not fits:
+        wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+        raise ValueError(f"{name} must have shape {wanted}, got {tuple(x.shape)}")

@@ -1,0 +1,77 @@
+"""CPU Gram matrices and spectra by SciPy's BLAS and LAPACK, doing only the work that is asked for.
+
+A full eigendecomposition spends much of its time multiplying the tridiagonal eigenvectors back
+(2 D^3 flops). Here G = Q T Q' and T = Z diag(lambda) Z' are kept apart, and Q and Z are applied
+to the few columns that are wanted.
+
+Transposed, a C-ordered matrix is Fortran-ordered, so BLAS works in place on tensors. The upper
+triangle of a tensor is then LAPACK's lower one.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.linalg import blas, lapack
+from torch import Tensor
+
+
+def add_gram(gram: Tensor, rows: Tensor) -> None:
+    """Adds `rows' rows` to the upper triangle of `gram` (D, D), in place.
+
+    Both are contiguous float64 on the CPU; `rows` is (n, D). The lower triangle is left as it is.
+    """
+    blas.dsyrk(1.0, rows.numpy().T, beta=1.0, c=gram.numpy().T, lower=1, overwrite_c=1)
+
+
+@dataclass(frozen=True)
+class TridiagonalBasis:
+    """V = Q Z: Q as the Householder reflectors of dsytrd, Z the eigenvectors of T."""
+
+    reflectors: np.ndarray  # (D - 1, D - 1), Fortran order
+    tau: np.ndarray  # (D - 1,)
+    vectors: Tensor  # Z, (D, D)
+
+    def expand(self, coefficients: Tensor) -> Tensor:
+        return self._apply_q(self.vectors @ coefficients, "N")
+
+    def project(self, features: Tensor) -> Tensor:
+        return self._apply_q(features.T, "T").T @ self.vectors
+
+    def _apply_q(self, columns: Tensor, transpose: str) -> Tensor:
+        """Q columns or Q' columns, (D, m) -> (D, m). Q leaves the first row alone."""
+        out = np.array(columns.numpy(), order="F")
+        if self.tau.size and out.shape[1]:
+            tail = np.asfortranarray(out[1:])
+            lwork = int(lapack.dormqr("L", transpose, self.reflectors, self.tau, tail, -1)[1][0])
+            tail, _, info = lapack.dormqr(
+                "L", transpose, self.reflectors, self.tau, tail, lwork, overwrite_c=1
+            )
+            _check(info, "dormqr")
+            out[1:] = tail
+        return torch.from_numpy(out)
+
+
+def spectrum(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, TridiagonalBasis]:
+    """Eigenvalues (D,) ascending, V'rhs (D, C) and V of `gram` (D, D), upper triangle read.
+
+    Raises:
+        RuntimeError: LAPACK did not converge.
+    """
+    matrix = gram.numpy().T
+    lwork = int(lapack.dsytrd_lwork(len(matrix), lower=1)[0])  # f2py's default is 2x slower
+    reduced, diagonal, off_diagonal, tau, info = lapack.dsytrd(matrix, lower=1, lwork=lwork)
+    _check(info, "dsytrd")
+    if len(matrix) == 1:  # dstevd insists on an off-diagonal
+        eigenvalues, vectors = diagonal, np.ones((1, 1))
+    else:
+        eigenvalues, vectors, info = lapack.dstevd(diagonal, off_diagonal)
+        _check(info, "dstevd")
+    basis = TridiagonalBasis(np.asfortranarray(reduced[1:, :-1]), tau, torch.from_numpy(vectors))
+    projections = basis.project(rhs.T).T
+    return torch.from_numpy(eigenvalues), projections, basis
+
+
+def _check(info: int, routine: str) -> None:
+    if info:
+        raise RuntimeError(f"LAPACK's {routine} failed with info={info}")

@@ -1,0 +1,254 @@
+"""Every op in plain torch, float64-capable: the specification, the fallback, the tests' truth.
+
+The evidence of a Bayesian linear model (You et al., ICML 2021, Eq. 2) is written here in its
+profile form. With F = U diag(sigma) V', eigenvalues lambda = sigma^2 of F'F, z = U'y,
+Delta = |y|^2 - |z|^2 and t = alpha / beta, the best beta has a closed form and only t is left:
+
+    Q(t) = sum_i t z_i^2 / (t + lambda_i) + Delta,        beta = n / Q(t),  alpha = t beta
+    L(t) / n = -1/2 [1 + log 2 pi + log(Q(t) / n)] - 1/(2n) sum_i log(1 + lambda_i / t)
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+GRID_STEP = 0.5  # in log t; the terms of L are logistic in log t, no feature is narrower than ~1
+T_CEILING = 1e12  # of the largest eigenvalue; there L differs from its limit by < k/(2n) 1e-12
+NEWTON_STEPS = 60  # each at worst halves a bracket of 1.0, so this reaches round-off
+NEWTON_TOLERANCE = 1e-8  # in log t; L is flat at its maximum, so L is then exact to ~1e-16
+
+
+class EvidenceMaximum(NamedTuple):
+    """Maximum over t of the evidence of each target column; all `(C,)` float64."""
+
+    value: Tensor  # L / n at the maximum, in nats per sample
+    t: Tensor  # alpha / beta there; inf if no signal is found, 0 where the limit t -> 0 is best
+    quadratic: Tensor  # Q(t) = n / beta
+
+
+Climb = Callable[[Tensor, Tensor, Tensor, Tensor, int], EvidenceMaximum]
+
+
+def add_gram(gram: Tensor, rows: Tensor) -> None:
+    """Adds `rows' rows` of `rows` (n, D) to `gram` (D, D), in place."""
+    gram.addmm_(rows.T, rows)
+
+
+def spectrum(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Eigenvalues (D,) ascending, projections V'rhs (D, C), eigenvectors V (D, D) of `gram`.
+
+    Only the upper triangle of `gram` is read.
+    """
+    eigenvalues, vectors = torch.linalg.eigh(gram, UPLO="U")
+    return eigenvalues, vectors.T @ rhs, vectors
+
+
+def profile_evidence(
+    t: Tensor, eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int
+) -> Tensor:
+    """L(t) / n for every t and column.
+
+    Args:
+        t: `(T,)`, positive.
+        eigenvalues: lambda, `(k,)`; zeros contribute nothing.
+        energy: z^2, `(k, C)`.
+        residual: Delta, `(C,)`.
+        count: n.
+
+    Returns:
+        `(T, C)`.
+    """
+    shrunk = t[:, None] / (t[:, None] + eigenvalues)  # (T, k)
+    quadratic = shrunk @ energy + residual  # (T, C)
+    log_det = torch.log1p(eigenvalues / t[:, None]).sum(1)  # (T,)
+    return _evidence(quadratic, log_det[:, None], count)
+
+
+def evidence(
+    eigenvalues: Tensor,
+    energy: Tensor,
+    residual: Tensor,
+    count: int,
+    find: Climb | None = None,
+) -> EvidenceMaximum:
+    """Maximises L(t) for all columns at once: a grid by one GEMM, then Newton in log t.
+
+    The grid covers all t where a maximum can lie (`search_range`), so the maximum found is the
+    global one up to features narrower than the grid, which L does not have. Both limits,
+    t -> inf (no signal) and, where Delta = 0 and k = n, t -> 0, are compared with it.
+    Arguments as in `profile_evidence`; `find` replaces `climb`.
+    """
+    positive = eigenvalues[eigenvalues > 0]
+    total = energy.sum(0) + residual  # |y|^2
+    none = torch.full_like(total, math.inf)
+    silent = EvidenceMaximum(_evidence(total, torch.zeros_like(total), count), none, total)
+    if not len(positive):
+        return silent
+
+    low, high = search_range(positive, energy[eigenvalues > 0], residual, count)
+    grid = torch.arange(low, high + GRID_STEP, GRID_STEP, dtype=energy.dtype, device=energy.device)
+    best = profile_evidence(grid.exp(), eigenvalues, energy, residual, count).argmax(0)
+    inner = (find or climb)(grid[best], eigenvalues, energy, residual, count)
+    inner = _larger(_limit_at_zero(eigenvalues, energy, residual, count), inner)
+    return _larger(silent, inner)
+
+
+def search_range(
+    eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int
+) -> tuple[float, float]:
+    """The range of log t outside which no column's evidence has a maximum, t -> 0 apart.
+
+    For t <= lambda_min, gamma >= k/2 and n Q'/Q <= n t A / Delta with A = sum z^2 / lambda, so L
+    rises up to t = k Delta / (2 n A). Where Delta = 0 that bound is 0; lambda_min e-20 then is
+    close enough to the limit t -> 0, which `evidence` adds.
+    """
+    smallest = eigenvalues.min()
+    slope = (energy / eigenvalues[:, None]).sum(0)  # A, (C,)
+    bound = len(eigenvalues) * residual / (2 * count * slope).clamp(min=1e-300)
+    bound = torch.where(residual > 0, bound, smallest * math.exp(-20))
+    low = torch.minimum(bound.min(), smallest).clamp(min=1e-300)
+    return float(low.log()), float((eigenvalues.max() * T_CEILING).log())
+
+
+def _evidence(quadratic: Tensor, log_det: Tensor, count: int) -> Tensor:
+    return -0.5 * (1 + math.log(2 * math.pi) + (quadratic / count).log()) - log_det / (2 * count)
+
+
+def climb(
+    log_t: Tensor, eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int
+) -> EvidenceMaximum:
+    """The maximum of L next to each column's grid point `log_t` (C,): Newton, else bisection."""
+    low, high = log_t - GRID_STEP, log_t + GRID_STEP
+    for _ in range(NEWTON_STEPS):
+        shrunk = 1 / (1 + eigenvalues[:, None] * (-log_t).exp())  # t / (t + lambda), (k, C)
+        kept = shrunk * (1 - shrunk)
+        q0 = (energy * shrunk).sum(0) + residual
+        q1 = (energy * kept).sum(0)
+        q2 = (energy * kept * (1 - 2 * shrunk)).sum(0)
+        slope = (1 - shrunk).sum(0) - count * q1 / q0  # 2 n dL / d log t
+        curvature = -kept.sum(0) - count * (q2 / q0 - (q1 / q0) ** 2)
+
+        low = torch.where(slope > 0, log_t, low)
+        high = torch.where(slope > 0, high, log_t)
+        step = log_t - slope / curvature
+        inside = (curvature < 0) & (step >= low) & (step <= high)
+        following = torch.where(inside, step, (low + high) / 2)
+        moved = (following - log_t).abs().max()
+        log_t = following
+        if moved < NEWTON_TOLERANCE:
+            break
+    t = log_t.exp()
+    quadratic = (energy * (t / (t + eigenvalues[:, None]))).sum(0) + residual
+    log_det = torch.log1p(eigenvalues[:, None] / t).sum(0)
+    return EvidenceMaximum(_evidence(quadratic, log_det, count), t, quadratic)
+
+
+def _limit_at_zero(
+    eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int
+) -> EvidenceMaximum:
+    """The finite limit of L for t -> 0 where k = n and Delta = 0; -inf elsewhere."""
+    keep = eigenvalues > 0
+    slope = (energy[keep] / eigenvalues[keep][:, None]).sum(0)  # Q(t) / t, (C,)
+    log_det = eigenvalues[keep].log().sum()
+    value = _evidence(slope, log_det, count)
+    exists = (residual == 0) & (int(keep.sum()) == count)
+    value = torch.where(exists, value, torch.full_like(value, -math.inf))
+    zero = torch.zeros_like(value)
+    return EvidenceMaximum(value, zero, zero)
+
+
+def _larger(a: EvidenceMaximum, b: EvidenceMaximum) -> EvidenceMaximum:
+    keep = a.value >= b.value
+    return EvidenceMaximum(*(torch.where(keep, x, y) for x, y in zip(a, b, strict=True)))
+
+
+class FixedPoint(NamedTuple):
+    """Where a fixed-point iteration for one target column stopped; Python floats."""
+
+    value: float  # L / n
+    alpha: float
+    beta: float
+    t: float  # at the start of the last step, which the posterior mean uses
+    steps: int
+
+
+def mackay(
+    features: Tensor, target: Tensor, *, steps: int = 1000, tolerance: float = 1e-12
+) -> FixedPoint:
+    """MacKay's fixed point (algorithm 2 of the slides) on `features` (n, D), `target` (n,)."""
+    count, width = features.shape
+    gram = features.T @ features
+    eigenvalues = torch.linalg.eigvalsh(gram).clamp(min=0)
+    identity = torch.eye(width, dtype=features.dtype)
+    alpha = beta = t = 1.0
+    done = 0
+    for done in range(1, steps + 1):  # noqa: B007 - the number of steps is part of the result
+        gamma = float((beta * eigenvalues / (alpha + beta * eigenvalues)).sum())
+        precision = alpha * identity + beta * gram
+        mean = beta * torch.linalg.solve(precision, features.T @ target)
+        t = alpha / beta
+        alpha = gamma / float(mean @ mean)
+        beta = (count - gamma) / float(((features @ mean - target) ** 2).sum())
+        if abs(alpha / beta - t) <= tolerance * t:
+            break
+    precision = alpha * identity + beta * gram
+    mean = beta * torch.linalg.solve(precision, features.T @ target)
+    error = float(((features @ mean - target) ** 2).sum())
+    value = (
+        count * math.log(beta)
+        + width * math.log(alpha)
+        - count * math.log(2 * math.pi)
+        - beta * error
+        - alpha * float(mean @ mean)
+        - float(torch.logdet(precision))
+    ) / (2 * count)
+    return FixedPoint(value, alpha, beta, t, done)
+
+
+def fixed_point(
+    eigenvalues: Tensor,
+    energy: Tensor,
+    residual: float,
+    count: int,
+    *,
+    width: int | None = None,
+    steps: int = 1000,
+    tolerance: float = 1e-12,
+    epsilon: float = 0.0,
+) -> FixedPoint:
+    """The optimised fixed point (algorithm 3 of the slides) for one column.
+
+    Args:
+        eigenvalues, energy: lambda and z^2, `(k,)`, lambda > 0.
+        residual: Delta.
+        count: n.
+        width: The factor of `log alpha` in the evidence; None for k, which is right. The public
+            implementation takes D, which is wrong where k < D.
+        steps, tolerance: When to stop.
+        epsilon: Added to both denominators (the public implementation: 1e-5).
+    """
+    alpha = beta = t = 1.0
+    mean_square = error = 0.0
+    done = 0
+    for done in range(1, steps + 1):  # noqa: B007
+        t = alpha / beta
+        gamma = float((eigenvalues / (eigenvalues + t)).sum())
+        mean_square = float((eigenvalues * energy / (t + eigenvalues) ** 2).sum())
+        error = float((energy / (1 + eigenvalues / t) ** 2).sum()) + residual
+        alpha = gamma / (mean_square + epsilon)
+        beta = (count - gamma) / (error + epsilon)
+        if abs(alpha / beta - t) <= tolerance * t:
+            break
+    factor = len(eigenvalues) if width is None else width
+    value = (
+        factor * math.log(alpha)
+        + count * math.log(beta)
+        - float((alpha + beta * eigenvalues).log().sum())
+        - beta * error
+        - alpha * mean_square
+        - count * math.log(2 * math.pi)
+    ) / (2 * count)
+    return FixedPoint(value, alpha, beta, t, done)
