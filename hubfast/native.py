@@ -14,14 +14,14 @@ def climb(
     Raises:
         RuntimeError: A column did not converge.
     """
-    from hubfast import _native  # optional, so only where it was chosen
+    import hubfast._native as core  # optional, so imported only where it was chosen
 
     k, columns = energy.shape
     eigenvalues, residual = eigenvalues.contiguous(), residual.contiguous()
     by_column = energy.T.contiguous()  # (C, k)
     log_t = log_t.clone()
     value, quadratic = torch.empty_like(log_t), torch.empty_like(log_t)
-    failed = _native.climb(
+    failed = core.climb(
         eigenvalues=eigenvalues.data_ptr(),
         energy=by_column.data_ptr(),
         residual=residual.data_ptr(),

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+T_FLOOR = 1e-8  # of the smallest eigenvalue, stands for the limit t -> 0: beta stays finite
 GRID_STEP = 0.5  # in log t; the terms of L are logistic in log t, no feature is narrower than ~1
 T_CEILING = 1e12  # of the largest eigenvalue; there L differs from its limit by < k/(2n) 1e-12
 NEWTON_STEPS = 60  # each at worst halves a bracket of 1.0, so this reaches round-off
@@ -25,7 +26,7 @@ class EvidenceMaximum(NamedTuple):
     """Maximum over t of the evidence of each target column; all `(C,)` float64."""
 
     value: Tensor  # L / n at the maximum, in nats per sample
-    t: Tensor  # alpha / beta there; inf if no signal is found, 0 where the limit t -> 0 is best
+    t: Tensor  # alpha / beta there; inf: no signal found; T_FLOOR lambda_min: the limit t -> 0
     quadratic: Tensor  # Q(t) = n / beta
 
 
@@ -156,8 +157,8 @@ def _limit_at_zero(
     value = _evidence(slope, log_det, count)
     exists = (residual == 0) & (int(keep.sum()) == count)
     value = torch.where(exists, value, torch.full_like(value, -math.inf))
-    zero = torch.zeros_like(value)
-    return EvidenceMaximum(value, zero, zero)
+    t = (eigenvalues[keep].min() * T_FLOOR).expand_as(value)
+    return EvidenceMaximum(value, t, t * slope)
 
 
 def _larger(a: EvidenceMaximum, b: EvidenceMaximum) -> EvidenceMaximum:

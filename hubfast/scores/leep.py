@@ -1,0 +1,73 @@
+"""LEEP: log expected empirical prediction of target labels from a source classifier's output.
+
+Nguyen, Hassner, Seeger, Archambeau: "LEEP: A New Measure to Evaluate Transferability of Learned
+Representations", ICML 2020.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hubfast.scores.inputs import as_features, as_targets
+
+SUM_TOLERANCE = 1e-2  # rows of bf16 softmax outputs add up to 1 within about 1 %
+
+
+def leep(probabilities: Any, targets: Any) -> float:
+    """LEEP of a source classifier's probabilities for the targets.
+
+    mean_i log sum_z P(y_i | z) theta_iz with P(y, z) = 1/n sum_{i: y_i = y} theta_iz. At most 0,
+    higher is better; -H(y) where the outputs say nothing of the targets.
+
+    Args:
+        probabilities: theta, `(n, Cs)` softmax outputs over the source classes; not logits.
+        targets: `(n,)` integer classes.
+
+    Raises:
+        TypeError, ValueError: Bad input; the message names the argument.
+    """
+    return Leep.fit(probabilities, targets).score
+
+
+@dataclass(frozen=True, eq=False)
+class Leep:
+    """A fitted LEEP score with the influence of each sample on it."""
+
+    score: float
+    influence: Tensor = field(repr=False)  # (n,), mean = score
+
+    @classmethod
+    def fit(cls, probabilities: Any, targets: Any) -> "Leep":
+        """Arguments as in `leep`."""
+        theta = as_features(probabilities, "probabilities").double()
+        y, _ = as_targets(targets, len(theta), "classification")
+        _check_probabilities(theta)
+        count = len(theta)
+        classes, index = y.to(theta.device).unique(return_inverse=True)
+        joint = theta.new_zeros(len(classes), theta.shape[1]).index_add_(0, index, theta) / count
+        mass = joint.sum(0)  # P(z)
+        inverse = torch.where(mass > 0, 1 / mass, 0)  # no sample has a source class of no mass
+        given = joint * inverse  # P(y | z), (C, Cs)
+        expected = (given[index] * theta).sum(1)  # (n,)
+
+        # Weighting sample i also moves the table: by sum_z theta_iz (a_{y_i z} - b_z) with
+        # a_yz = 1/n sum_{j: y_j = y} theta_jz / expected_j / P(z), b_z = sum_y P(y | z) a_yz.
+        pulls = (theta / expected[:, None]) / count
+        pull = torch.zeros_like(joint).index_add_(0, index, pulls) * inverse
+        average = (given * pull).sum(0)
+        moved = (theta * (pull[index] - average)).sum(1)
+        score = expected.log().mean()
+        return cls(float(score), expected.log() + moved)
+
+
+def _check_probabilities(theta: Tensor) -> None:
+    if bool((theta < 0).any()):
+        raise ValueError("probabilities must be >= 0; apply softmax to logits first")
+    off = (theta.sum(1) - 1).abs().max()
+    if float(off) > SUM_TOLERANCE:
+        raise ValueError(
+            f"probabilities must add up to 1 in each row, got a row off by {float(off):.3g}; "
+            "apply softmax to logits first"
+        )

@@ -1,0 +1,196 @@
+"""LogME: the logarithm of maximum evidence of a Bayesian linear model on features.
+
+You, Liu, Wang, Long: "LogME: Practical Assessment of Pre-trained Models for Transfer Learning",
+ICML 2021, Eq. 2; "Ranking and Tuning Pre-trained Models", JMLR 2022. The maximum here is exact
+and converged (`reference.evidence`); the papers stop a fixed-point iteration early.
+"""
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from hubfast import functional
+from hubfast.scores import thuml
+from hubfast.scores.decomposition import EPSILON, Decomposition, decompose
+from hubfast.scores.inputs import Task, as_features, as_targets, like
+from hubfast.scores.statistics import FeatureStatistics
+
+
+def logme(
+    features: Any,
+    targets: Any,
+    *,
+    task: Task | None = None,
+    compat: Literal["thuml"] | None = None,
+) -> float:
+    """LogME of `features` for `targets`: mean over target columns of max log-evidence per sample.
+
+    Nats per sample, higher is better. Not bounded, and comparable only between models on the
+    same samples and targets: it rises with the number of classes and shifts by `-log c` when
+    regression targets are scaled by c. It does not change when features are scaled. No
+    intercept, nothing is centred, as published.
+
+    Args:
+        features: `(n, D)` tensor or array, any float dtype, CPU or CUDA.
+        targets: `(n,)` integer classes; `(n, C)` integers 0/1 for multi-label; floats `(n,)` or
+            `(n, C)` for regression.
+        task: Says which of these it is; None to tell from the dtype.
+        compat: `"thuml"` reproduces the numbers of the public implementation, early stop and
+            errors for n < D and for absent class ids included.
+
+    Raises:
+        TypeError, ValueError: Bad input; the message names the argument.
+    """
+    return LogME.fit(features, targets, task=task, compat=compat).score
+
+
+@dataclass(frozen=True, eq=False)
+class LogME:
+    """A fitted LogME: score, posterior means, predictions."""
+
+    score: float  # mean of column_scores
+    column_scores: Tensor  # L / n by class or target column, (C,)
+    alpha: Tensor  # prior precision, (C,); inf: no signal was found
+    beta: Tensor  # noise precision, (C,)
+    t: Tensor  # what the posterior mean uses for alpha / beta, (C,)
+    classes: Tensor | None  # (C,) int64 for classification
+    task: Task
+    count: int  # n
+    _spectral: Decomposition = field(repr=False)
+
+    @classmethod
+    def fit(
+        cls,
+        features: Any,
+        targets: Any,
+        *,
+        task: Task | None = None,
+        compat: Literal["thuml"] | None = None,
+    ) -> "LogME":
+        """Fits features and targets; arguments as in `logme`."""
+        stats = FeatureStatistics(task).update(features, targets)
+        return cls.from_statistics(stats, compat=compat)
+
+    @classmethod
+    def from_statistics(
+        cls, stats: FeatureStatistics, *, compat: Literal["thuml"] | None = None
+    ) -> "LogME":
+        """Fits what `stats` has summed up.
+
+        Raises:
+            ValueError: No samples, a single class, or a regression target that is zero throughout.
+        """
+        if compat not in (None, "thuml"):
+            raise ValueError(f"compat must be None or 'thuml', got {compat!r}")
+        columns = _columns(stats)
+        classes = None if stats.classes is None else stats.classes[columns]
+        spectral = decompose(stats, columns)
+        if compat == "thuml":
+            if classes is not None:
+                spectral, classes = thuml.with_absent_classes(spectral, classes)
+            found = thuml.fixed_points(spectral, stats.count, len(stats.feature_sum))
+            column_scores, alpha, beta, t = found
+        else:
+            energy = spectral.z.square()
+            column_scores, t, quadratic = functional.evidence(
+                spectral.eigenvalues, energy, spectral.residual, stats.count
+            )
+            beta = stats.count / quadratic
+            alpha = t * beta
+        score = float(column_scores.mean())
+        assert stats.task is not None
+        return cls(score, column_scores, alpha, beta, t, classes, stats.task, stats.count, spectral)
+
+    @property
+    def rank(self) -> int:
+        """Numerical rank of the features."""
+        return self._spectral.rank
+
+    @cached_property
+    def means(self) -> Tensor:
+        """Posterior means of the weights, `(C, D)` float64."""
+        sigma = self._spectral.eigenvalues.sqrt()
+        coefficients = sigma[:, None] * self._spectral.z * self._shrinkage()
+        return self._spectral.basis.expand(coefficients).T
+
+    def decision_function(self, features: Any) -> Any:
+        """Posterior mean of every target column, `(r, D)` -> `(r, C)` float64."""
+        x = as_features(features, width=self.means.shape[1])
+        return like(x.double() @ self.means.T.to(x.device), features)
+
+    def predict(self, features: Any, return_std: bool = False) -> Any:
+        """Predicted targets of new samples, as the kind of array that was given.
+
+        Args:
+            features: `(r, D)`.
+            return_std: Also return the predictive standard deviation of every target column,
+                `(r, C)`: sqrt(1/beta + x' A^-1 x), noise included.
+
+        Returns:
+            Class ids `(r,)`; for multi-label 0/1 `(r, C)`; for regression the means `(r, C)`.
+        """
+        values = torch.as_tensor(self.decision_function(features))
+        match self.task:
+            case "classification":
+                assert self.classes is not None
+                predicted = self.classes.to(values.device)[values.argmax(1)]
+            case "multilabel":
+                predicted = (values > 0.5).long()
+            case _:
+                predicted = values
+        if not return_std:
+            return like(predicted, features)
+        x = torch.as_tensor(features).double()
+        squares = self._spectral.basis.project(x).square()
+        length = x.square().sum(1)
+        outside = length - squares.sum(1)  # of the span of F, where only the prior speaks
+        outside = torch.where(outside > len(squares.T) * EPSILON * length, outside, 0)
+        leverage = self._leverage(squares) + outside[:, None] / self.t
+        std = ((1 + leverage) / self.beta).sqrt()
+        return like(predicted, features), like(std, features)
+
+    def influence(self, features: Any, targets: Any) -> Tensor:
+        """What each fitted sample adds to the evidence, `(r,)` for r of the n samples.
+
+        log p(y_i | all other samples) at the fitted alpha and beta, mean over columns: with
+        residual e and leverage h, log N(e / (1 - h); 0, 1 / (beta (1 - h))). By the chain rule of
+        probability that is L - L without i, the jackknife's pseudo-value of the score, so the
+        values' standard deviation over sqrt(n) is the score's standard error.
+        """
+        x = as_features(features, width=self.means.shape[1]).double()
+        y, _ = as_targets(targets, len(x), self.task)
+        if self.classes is not None:
+            y = (y[:, None] == self.classes).double()
+        error = y - x @ self.means.T
+        leverage = self._leverage(self._spectral.basis.project(x).square())
+        free = (1 - leverage).clamp(min=EPSILON)  # 1 - h
+        surprise = self.beta * error.square() / free
+        by_column = (self.beta * free).log() - math.log(2 * math.pi) - surprise
+        return 0.5 * by_column.mean(1)
+
+    def _leverage(self, squares: Tensor) -> Tensor:
+        """x' (t I + F'F)^-1 x by column `(r, C)`, of (V'x)^2 `(r, k)`: beta x' A^-1 x."""
+        return squares @ self._shrinkage()
+
+    def _shrinkage(self) -> Tensor:
+        """1 / (lambda + t), `(k, C)`; 0 where both are."""
+        sums = self._spectral.eigenvalues[:, None] + self.t
+        return torch.where(sums > 0, 1 / sums, 0)
+
+
+def _columns(stats: FeatureStatistics) -> Tensor:
+    """Indices of the target columns that have an evidence."""
+    if stats.count == 0:
+        raise ValueError("no samples were counted yet")
+    seen = stats.target_square_sum > 0
+    if stats.classes is None:
+        if not bool(seen.all()):
+            zero = (~seen).nonzero().flatten().tolist()
+            raise ValueError(f"targets must not be all zero, got such columns: {zero}")
+    elif int(seen.sum()) < 2:
+        raise ValueError(f"targets must have at least 2 classes, got {stats.classes.tolist()}")
+    return seen.nonzero().flatten()

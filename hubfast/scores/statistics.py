@@ -1,0 +1,251 @@
+"""FeatureStatistics: all that the scores need of a feature matrix, in memory that N does not grow.
+
+Everything is a sum over samples in float64, so batches, shards and machines merge by `+`.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hubfast import functional
+from hubfast.scores.inputs import Task, as_features, as_targets
+
+BLOCK = 4096  # rows converted to float64 at a time: bounds memory, keeps BLAS busy
+FORMAT = "hubfast.FeatureStatistics/1"
+
+
+class FeatureStatistics:
+    """Sums over the samples seen so far; `update` adds samples, `a + b` merges.
+
+    While no more than D samples were seen, the rows themselves are kept (they are fewer numbers
+    than F'F), and the scores take the cheaper n x n side.
+
+    Args:
+        task: `"classification"`, `"multilabel"`, `"regression"`, or None to tell from the
+            first targets (integers are classes, floats regression).
+
+    Attributes:
+        count: Samples n.
+        width: Feature width D, None before the first update.
+        classes: Class ids seen, `(C,)` int64 ascending; None unless classification.
+        feature_sum: `(D,)`, sum of x.
+        cross: `(C, D)`: sum of y x', for classes the sum of x over the class.
+        target_sum, target_square_sum: `(C,)`; both the class counts for classification.
+        cubic, quartic: Sum of |x|^2 x `(D,)` and of |x|^4, for shrinkage estimates.
+    """
+
+    def __init__(self, task: Task | None = None):
+        self.task = task
+        self.count = 0
+        self.width: int | None = None
+        self.classes: Tensor | None = None
+        self._gram: Tensor | None = None  # upper triangle only
+        self._rows: list[Tensor] = []  # float64, not yet in the Gram matrix
+        self._row_targets: list[Tensor] = []
+
+    def update(self, features: Any, targets: Any) -> "FeatureStatistics":
+        """Adds samples: `features` (n, D), `targets` (n,) or (n, C). Returns self.
+
+        Raises:
+            TypeError, ValueError: Bad input, before anything is added.
+        """
+        x = as_features(features, width=self.width)
+        y, task = as_targets(targets, len(x), self.task)
+        y = y.to(x.device)
+        if task != "classification" and self.width is not None and y.shape[1] != len(self.cross):
+            raise ValueError(f"targets must have {len(self.cross)} columns, got {y.shape[1]}")
+        self.task = task
+        if self.width is None:
+            self._start(x, y)
+        if task == "classification":
+            self._add_classes(y)
+        for start in range(0, len(x), BLOCK):
+            block = slice(start, start + BLOCK)
+            # Copied, because rows may be kept and the caller may reuse its buffer.
+            self._add(x[block].to(torch.float64, copy=True), y[block])
+        return self
+
+    def relabel(self, features: Any, old: Any, new: Any) -> "FeatureStatistics":
+        """Replaces targets `old` of already counted samples by `new`; F'F is not touched.
+
+        Exact: the result is that of a fresh pass with the new targets. Returns self.
+        """
+        if self.width is None:
+            raise ValueError("no samples were counted yet")
+        x = as_features(features, width=self.width)
+        before, _ = as_targets(old, len(x), self.task)
+        after, _ = as_targets(new, len(x), self.task)
+        if self.classes is not None:
+            unknown = before[~torch.isin(before, self.classes.to(before.device))]
+            if len(unknown):
+                raise ValueError(f"old must hold counted classes, got {unknown.unique().tolist()}")
+            self._add_classes(after)
+        self._fold()
+        for targets, sign in ((before, -1.0), (after, 1.0)):
+            self._add_targets(x.double(), targets.to(x.device), sign)
+        return self
+
+    def __add__(self, other: "FeatureStatistics") -> "FeatureStatistics":
+        if not isinstance(other, FeatureStatistics):
+            return NotImplemented
+        merged = self.copy()
+        if other.width is None:
+            return merged
+        if merged.width is None:
+            return other.copy()
+        if (merged.width, merged.task) != (other.width, other.task):
+            raise ValueError(
+                f"cannot add statistics of width {other.width} for {other.task} "
+                f"to width {merged.width} for {merged.task}"
+            )
+        if other.classes is not None:
+            merged._add_classes(other.classes)
+            index = torch.searchsorted(merged.classes, other.classes)  # type: ignore[arg-type]
+        else:
+            if len(merged.cross) != len(other.cross):
+                raise ValueError(f"{len(other.cross)} target columns, not {len(merged.cross)}")
+            index = torch.arange(len(other.cross), device=other.cross.device)
+        for name in ("cross", "target_sum", "target_square_sum"):
+            getattr(merged, name).index_add_(0, index, getattr(other, name))
+        for name in ("feature_sum", "cubic", "quartic"):
+            getattr(merged, name).add_(getattr(other, name))
+        merged.count += other.count
+        if other._gram is not None:
+            merged._gram = other._gram + (0 if merged._gram is None else merged._gram)
+        merged._rows += other._rows
+        merged._row_targets += other._row_targets
+        merged._fold_when_many()
+        return merged
+
+    @property
+    def gram(self) -> Tensor:
+        """F'F `(D, D)`; only the upper triangle is defined."""
+        self._fold()
+        assert self._gram is not None
+        return self._gram
+
+    @property
+    def rows(self) -> tuple[Tensor, Tensor] | None:
+        """All features (n, D) float64 and targets while n <= D, else None."""
+        if self._gram is not None or not self._rows:
+            return None
+        if len(self._rows) > 1:
+            self._rows = [torch.cat(self._rows)]
+            self._row_targets = [torch.cat(self._row_targets)]
+        return self._rows[0], self._row_targets[0]
+
+    def copy(self) -> "FeatureStatistics":
+        """An independent copy."""
+        twin = FeatureStatistics(self.task)
+        for name, value in vars(self).items():
+            copied = value.clone() if isinstance(value, Tensor) else value
+            setattr(twin, name, list(value) if isinstance(value, list) else copied)
+        return twin
+
+    def save(self, path: str | Path) -> None:
+        """Writes a safetensors file, which `load` reads."""
+        if self.width is None:
+            raise ValueError("nothing to save: no samples were counted yet")
+        tensors = {name: x.contiguous() for name, x in self._tensors()}
+        if (kept := self.rows) is not None:
+            tensors |= {"rows": kept[0].contiguous(), "row_targets": kept[1].contiguous()}
+        else:
+            tensors["gram"] = self.gram
+        described = {"format": FORMAT, "task": self.task, "count": self.count}
+        save_file(tensors, path, metadata={"hubfast": json.dumps(described)})
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> "FeatureStatistics":
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: Another kind of file.
+        """
+        with safe_open(path, "pt", device=device) as file:
+            described = json.loads((file.metadata() or {}).get("hubfast", "{}"))
+            if described.get("format") != FORMAT:
+                raise ValueError(f"{path} does not hold {FORMAT}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        stats = cls(described["task"])
+        stats.count, stats.width = described["count"], len(tensors["feature_sum"])
+        stats._gram = tensors.pop("gram", None)
+        stats._rows = [tensors.pop("rows")] if "rows" in tensors else []
+        stats._row_targets = [tensors.pop("row_targets")] if "row_targets" in tensors else []
+        for name, value in tensors.items():
+            setattr(stats, name, value)
+        return stats
+
+    def __repr__(self) -> str:
+        columns = 0 if self.width is None else len(self.cross)
+        return f"FeatureStatistics(n={self.count}, D={self.width}, C={columns}, {self.task})"
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor) and name != "_gram":
+                yield name, value
+
+    def _start(self, x: Tensor, y: Tensor) -> None:
+        self.width = x.shape[1]
+        columns = 0 if y.ndim == 1 else y.shape[1]
+        zeros = torch.zeros(columns + 1, self.width, dtype=torch.float64, device=x.device)
+        self.feature_sum, self.cubic = zeros[0].clone(), zeros[0].clone()
+        self.quartic = zeros[0, 0].clone()
+        self.cross = zeros[1:].clone()
+        self.target_sum, self.target_square_sum = zeros[1:, 0].clone(), zeros[1:, 0].clone()
+        if y.ndim == 1:
+            self.classes = torch.empty(0, dtype=torch.int64, device=x.device)
+
+    def _add_classes(self, targets: Tensor) -> None:
+        assert self.classes is not None
+        seen = torch.cat([self.classes, targets.to(self.classes.device)]).unique()
+        if len(seen) == len(self.classes):
+            return
+        index = torch.searchsorted(seen, self.classes)
+        for name in ("cross", "target_sum", "target_square_sum"):
+            old = getattr(self, name)
+            grown = old.new_zeros(len(seen), *old.shape[1:])
+            grown[index] = old
+            setattr(self, name, grown)
+        self.classes = seen
+
+    def _add(self, x: Tensor, y: Tensor) -> None:
+        squares = x.square().sum(1)  # |x|^2, (n,)
+        self.count += len(x)
+        self.feature_sum += x.sum(0)
+        self.cubic += squares @ x
+        self.quartic += squares @ squares
+        self._add_targets(x, y, 1.0)
+        self._rows.append(x)
+        self._row_targets.append(y)
+        self._fold_when_many()
+
+    def _add_targets(self, x: Tensor, y: Tensor, sign: float) -> None:
+        if self.classes is None:
+            self.cross += sign * (y.T @ x)
+            self.target_sum += sign * y.sum(0)
+            self.target_square_sum += sign * y.square().sum(0)
+            return
+        index = torch.searchsorted(self.classes, y)
+        ones = torch.full_like(x[:, 0], sign)
+        self.cross.index_add_(0, index, x, alpha=sign)
+        self.target_sum.index_add_(0, index, ones)
+        self.target_square_sum.index_add_(0, index, ones)
+
+    def _fold_when_many(self) -> None:
+        if sum(map(len, self._rows)) > (self.width or 0):
+            self._fold()
+
+    def _fold(self) -> None:
+        """Moves the kept rows into the Gram matrix."""
+        if self._gram is None:
+            size = (self.width or 0, self.width or 0)
+            self._gram = torch.zeros(size, dtype=torch.float64, device=self.cross.device)
+        for rows in self._rows:
+            functional.add_gram(self._gram, rows)
+        self._rows, self._row_targets = [], []
