@@ -7,6 +7,7 @@ from hubfast import lapack, native, reference
 from hubfast.backend import choose
 from hubfast.reference import EvidenceMaximum
 from hubfast.spectrum import DenseBasis, Spectrum
+from hubfast.threads import one_torch_thread
 
 
 def add_gram(gram: Tensor, rows: Tensor, *, backend: str | None = None) -> None:
@@ -43,7 +44,8 @@ def spectrum(gram: Tensor, rhs: Tensor, *, backend: str | None = None) -> Spectr
         case "scipy":
             return Spectrum(*lapack.spectrum(gram, rhs))
         case _:
-            eigenvalues, projections, vectors = reference.spectrum(gram, rhs)
+            with one_torch_thread():
+                eigenvalues, projections, vectors = reference.spectrum(gram, rhs)
             return Spectrum(eigenvalues, projections, DenseBasis(vectors))
 
 

@@ -18,6 +18,7 @@ from hubfast.scores import thuml
 from hubfast.scores.decomposition import EPSILON, Decomposition, decompose
 from hubfast.scores.inputs import Task, as_features, as_targets, like
 from hubfast.scores.statistics import FeatureStatistics
+from hubfast.threads import one_torch_thread
 
 
 def logme(
@@ -76,6 +77,7 @@ class LogME:
         return cls.from_statistics(stats, compat=compat)
 
     @classmethod
+    @one_torch_thread()
     def from_statistics(
         cls, stats: FeatureStatistics, *, compat: Literal["thuml"] | None = None
     ) -> "LogME":

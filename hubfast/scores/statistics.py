@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hubfast import functional
 from hubfast.scores.inputs import Task, as_features, as_targets
+from hubfast.threads import one_torch_thread
 
 BLOCK = 4096  # rows converted to float64 at a time: bounds memory, keeps BLAS busy
 FORMAT = "hubfast.FeatureStatistics/1"
@@ -214,6 +215,7 @@ class FeatureStatistics:
             setattr(self, name, grown)
         self.classes = seen
 
+    @one_torch_thread()
     def _add(self, x: Tensor, y: Tensor) -> None:
         squares = x.square().sum(1)  # |x|^2, (n,)
         self.count += len(x)

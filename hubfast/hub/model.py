@@ -1,0 +1,63 @@
+"""What a hub is made of: sources, which load into models that turn batches into features."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from hubfast.data import TargetData
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Features of some samples of the target data, and what they took."""
+
+    index: Tensor  # positions in the target data, (b,)
+    features: Tensor  # (b, D)
+    logits: Tensor | None  # of the model's source classes, (b, Cs)
+    prepare_seconds: float  # waiting for samples: reading, decoding, preprocessing
+    forward_seconds: float
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How models are run."""
+
+    batch_size: int = 64
+    device: str = "cpu"
+    workers: int = 0  # processes that prepare samples; 0 prepares them in this one
+    logits: bool = False  # also the source classifier's output
+
+
+class Model(Protocol):
+    """A loaded model of a hub."""
+
+    @property
+    def parameters(self) -> int | None:
+        """How many it has; None where nobody knows, as for stored features."""
+        ...
+
+    def batches(self, data: TargetData, how: Extraction) -> Iterator[Batch]:
+        """Features of all of `data`, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model of a hub, not yet loaded."""
+
+    name: str
+    load: Callable[[], Model]
+
+
+def first_line(error: BaseException) -> str:
+    """`Type: message` on one line, for a table."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def shape_error(what: str, wanted: str, got: Any) -> ValueError:
+    """The error for a model that returned something else than features."""
+    found = f"shape {tuple(got.shape)}" if isinstance(got, Tensor) else type(got).__name__
+    return ValueError(f"{what} must be {wanted}, got {found}")

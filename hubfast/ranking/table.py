@@ -1,0 +1,193 @@
+"""Ranking: what rank() found, as a table, JSON, CSV or DataFrame."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+FORMAT = "hubfast.Ranking/1"
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Where a model's time went."""
+
+    load: float = 0.0
+    prepare: float = 0.0  # reading, decoding and preprocessing samples
+    forward: float = 0.0
+    score: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.load + self.prepare + self.forward + self.score
+
+
+@dataclass(frozen=True)
+class RankedModel:
+    """One row: a model's score, or why it has none."""
+
+    name: str
+    score: float | None = None
+    low: float | None = None  # of the 95 % bootstrap interval
+    high: float | None = None
+    tied: bool = False  # not distinguishable from the best
+    width: int | None = None  # of its features, D
+    parameters: int | None = None
+    seconds: Seconds = Seconds()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Models, best first; those that failed come last, with their errors.
+
+    `len`, indexing and iteration go over the rows; `top(k)` gives the best ones' names.
+    """
+
+    models: tuple[RankedModel, ...]
+    metric: str
+    data: str  # name of the target data
+    task: str
+    samples: int
+    classes: int | None = None
+    extra: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def __getitem__(self, index: int) -> RankedModel:
+        return self.models[index]
+
+    def __iter__(self) -> Iterator[RankedModel]:
+        return iter(self.models)
+
+    @property
+    def scored(self) -> tuple[RankedModel, ...]:
+        """The models that did not fail."""
+        return tuple(m for m in self.models if m.score is not None)
+
+    @property
+    def failed(self) -> tuple[RankedModel, ...]:
+        """The models that failed."""
+        return tuple(m for m in self.models if m.score is None)
+
+    def top(self, k: int = 1) -> list[str]:
+        """Names of the k best models.
+
+        Raises:
+            ValueError: Fewer have a score.
+        """
+        if not 1 <= k <= len(self.scored):
+            raise ValueError(f"k must be in 1..{len(self.scored)}, got {k}")
+        return [model.name for model in self.scored[:k]]
+
+    def with_column(self, title: str, values: Mapping[str, float]) -> "Ranking":
+        """A copy with a column of your own, such as fine-tuned accuracies, by model name."""
+        return dataclasses.replace(self, extra={**self.extra, title: dict(values)})
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a model, numbers unrounded."""
+        frame = pd.DataFrame([self._row(rank, m) for rank, m in enumerate(self.models, 1)])
+        whole = ["rank", "width", "parameters"]
+        return frame.astype(dict.fromkeys(whole, "Int64"))
+
+    def to_csv(self, path: str | Path) -> None:
+        """Writes `to_frame`."""
+        self.to_frame().to_csv(path, index=False)
+
+    def to_json(self, path: str | Path) -> None:
+        """Writes all of it; `Ranking.from_json` reads it back."""
+        content = {"format": FORMAT, **dataclasses.asdict(self)}
+        Path(path).write_text(json.dumps(content, indent=2) + "\n")
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> "Ranking":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: Another kind of file.
+        """
+        content = json.loads(Path(path).read_text())
+        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+            raise ValueError(f"{path} does not hold {FORMAT}")
+        rows = [
+            RankedModel(**{**row, "seconds": Seconds(**row["seconds"])})
+            for row in content.pop("models")
+        ]
+        return cls(models=tuple(rows), **content)
+
+    def table(self) -> Table:
+        """The models with a score, for a rich console."""
+        title = f"{self.metric} of {len(self)} models on {self.data} ({self.samples} samples)"
+        table = Table(title=title, caption=self._caption())
+        table.add_column("#", justify="right")
+        table.add_column("model", overflow="fold")
+        for column in (self.metric, "95 % interval", *self.extra, "D", "params", "seconds"):
+            table.add_column(column, justify="right")
+        for rank, m in enumerate(self.scored, 1):
+            table.add_row(
+                f"{rank}{'=' if m.tied and rank > 1 else ''}",
+                m.name,
+                f"{m.score:.4f}",
+                "-" if m.low is None else f"{m.low:.4f} .. {m.high:.4f}",
+                *(_number(values.get(m.name), ".3f") for values in self.extra.values()),
+                _number(m.width, "d"),
+                _millions(m.parameters),
+                f"{m.seconds.total:.2f}",
+                style="bold" if m.tied else "",
+            )
+        return table
+
+    def __rich__(self) -> Group:
+        failures = [Text(f"failed: {m.name}: {m.error}", style="red") for m in self.failed]
+        return Group(self.table(), *failures)
+
+    def __str__(self) -> str:
+        console = Console(width=120, color_system=None)
+        with console.capture() as captured:
+            console.print(self)
+        return captured.get()
+
+    def _repr_html_(self) -> str:
+        return self.to_frame().to_html(index=False, float_format="{:.4f}".format, na_rep="")
+
+    def _caption(self) -> str:
+        spent = {f.name: 0.0 for f in dataclasses.fields(Seconds)}
+        for m in self.models:
+            for name in spent:
+                spent[name] += getattr(m.seconds, name)
+        split = ", ".join(f"{name} {value:.1f} s" for name, value in spent.items())
+        ties = sum(m.tied for m in self.models)
+        shared = f"{ties} models are not distinguishable from the best (=, bold). " * (ties > 1)
+        return f"{shared}Time: {split}."
+
+    def _row(self, rank: int, m: RankedModel) -> dict[str, Any]:
+        return {
+            "rank": rank if m.score is not None else None,
+            "model": m.name,
+            self.metric: m.score,
+            "low": m.low,
+            "high": m.high,
+            "tied": m.tied,
+            **{title: values.get(m.name) for title, values in self.extra.items()},
+            "width": m.width,
+            "parameters": m.parameters,
+            **{f"{key}_seconds": value for key, value in dataclasses.asdict(m.seconds).items()},
+            "error": m.error,
+        }
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _millions(parameters: int | None) -> str:
+    return "-" if parameters is None else f"{parameters / 1e6:.2f}M"
