@@ -103,13 +103,13 @@ def search_range(
     """The range of log t outside which no column's evidence has a maximum, t -> 0 apart.
 
     For t <= lambda_min, gamma >= k/2 and n Q'/Q <= n t A / Delta with A = sum z^2 / lambda, so L
-    rises up to t = k Delta / (2 n A). Where Delta = 0 that bound is 0; lambda_min e-20 then is
+    rises up to t = k Delta / (2 n A). Where Delta = 0 that bound is 0; T_FLOOR lambda_min then is
     close enough to the limit t -> 0, which `evidence` adds.
     """
     smallest = eigenvalues.min()
     slope = (energy / eigenvalues[:, None]).sum(0)  # A, (C,)
     bound = len(eigenvalues) * residual / (2 * count * slope).clamp(min=1e-300)
-    bound = torch.where(residual > 0, bound, smallest * math.exp(-20))
+    bound = torch.where(residual > 0, bound, smallest * T_FLOOR)
     low = torch.minimum(bound.min(), smallest).clamp(min=1e-300)
     return float(low.log()), float((eigenvalues.max() * T_CEILING).log())
 

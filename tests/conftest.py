@@ -1,0 +1,14 @@
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def reproducible() -> None:
+    torch.manual_seed(0)
+    # Fills torch.empty with NaN, so an output that nobody wrote fails its test.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+@pytest.fixture
+def device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
