@@ -14,6 +14,7 @@ from torch import Tensor
 from hubfast import functional
 from hubfast.scores.inputs import as_features, as_targets
 from hubfast.scores.statistics import FeatureStatistics
+from hubfast.spectrum import Basis
 
 
 def h_score(features: Any, targets: Any) -> float:
@@ -42,15 +43,18 @@ def regularized_h_score(features: Any, targets: Any) -> float:
 
 @dataclass(frozen=True, eq=False)
 class HScore:
-    """A fitted H-score."""
+    """A fitted H-score. Vectors of feature space are kept in the covariance's eigenbasis."""
 
     score: float
     shrinkage: float  # 0 for the plain score
     classes: Tensor  # (C,)
-    _mean: Tensor = field(repr=False)  # (D,)
-    _weights: Tensor = field(repr=False)  # cov^+ (class mean - mean), (D, C)
+    count: int  # n
+    _mean: Tensor = field(repr=False)  # of the features, (D,)
+    _basis: Basis = field(repr=False)
+    _covariance: Tensor = field(repr=False)  # eigenvalues before shrinkage, (D,)
     _class_means: Tensor = field(repr=False)  # centred, (D, C)
-    _class_shares: Tensor = field(repr=False)  # n_c / (n - 1), (C,)
+    _weights: Tensor = field(repr=False)  # (shrunk covariance)^+ class means, (D, C)
+    _shares: Tensor = field(repr=False)  # n_c / (n - 1), (C,)
 
     @classmethod
     def fit(cls, features: Any, targets: Any, *, regularized: bool = False) -> "HScore":
@@ -79,46 +83,68 @@ class HScore:
         present = stats.target_sum > 0
         counts = stats.target_sum[present]
         mean = stats.feature_sum / stats.count
-        class_means = (stats.cross[present] / counts[:, None] - mean).T  # (D, C)
+        class_means = (stats.cross[present] / counts[:, None] - mean).T
         scatter = stats.gram.triu() - stats.count * torch.outer(mean, mean).triu()
         found = functional.spectrum(scatter, class_means)
         # Centring subtracts n mean mean', so it leaves round-off of that size, too.
         scale = max(float(found.eigenvalues[-1]), stats.count * float(mean @ mean))
         noise = scale * max(stats.count, width) * torch.finfo(scatter.dtype).eps
-        eigenvalues = torch.where(found.eigenvalues > noise, found.eigenvalues, 0)
-        if regularized:
-            covariance = eigenvalues / stats.count
-            shrinkage = _ledoit_wolf(stats, mean, covariance)
-            covariance = (1 - shrinkage) * covariance + shrinkage * covariance.mean()
-        else:
-            covariance, shrinkage = eigenvalues / (stats.count - 1), 0.0
-        inverse = torch.where(covariance > 0, 1 / covariance, 0)
-        weights = found.projections * inverse[:, None]  # V' cov^+ M, (D, C)
+        degrees = stats.count if regularized else stats.count - 1  # as scikit-learn and NumPy do
+        covariance = torch.where(found.eigenvalues > noise, found.eigenvalues, 0) / degrees
+        shrinkage = _ledoit_wolf(stats, mean, covariance) if regularized else 0.0
+        shrunk = (1 - shrinkage) * covariance + shrinkage * covariance.mean()
+        inverse = torch.where(shrunk > 0, 1 / shrunk, 0)
+        weights = found.projections * inverse[:, None]
         shares = counts / (stats.count - 1)
         return cls(
             score=float((1 - shrinkage) * ((found.projections * weights).sum(0) @ shares)),
             shrinkage=shrinkage,
             classes=stats.classes[present],
+            count=stats.count,
             _mean=mean,
-            _weights=found.basis.expand(weights),
-            _class_means=class_means,
-            _class_shares=shares,
+            _basis=found.basis,
+            _covariance=covariance,
+            _class_means=found.projections,
+            _weights=weights,
+            _shares=shares,
         )
 
     def influence(self, features: Any, targets: Any) -> Tensor:
-        """First-order effect of each sample's weight on the score, centred at 0 + score, `(r,)`.
+        """First-order effect of each sample's weight on the score, around the score, `(r,)`.
 
-        With x centred, W = cov^+ M and M the class means:
-        2 x'w_y - m_y'w_y - sum_c p_c (x'w_c)^2. The shrinkage is taken as given.
+        The values' standard deviation over sqrt(n) is the score's standard error. With S the
+        shrunk covariance, M the class means and W = S^-1 M, a sample moves class means by
+        2 x'w_y - m_y'w_y, S by (1 - a) xx' + a |x|^2 / D, and the shrinkage a itself.
         """
         x = as_features(features, width=len(self._mean)).double() - self._mean
         y, _ = as_targets(targets, len(x), "classification")
         index = torch.searchsorted(self.classes, y)
-        projected = x @ self._weights  # (r, C)
-        own = projected.gather(1, index[:, None])[:, 0]
+        x = self._basis.project(x)
+        a, width = self.shrinkage, x.shape[1]
+        length, projected = x.square().sum(1), x @ self._weights
         explained = (self._class_means * self._weights).sum(0)  # (C,)
-        spread = projected.square() @ self._class_shares
-        return (1 - self.shrinkage) * (2 * own - explained[index] - spread) + self.score
+        total = explained @ self._shares  # tr(S^-1 B)
+        spread = self._weights.square() @ self._shares  # diagonal of S^-1 B S^-1, (D,)
+
+        means = 2 * projected.gather(1, index[:, None])[:, 0] - explained[index] - total
+        outer = projected.square() @ self._shares - self._covariance @ spread
+        trace = length - self._covariance.sum()
+        moved = means - (1 - a) * outer - a / width * trace * spread.sum()
+        by_shrinkage = -total - (1 - a) * (self._covariance.mean() - self._covariance) @ spread
+        return self.score + (1 - a) * moved + by_shrinkage * self._shrinkage_influence(x)
+
+    def _shrinkage_influence(self, x: Tensor) -> Tensor:
+        """First-order effect on a = (E|x|^4 - |C|^2) / (n (|C|^2 - tr(C)^2 / D)), `(r,)`."""
+        length = x.square().sum(1)
+        if not 0 < self.shrinkage < 1:  # clipped there
+            return torch.zeros_like(length)
+        trace, square = self._covariance.sum(), self._covariance.square().sum()
+        spread = square - trace.square() / len(self._covariance)
+        fourth = self.shrinkage * self.count * spread + square  # E|x|^4
+        d_square = 2 * (x.square() @ self._covariance - square)
+        d_spread = d_square - 2 * trace * (length - trace) / len(self._covariance)
+        change = length.square() - fourth - d_square - self.shrinkage * self.count * d_spread
+        return change / (self.count * spread)
 
 
 def _ledoit_wolf(stats: FeatureStatistics, mean: Tensor, covariance: Tensor) -> float:

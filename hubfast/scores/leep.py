@@ -44,6 +44,7 @@ class Leep:
         theta = as_features(probabilities, "probabilities").double()
         y, _ = as_targets(targets, len(theta), "classification")
         _check_probabilities(theta)
+        theta = theta / theta.sum(1, keepdim=True)  # rows of float32 softmax are off by 1e-7
         count = len(theta)
         classes, index = y.to(theta.device).unique(return_inverse=True)
         joint = theta.new_zeros(len(classes), theta.shape[1]).index_add_(0, index, theta) / count
