@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from torch import Tensor
 
 from hubfast.data import TargetData, as_target_data
 from hubfast.hub import Extraction, Source, as_hub
 from hubfast.hub.model import first_line
+from hubfast.progress import progress_bar
 from hubfast.ranking.table import RankedModel, Ranking, Seconds
 from hubfast.scores.bootstrap import bootstrap
 from hubfast.scores.inputs import Task
@@ -67,8 +68,7 @@ def rank(
     how = Extraction(batch_size, device, workers, logits=metric in NEED_LOGITS)
     sample = _interval_sample(len(target), seed)
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), disable=not progress, transient=True) as bars:
+    with progress_bar(progress) as bars:
         outcomes = _run_all(sources, target, metric, how, sample, bars)
     return _ranking(outcomes, metric, target, seed)
 

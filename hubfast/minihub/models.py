@@ -1,0 +1,209 @@
+"""The mini-hub's models: what they are, training them once, loading them."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from platformdirs import user_cache_dir
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from hubfast.minihub.tasks import source_images
+from hubfast.minihub.training import Recipe, prepare, quality, train
+from hubfast.progress import progress_bar
+
+VERSION = 1  # of the pictures and of training; a change retrains everything
+SEED = 0
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+RESNET = ("resnet10t", {"channels": (24, 48, 96, 192), "stem_width": 16})
+VIT = ("test_vit", {"img_size": 32, "patch_size": 8, "embed_dim": 96, "depth": 3, "num_heads": 3})
+CONVNEXT = ("test_convnext2", {})
+EFFICIENTNET = ("test_efficientnet", {})
+BYOBNET = ("test_byobnet", {})
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A timm model and how it was pre-trained."""
+
+    name: str
+    architecture: str
+    options: str  # of timm.create_model, as JSON
+    source: str  # source task
+    note: str
+    samples: int = 5000
+    epochs: int = 4
+    rate: float = 4e-3
+    size: int = 32  # of its input, pixels
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET  # mean, deviation
+    in_demo: bool = True
+
+    @property
+    def hash(self) -> str:
+        """Changes with anything that changes the weights."""
+        fields = {k: v for k, v in asdict(self).items() if k not in ("note", "in_demo")}
+        text = json.dumps([VERSION, SEED, fields], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _spec(name: str, model: tuple[str, dict], source: str, note: str, **how: Any) -> ModelSpec:
+    return ModelSpec(name, model[0], json.dumps(model[1]), source, note, **how)
+
+
+MODELS = (
+    _spec("resnet_letters", RESNET, "letters", "26 capital letters"),
+    _spec("resnet_digits", RESNET, "digits", "other people's handwritten digits"),
+    _spec("resnet_shapes", RESNET, "shapes", "8 filled shapes"),
+    _spec("resnet_textures", RESNET, "textures", "8 textures"),
+    _spec("convnext_letters", CONVNEXT, "letters", "26 capital letters", normalisation=HALF),
+    _spec("efficientnet_fonts", EFFICIENTNET, "fonts", "8 fonts", epochs=5),
+    _spec("byobnet_shapes", BYOBNET, "shapes", "8 filled shapes, seen at 40 pixels", size=40),
+    _spec("vit_letters", VIT, "letters", "26 capital letters", rate=2e-3, normalisation=HALF),
+    _spec("resnet_noise", RESNET, "noise", "poor on purpose: random labels"),
+    _spec("vit_hasty", VIT, "digits", "poor on purpose: 300 samples", samples=300, epochs=1),
+    _spec("resnet_fonts", RESNET, "fonts", "8 fonts", in_demo=False),
+    _spec("convnext_textures", CONVNEXT, "textures", "8 textures", in_demo=False),
+    _spec("efficientnet_digits", EFFICIENTNET, "digits", "other people's digits", in_demo=False),
+    _spec("byobnet_letters", BYOBNET, "letters", "26 capital letters", size=40, in_demo=False),
+    _spec("vit_shapes", VIT, "shapes", "8 filled shapes", rate=2e-3, in_demo=False),
+    _spec("convnext_noise", CONVNEXT, "noise", "poor on purpose: random labels", in_demo=False),
+)
+
+
+def model_names(*, full: bool = False) -> list[str]:
+    """Names of the models, those of the demo or all."""
+    return [spec.name for spec in MODELS if full or spec.in_demo]
+
+
+def cache_dir() -> Path:
+    """Where trained models and their truth are kept: `HUBFAST_CACHE`, else the user's cache."""
+    base = os.environ.get("HUBFAST_CACHE") or user_cache_dir("hubfast")
+    return Path(base) / "minihub"
+
+
+def build(names: Sequence[str] | None = None, *, full: bool = False, progress: bool = True) -> Path:
+    """Trains the models that are missing, and returns their folder.
+
+    Each is written when it is done, so an interrupted build goes on where it stopped.
+
+    Args:
+        names: Which; None for the demo's, or all with `full`.
+        full: All models.
+        progress: Show a bar with the time left.
+
+    Raises:
+        ValueError: Unknown name.
+    """
+    specs = [spec_of(name) for name in (model_names(full=full) if names is None else names)]
+    missing = [spec for spec in specs if not is_built(spec)]
+    pictures = lru_cache(maxsize=2)(source_images)
+    with progress_bar(progress and bool(missing)) as bars:
+        task = bars.add_task("", total=sum(spec.epochs for spec in missing))
+        for spec in sorted(missing, key=lambda s: s.source):
+            bars.update(task, description=f"training {spec.name} on {spec.source}")
+            train_model(spec, pictures, lambda: bars.advance(task))
+    return cache_dir()
+
+
+def train_model(
+    spec: ModelSpec,
+    pictures: Callable[[str, int, int], tuple[np.ndarray, np.ndarray, int]] = source_images,
+    advance: Callable[[], object] = lambda: None,
+) -> None:
+    """Trains one model and writes it to the cache."""
+    started = time.perf_counter()
+    images, labels, classes = pictures(spec.source, spec.samples, SEED)
+    torch.manual_seed(SEED)
+    model = _create(spec, classes)
+    inputs, targets = prepare(model, images), torch.from_numpy(labels)
+    train(model, inputs, targets, "classification", Recipe(spec.epochs, spec.rate), SEED, advance)
+    described = {
+        "hash": spec.hash,
+        "spec": asdict(spec),
+        "classes": classes,
+        "accuracy": quality(model, inputs, targets, "classification"),  # on its training set
+        "seconds": time.perf_counter() - started,
+    }
+    path = _path(spec)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    weights = {k: v.contiguous() for k, v in model.state_dict().items()}
+    save_file(weights, partial, metadata={"minihub": json.dumps(described)})
+    os.replace(partial, path)
+
+
+def load(name: str) -> nn.Module:
+    """A trained model in eval mode, its preprocessing in `pretrained_cfg`; see `build`.
+
+    Raises:
+        ValueError: Unknown name.
+        FileNotFoundError: Not built yet.
+    """
+    spec = spec_of(name)
+    described = _described(spec)
+    if described is None or described["hash"] != spec.hash:
+        raise FileNotFoundError(f"{name} is not built in {cache_dir()}; call minihub.build()")
+    model = _create(spec, described["classes"])
+    with safe_open(_path(spec), "pt") as file:
+        model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    return model.eval()
+
+
+def is_built(spec: ModelSpec) -> bool:
+    """Whether the cache holds this very model; a broken or outdated file counts as none."""
+    described = _described(spec)
+    return described is not None and described["hash"] == spec.hash
+
+
+def spec_of(name: str) -> ModelSpec:
+    """The model of that name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for spec in MODELS:
+        if spec.name == name:
+            return spec
+    raise ValueError(f"model must be one of {model_names(full=True)}, got {name!r}")
+
+
+def _create(spec: ModelSpec, classes: int) -> nn.Module:
+    import timm  # slow to import
+
+    model = timm.create_model(
+        spec.architecture, pretrained=False, num_classes=classes, **json.loads(spec.options)
+    )
+    mean, deviation = spec.normalisation
+    model.pretrained_cfg = {
+        **model.pretrained_cfg,
+        "architecture": spec.name,
+        "input_size": (3, spec.size, spec.size),
+        "mean": mean,
+        "std": deviation,
+        "crop_pct": 1.0,
+        "interpolation": "bilinear",
+        "num_classes": classes,
+    }
+    return model
+
+
+def _path(spec: ModelSpec) -> Path:
+    return cache_dir() / f"{spec.name}.safetensors"
+
+
+def _described(spec: ModelSpec) -> dict[str, Any] | None:
+    try:
+        with safe_open(_path(spec), "pt") as file:
+            return json.loads((file.metadata() or {})["minihub"])
+    except (FileNotFoundError, SafetensorError, KeyError):
+        return None

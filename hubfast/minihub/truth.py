@@ -1,0 +1,144 @@
+"""The truth that a ranking estimates: every model really fine-tuned on every target."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+from hubfast.minihub.models import build, cache_dir, load, model_names, spec_of
+from hubfast.minihub.tasks import TARGETS, Target, load_target, target_names
+from hubfast.minihub.training import Recipe, prepare, quality, train
+from hubfast.progress import progress_bar
+
+RECIPE_VERSION = 1
+RATES = (3e-4, 1e-3, 3e-3)
+EPOCHS = 25
+BATCH = 32
+VALIDATION = 0.25
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What fine-tuning gave on the test set."""
+
+    model: str
+    target: str
+    seed: int
+    metric: str  # "accuracy" or "R2"
+    value: float
+    rate: float  # learning rate chosen on a validation part of the training data
+    seconds: float
+
+
+def truth(
+    targets: Sequence[str] | None = None,
+    *,
+    full: bool = False,
+    seeds: int = 1,
+    progress: bool = True,
+) -> list[Truth]:
+    """Fine-tunes every model on every target, all parameters, for each seed.
+
+    The learning rate is chosen from RATES on a quarter of the training data, then the model is
+    trained on all of it. Each run is appended to a file in the cache when it is done and never
+    repeated.
+
+    Args:
+        targets: Their names; None for the demo's target, or all with `full`.
+        full: All models.
+        seeds: Runs with seeds 0, 1, ...
+        progress: Show a bar with the time left.
+    """
+    if targets is None:
+        targets = [t.name for t in TARGETS if full or t.in_demo]
+    for name in targets:
+        if name not in target_names():
+            raise ValueError(f"targets must be of {target_names()}, got {name!r}")
+    names = model_names(full=full)
+    build(names, progress=progress)
+    wanted = [(m, t, s) for t in targets for m in names for s in range(seeds)]
+    known = _read()
+    todo = [run for run in wanted if _key(*run) not in known]
+    with progress_bar(progress and bool(todo)) as bars:
+        task = bars.add_task("", total=len(todo))
+        for model, target, seed in todo:
+            bars.update(task, description=f"fine-tuning {model} on {target}")
+            found = _fine_tune(model, load_target(target), seed)
+            known[_key(model, target, seed)] = found
+            _append(_key(model, target, seed), found)
+            bars.advance(task)
+    return [known[_key(*run)] for run in wanted]
+
+
+def _fine_tune(name: str, target: Target, seed: int) -> Truth:
+    started = time.perf_counter()
+    values, test_values = _scaled(target)
+    stratify = target.targets if target.kind == "classification" else None
+    fit, held = train_test_split(
+        np.arange(len(values)), test_size=VALIDATION, random_state=seed, stratify=stratify
+    )
+    inputs = prepare(load(name), target.images)
+    scores = []
+    for rate in RATES:
+        model = _tuned(name, inputs[fit], values[fit], target, rate, seed)
+        scores.append(quality(model, inputs[held], values[held], target.kind))
+    rate = RATES[int(np.argmax(scores))]
+    model = _tuned(name, inputs, values, target, rate, seed)
+    value = quality(model, prepare(model, target.test_images), test_values, target.kind)
+    metric = "accuracy" if target.kind == "classification" else "R2"
+    return Truth(name, target.name, seed, metric, value, rate, time.perf_counter() - started)
+
+
+def _scaled(target: Target) -> tuple[Tensor, Tensor]:
+    """Targets to train and to test on; regression in deviations of the training targets."""
+    train_values, test_values = map(torch.from_numpy, (target.targets, target.test_targets))
+    if target.kind == "classification":
+        return train_values, test_values
+    mean, deviation = train_values.mean(), train_values.std()
+    return (
+        ((train_values - mean) / deviation).float(),
+        ((test_values - mean) / deviation).float(),
+    )
+
+
+def _tuned(
+    name: str, inputs: Tensor, values: Tensor, target: Target, rate: float, seed: int
+) -> torch.nn.Module:
+    model = load(name)
+    torch.manual_seed(seed)  # of the new head
+    model.reset_classifier(1 if target.class_names is None else len(target.class_names))
+    train(model, inputs, values, target.kind, Recipe(EPOCHS, rate, BATCH), seed)
+    return model
+
+
+def _key(model: str, target: str, seed: int) -> str:
+    """Of a run in the file; changes when the model or the recipe does."""
+    recipe = [RECIPE_VERSION, RATES, EPOCHS, BATCH, VALIDATION]
+    return json.dumps([spec_of(model).hash, recipe, model, target, seed])
+
+
+def _path() -> Path:
+    return cache_dir() / "truth.jsonl"
+
+
+def _read() -> dict[str, Truth]:
+    known = {}
+    if _path().exists():
+        for line in _path().read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:  # cut off by a kill while it was written
+                continue
+            known[row.pop("key")] = Truth(**row)
+    return known
+
+
+def _append(key: str, found: Truth) -> None:
+    with _path().open("a") as file:
+        file.write(json.dumps({"key": key, **asdict(found)}) + "\n")
