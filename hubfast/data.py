@@ -162,7 +162,8 @@ def _minihub(name: str) -> TargetData:
 
     target = load_target(name)
     values, task = as_targets(target.targets, len(target.images))
-    return TargetData(f"minihub:{name}", target.images, values, task, target.class_names)
+    images = list(target.images)
+    return TargetData(f"minihub:{name}", images, values, task, target.class_names)
 
 
 def _image(array: np.ndarray) -> Image.Image:

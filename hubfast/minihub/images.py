@@ -57,7 +57,8 @@ def digit(rng: np.random.Generator, pixels: np.ndarray, *, noise: float = 8) -> 
     large = large.resize((side, side), Image.Resampling.BICUBIC)
     mask = Image.new("L", (SIZE * SCALE, SIZE * SCALE))
     room = SIZE * SCALE - side
-    mask.paste(large, tuple(int(v) for v in rng.integers(0, room + 1, 2)))
+    left, top = rng.integers(0, room + 1, 2)
+    mask.paste(large, (int(left), int(top)))
     return _finish(mask, rng, noise)
 
 
@@ -98,7 +99,7 @@ def _corners(kind: str, x: float, y: float, radius: float, turn: float) -> list[
         )
         lengths = np.tile([1.0, 1.0, inner], 4)
     points = np.stack([np.cos(angles + turn), np.sin(angles + turn)], 1) * lengths[:, None] * radius
-    return [tuple(p) for p in points + (x, y)]
+    return [(x + p[0], y + p[1]) for p in points]
 
 
 def texture(

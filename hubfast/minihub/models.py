@@ -25,11 +25,19 @@ VERSION = 1  # of the pictures and of training; a change retrains everything
 SEED = 0
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-RESNET = ("resnet10t", {"channels": (24, 48, 96, 192), "stem_width": 16})
-VIT = ("test_vit", {"img_size": 32, "patch_size": 8, "embed_dim": 96, "depth": 3, "num_heads": 3})
-CONVNEXT = ("test_convnext2", {})
-EFFICIENTNET = ("test_efficientnet", {})
-BYOBNET = ("test_byobnet", {})
+# Architectures, timm's names and options; their feature widths are 192, 96, 64, 128, 256 and 256.
+RESNET: tuple[str, dict[str, Any]] = (
+    "resnet10t",
+    {"channels": (24, 48, 96, 192), "stem_width": 16},
+)
+SLIM: tuple[str, dict[str, Any]] = ("test_resnet", {})
+VIT: tuple[str, dict[str, Any]] = (
+    "test_vit",
+    {"img_size": 32, "patch_size": 4, "embed_dim": 64, "depth": 2, "num_heads": 2},
+)
+CONVNEXT: tuple[str, dict[str, Any]] = ("test_convnext2", {})
+EFFICIENTNET: tuple[str, dict[str, Any]] = ("test_efficientnet", {})
+BYOBNET: tuple[str, dict[str, Any]] = ("test_byobnet", {})
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,8 @@ class ModelSpec:
     options: str  # of timm.create_model, as JSON
     source: str  # source task
     note: str
-    samples: int = 5000
-    epochs: int = 4
+    samples: int = 4500
+    epochs: int = 3
     rate: float = 4e-3
     size: int = 32  # of its input, pixels
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET  # mean, deviation
@@ -61,22 +69,24 @@ def _spec(name: str, model: tuple[str, dict], source: str, note: str, **how: Any
 
 
 MODELS = (
-    _spec("resnet_letters", RESNET, "letters", "26 capital letters"),
-    _spec("resnet_digits", RESNET, "digits", "other people's handwritten digits"),
-    _spec("resnet_shapes", RESNET, "shapes", "8 filled shapes"),
-    _spec("resnet_textures", RESNET, "textures", "8 textures"),
-    _spec("convnext_letters", CONVNEXT, "letters", "26 capital letters", normalisation=HALF),
-    _spec("efficientnet_fonts", EFFICIENTNET, "fonts", "8 fonts", epochs=5),
-    _spec("byobnet_shapes", BYOBNET, "shapes", "8 filled shapes, seen at 40 pixels", size=40),
-    _spec("vit_letters", VIT, "letters", "26 capital letters", rate=2e-3, normalisation=HALF),
-    _spec("resnet_noise", RESNET, "noise", "poor on purpose: random labels"),
-    _spec("vit_hasty", VIT, "digits", "poor on purpose: 300 samples", samples=300, epochs=1),
-    _spec("resnet_fonts", RESNET, "fonts", "8 fonts", in_demo=False),
-    _spec("convnext_textures", CONVNEXT, "textures", "8 textures", in_demo=False),
-    _spec("efficientnet_digits", EFFICIENTNET, "digits", "other people's digits", in_demo=False),
-    _spec("byobnet_letters", BYOBNET, "letters", "26 capital letters", size=40, in_demo=False),
-    _spec("vit_shapes", VIT, "shapes", "8 filled shapes", rate=2e-3, in_demo=False),
-    _spec("convnext_noise", CONVNEXT, "noise", "poor on purpose: random labels", in_demo=False),
+    _spec("resnet_letters", RESNET, "letters", "26 capital letters", epochs=4),
+    _spec("resnet_digits", RESNET, "digits", "other people's handwritten digits", epochs=4),
+    _spec("resnet_shapes", RESNET, "shapes", "8 filled shapes", samples=4000),
+    _spec("resnet_textures", RESNET, "textures", "8 textures", samples=4000),
+    _spec("slim_letters", SLIM, "letters", "26 capital letters"),
+    _spec("efficientnet_shapes", EFFICIENTNET, "shapes", "8 filled shapes", rate=1e-2),
+    _spec("byobnet_digits", BYOBNET, "digits", "other people's digits at 40 pixels", size=40),
+    _spec("vit_textures", VIT, "textures", "8 textures", rate=2e-3, normalisation=HALF),
+    _spec("resnet_noise", RESNET, "noise", "poor on purpose: random labels", samples=3000),
+    _spec("convnext_hasty", CONVNEXT, "shapes", "poor on purpose: 500 samples", samples=500),
+    _spec("resnet_fonts", RESNET, "fonts", "8 fonts", epochs=6, in_demo=False),
+    _spec("slim_digits", SLIM, "digits", "other people's digits", in_demo=False),
+    _spec(
+        "efficientnet_fonts", EFFICIENTNET, "fonts", "8 fonts", rate=1e-2, epochs=8, in_demo=False
+    ),
+    _spec("byobnet_letters", BYOBNET, "letters", "26 letters", size=40, epochs=8, in_demo=False),
+    _spec("vit_shapes", VIT, "shapes", "8 filled shapes", rate=2e-3, epochs=6, in_demo=False),
+    _spec("convnext_textures", CONVNEXT, "textures", "8 textures", epochs=12, in_demo=False),
 )
 
 
@@ -126,7 +136,15 @@ def train_model(
     torch.manual_seed(SEED)
     model = _create(spec, classes)
     inputs, targets = prepare(model, images), torch.from_numpy(labels)
-    train(model, inputs, targets, "classification", Recipe(spec.epochs, spec.rate), SEED, advance)
+    train(
+        model,
+        inputs,
+        targets,
+        "classification",
+        Recipe(spec.epochs, spec.rate, batch_size=32),
+        SEED,
+        advance,
+    )
     described = {
         "hash": spec.hash,
         "spec": asdict(spec),
@@ -180,7 +198,7 @@ def spec_of(name: str) -> ModelSpec:
 def _create(spec: ModelSpec, classes: int) -> nn.Module:
     import timm  # slow to import
 
-    model = timm.create_model(
+    model: Any = timm.create_model(
         spec.architecture, pretrained=False, num_classes=classes, **json.loads(spec.options)
     )
     mean, deviation = spec.normalisation

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,7 +111,7 @@ def _scaled(target: Target) -> tuple[Tensor, Tensor]:
 def _tuned(
     name: str, inputs: Tensor, values: Tensor, target: Target, rate: float, seed: int
 ) -> torch.nn.Module:
-    model = load(name)
+    model: Any = load(name)
     torch.manual_seed(seed)  # of the new head
     model.reset_classifier(1 if target.class_names is None else len(target.class_names))
     train(model, inputs, values, target.kind, Recipe(EPOCHS, rate, BATCH), seed)
