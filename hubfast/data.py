@@ -92,7 +92,7 @@ def as_target_data(data: Any, *, task: Task | None = None, name: str | None = No
 
     Args:
         data: A folder with one sub-folder of images for each class; an `.npz` file with arrays
-            `images` and `targets`; `"minihub:NAME"`; a torch Dataset of (sample, target); a pair
+            `images` and `targets`; a `.npy` file of targets; `"minihub:NAME"`; a torch Dataset of (sample, target); a pair
             (samples, targets) of arrays; targets alone (for stored features); or TargetData.
         task: `"classification"`, `"multilabel"` or `"regression"`; None to tell from the targets.
         name: Shown in reports.
@@ -148,8 +148,10 @@ def _from_path(path: Path, task: Task | None, name: str | None) -> TargetData:
         return _from_dataset(ImageFolder(str(path)), task, name or path.name)
     if not path.exists():
         raise FileNotFoundError(f"data not found: {path}")
+    if path.suffix == ".npy":
+        return _from_arrays(None, np.load(path, allow_pickle=False), task, name or path.stem)
     if path.suffix != ".npz":
-        raise ValueError(f"data must be a folder or an .npz file, got {path}")
+        raise ValueError(f"data must be a folder, an .npz or a .npy file, got {path}")
     with np.load(path, allow_pickle=False) as arrays:
         if "targets" not in arrays:
             raise ValueError(f"{path} must hold 'targets', got {sorted(arrays)}")

@@ -70,17 +70,25 @@ def _spec(name: str, model: tuple[str, dict], source: str, note: str, **how: Any
 
 MODELS = (
     _spec("resnet_letters", RESNET, "letters", "26 capital letters", epochs=4),
-    _spec("resnet_digits", RESNET, "digits", "other people's handwritten digits", epochs=4),
+    _spec("resnet_digits", RESNET, "digits", "other people's handwritten digits", epochs=5),
     _spec("resnet_shapes", RESNET, "shapes", "8 filled shapes", samples=4000),
     _spec("resnet_textures", RESNET, "textures", "8 textures", samples=4000),
     _spec("slim_letters", SLIM, "letters", "26 capital letters"),
     _spec("efficientnet_shapes", EFFICIENTNET, "shapes", "8 filled shapes", rate=1e-2),
-    _spec("byobnet_digits", BYOBNET, "digits", "other people's digits at 40 pixels", size=40),
+    _spec(
+        "byobnet_digits",
+        BYOBNET,
+        "digits",
+        "other people's digits at 40 pixels",
+        size=40,
+        epochs=5,
+        rate=8e-3,
+    ),
     _spec("vit_textures", VIT, "textures", "8 textures", rate=2e-3, normalisation=HALF),
     _spec("resnet_noise", RESNET, "noise", "poor on purpose: random labels", samples=3000),
     _spec("convnext_hasty", CONVNEXT, "shapes", "poor on purpose: 500 samples", samples=500),
     _spec("resnet_fonts", RESNET, "fonts", "8 fonts", epochs=6, in_demo=False),
-    _spec("slim_digits", SLIM, "digits", "other people's digits", in_demo=False),
+    _spec("slim_digits", SLIM, "digits", "other people's digits", epochs=5, in_demo=False),
     _spec(
         "efficientnet_fonts", EFFICIENTNET, "fonts", "8 fonts", rate=1e-2, epochs=8, in_demo=False
     ),

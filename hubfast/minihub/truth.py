@@ -136,7 +136,8 @@ def _read() -> dict[str, Truth]:
                 row = json.loads(line)
             except json.JSONDecodeError:  # cut off by a kill while it was written
                 continue
-            known[row.pop("key")] = Truth(**row)
+            key = row.pop("key")
+            known[key] = Truth(**row)
     return known
 
 

@@ -1,36 +1,33 @@
-"""Places for the labels of points where they cover neither each other nor points."""
+"""Places for the labels of points, where they cover neither each other nor points."""
 
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-GAP = 7.0  # from a point's centre to its label
+GAP = 8.0  # pixels from a point's centre to its label
 MARKER = 5.0  # half the side of the square that a point takes
+
+Align = Literal["left", "right", "center"]
 
 
 @dataclass(frozen=True)
 class Label:
-    """A text with the centre of its left edge at (x, y), which grows upwards."""
+    """A text whose left end, right end or centre is at (x, y) pixels, y upwards."""
 
-    point: int
     text: str
+    align: Align
     x: float
     y: float
-
-
-def text_width(text: str, size: float) -> float:
-    """Upper estimate in units of `size`: the font is the reader's, so it cannot be measured."""
-    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-    return size * (0.56 * (len(text) - wide) + wide)
 
 
 def place(
     points: np.ndarray,
     whiskers: np.ndarray,
     texts: Sequence[Sequence[str]],
-    area: tuple[float, float, float, float],
+    area: np.ndarray,
     size: float,
 ) -> list[Label]:
     """Places labels one after the other, each at the first free spot around its point.
@@ -39,58 +36,64 @@ def place(
         points: Centres in pixels, `(n, 2)`.
         whiskers: Boxes x0, y0, x1, y1 to keep off where there is another place, `(w, 4)`.
         texts: For each point, most important first, the texts to try in turn: name, number.
-        area: Box that labels stay in.
-        size: Font size in pixels.
+        area: Box that labels stay in, `(4,)`.
+        size: Of the font in pixels.
 
     Returns:
-        The labels that found a place; the first text that fits at all wins.
+        Labels of the points where one of the texts has a free spot.
     """
-    taken = np.concatenate([points - MARKER, points + MARKER], axis=1)  # boxes (n, 4)
-    placed: list[Label] = []
-    for index, choices in enumerate(texts):
-        spots = (
+    taken = np.concatenate([points - MARKER, points + MARKER], axis=1)
+    labels = []
+    for point, choices in zip(points, texts, strict=True):
+        blocked = np.concatenate([taken, whiskers])
+        free = (
             (label, box)
             for text in choices
-            for lines in (np.concatenate([taken, whiskers]), taken)
-            for label, box in _around(index, points[index], text, size)
-            if _inside(box, area) and not _hits(box, lines)
+            for others in (blocked, taken)
+            for label, box in _around(point, text, size)
+            if _inside(box, area) and not _hits(box, others)
         )
-        found = next(spots, None)
+        found = next(free, None)
         if found is not None:
-            label, box = found
-            placed.append(label)
-            taken = np.concatenate([taken, box[None]])
-    return placed
+            labels.append(found[0])
+            taken = np.concatenate([taken, found[1][None]])
+    return labels
 
 
-def _around(
-    index: int, point: np.ndarray, text: str, size: float
-) -> list[tuple[Label, np.ndarray]]:
-    """Spots around a point, best first: right, left, above, below, then the corners."""
+def text_width(text: str, size: float) -> float:
+    """Upper estimate in pixels: the font is the reader's own, so it cannot be measured."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return size * (0.58 * (len(text) - wide) + wide)
+
+
+def _around(point: np.ndarray, text: str, size: float) -> list[tuple[Label, np.ndarray]]:
+    """Spots around a point with their boxes, best first: the sides, above, below, corners."""
     width, height = text_width(text, size), 1.2 * size
-    rise = GAP + height / 2
-    x, y = float(point[0]), float(point[1])
-    right, left, middle = x + GAP, x - GAP - width, x - width / 2
-    corners = [(right - 3, y + rise - 3), (left + 3, y + rise - 3)]
-    corners += [(right - 3, y - rise + 3), (left + 3, y - rise + 3)]
-    spots = [(right, y), (left, y), (middle, y + rise), (middle, y - rise), *corners]
-    return [
-        (Label(index, text, a, b), np.array([a, b - height / 2, a + width, b + height / 2]))
-        for a, b in spots
+    rise, slant = GAP + height / 2 - 2, GAP / 2
+    spots: list[tuple[Align, float, float]] = [
+        ("left", GAP, 0),
+        ("right", -GAP, 0),
+        ("center", 0, rise),
+        ("center", 0, -rise),
+        ("left", slant, rise - 2),
+        ("right", -slant, rise - 2),
+        ("left", slant, 2 - rise),
+        ("right", -slant, 2 - rise),
     ]
+    before = {"left": 0.0, "center": width / 2, "right": width}
+    found = []
+    for align, right, up in spots:
+        x, y = float(point[0]) + right, float(point[1]) + up
+        left = x - before[align]
+        box = np.array([left, y - height / 2, left + width, y + height / 2])
+        found.append((Label(text, align, x, y), box))
+    return found
 
 
-def _inside(box: np.ndarray, area: tuple[float, float, float, float]) -> bool:
-    return bool(
-        box[0] >= area[0] and box[1] >= area[1] and box[2] <= area[2] and box[3] <= area[3]
-    )
+def _inside(box: np.ndarray, area: np.ndarray) -> bool:
+    return bool((box[:2] >= area[:2]).all() and (box[2:] <= area[2:]).all())
 
 
 def _hits(box: np.ndarray, others: np.ndarray) -> bool:
-    apart = (
-        (others[:, 0] >= box[2])
-        | (others[:, 2] <= box[0])
-        | (others[:, 1] >= box[3])
-        | (others[:, 3] <= box[1])
-    )
-    return not bool(apart.all())
+    overlap = (others[:, :2] < box[2:]) & (others[:, 2:] > box[:2])
+    return bool(overlap.all(axis=1).any())

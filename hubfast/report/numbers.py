@@ -1,25 +1,25 @@
-"""Numbers as text: digits that fit their column, a dash where there is none."""
+"""Numbers and names as text: digits that fit their column, a dash where there is none."""
 
 import math
 from collections.abc import Iterable
 
 MISSING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
-MOST_DECIMALS = 6  # scores agree to about 1e-6 between processors; more digits would be noise
+MOST_DECIMALS = 6  # scores agree to about 1e-6 between processors: more digits would be noise
 
 
 def finite(values: Iterable[float | None]) -> list[float]:
-    """Those that are numbers and finite."""
+    """Those that are finite numbers."""
     return [value for value in values if value is not None and math.isfinite(value)]
 
 
 def decimals(values: Iterable[float | None], least: int) -> int:
-    """Decimals for a column: `least`, or more where a hundredth of the spread needs them."""
+    """Decimals for a column: `least`, or more where a hundredth of its spread needs them."""
     known = finite(values)
     spread = max(known) - min(known) if known else 0.0
     if spread <= 0:
         return least
-    return min(max(least, 2 - math.floor(math.log10(spread))), MOST_DECIMALS)
+    return max(least, min(2 - math.floor(math.log10(spread)), MOST_DECIMALS))
 
 
 def number(value: float | None, places: int) -> str:
@@ -35,13 +35,22 @@ def whole(value: int | None) -> str:
 
 
 def short(value: float) -> str:
-    """A tick's or a parameter count's few digits: 0.25, 40, 1.5 M."""
+    """A tick's few digits: 0.25, 40, 1.5 M."""
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
-            return f"{value / size:.3g}\N{NO-BREAK SPACE}{unit}".replace("-", MINUS)
-    return f"{value:z.6g}".replace("-", MINUS)
+            return f"{value / size:.6g}\N{NO-BREAK SPACE}{unit}".replace("-", MINUS)
+    return f"{value:.6g}".replace("-", MINUS)
 
 
 def plural(count: int, noun: str) -> str:
     """`1 model`, `2 models`."""
-    return f"{whole(count)} {noun}{'' if count == 1 else 's'}"
+    return f"{whole(count)}\N{NO-BREAK SPACE}{noun}{'' if count == 1 else 's'}"
+
+
+def clip(text: str, most: int) -> str:
+    """`text` on one line of at most so many characters; what is cut out is its middle."""
+    line = " ".join(text.split())
+    if len(line) <= most:
+        return line
+    end = most // 3
+    return f"{line[: most - end - 1]}\N{HORIZONTAL ELLIPSIS}{line[-end:]}"

@@ -1,0 +1,39 @@
+"""What is installed and active here, and why."""
+
+import importlib.metadata
+import os
+import platform
+
+import torch
+from threadpoolctl import threadpool_info
+
+from hubfast.backend import missing
+
+PACKAGES = ("torch", "triton", "numpy", "scipy", "timm", "scikit-learn")
+
+
+def info() -> dict[str, str]:
+    """Label and text of each fact, in the order to print."""
+    facts = {
+        "hubfast": importlib.metadata.version("hubfast"),
+        "python": f"{platform.python_version()} on {platform.platform()}",
+    }
+    for name in PACKAGES:
+        try:
+            facts[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            facts[name] = "not installed"
+    facts["native core"] = _state("native", "evidence search of the CPU")
+    facts["triton kernels"] = _state("triton", "no kernel uses it yet")
+    facts["cuda"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    facts["lapack"] = "SciPy's for spectra on the CPU, torch's on the GPU"
+    facts["cores"] = f"{os.cpu_count()}, torch uses {torch.get_num_threads()} threads"
+    for pool in threadpool_info():
+        name = f"{pool['internal_api']} {pool.get('version') or ''}".strip()
+        facts[f"pool {pool['prefix']}"] = f"{name}, {pool['num_threads']} threads"
+    return facts
+
+
+def _state(backend: str, use: str) -> str:
+    why = missing(backend)
+    return f"active: {use}" if why is None else f"inactive, torch is used instead: {why}"

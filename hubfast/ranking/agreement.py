@@ -1,0 +1,38 @@
+"""How well a ranking agrees with known qualities of the same models."""
+
+from typing import NamedTuple
+
+from scipy.stats import pearsonr, weightedtau
+
+from hubfast.ranking.table import Ranking
+
+
+class Agreement(NamedTuple):
+    """Between the scores of a ranking and one of its own columns."""
+
+    models: int  # that have both
+    weighted_tau: float  # scipy's default: weights by both orders, best first
+    pearson: float
+    regret: float  # best quality minus that of the best-scored model; 0 is perfect
+
+
+def agreement(ranking: Ranking, title: str) -> Agreement:
+    """Compares the scores with the column `title`, added by `Ranking.with_column`.
+
+    Raises:
+        ValueError: No such column, or fewer than two models have both values.
+    """
+    if title not in ranking.extra:
+        raise ValueError(f"title must be one of {list(ranking.extra)}, got {title!r}")
+    values = ranking.extra[title]
+    rows = [m for m in ranking.scored if m.name in values]
+    if len(rows) < 2:
+        raise ValueError(f"{title!r} must have values of at least 2 scored models, got {len(rows)}")
+    scores = [m.score for m in rows]
+    known = [values[m.name] for m in rows]
+    return Agreement(
+        len(rows),
+        float(weightedtau(scores, known).statistic),
+        float(pearsonr(scores, known).statistic),
+        max(known) - known[0],
+    )

@@ -1,0 +1,92 @@
+"""Figures of a ranking: score against cost, and against columns of the caller's own."""
+
+import math
+from collections.abc import Callable
+from itertools import chain
+
+import numpy as np
+from markupsafe import Markup
+from scipy.stats import weightedtau
+
+from hubfast.ranking.table import RankedModel, Ranking
+from hubfast.report.numbers import number, plural
+from hubfast.report.page import render
+from hubfast.report.rows import interval
+from hubfast.report.scatter import Frame, Point, cheapest, figure
+from hubfast.report.titles import metric_axis, metric_title
+
+FEWEST = 3  # models for a correlation: two always lie on a line
+
+
+def cost_figures(ranking: Ranking) -> list[Markup]:
+    """Score against seconds and against parameters, as far as the ranking knows them."""
+
+    def pace(m: RankedModel) -> float | None:
+        spent = m.seconds.prepare + m.seconds.forward
+        return 1000 * spent / ranking.samples if spent > 0 and ranking.samples > 0 else None
+
+    kinds: list[tuple[str, str, Callable[[RankedModel], float | None]]] = [
+        ("seconds", "seconds per 1000 samples, preparing and forward", pace),
+        ("parameters", "parameters", lambda m: m.parameters),
+    ]
+    return [
+        found
+        for kind, title, cost in kinds
+        if (found := _cost_figure(ranking, kind, title, cost)) is not None
+    ]
+
+
+def _cost_figure(
+    ranking: Ranking, kind: str, title: str, cost: Callable[[RankedModel], float | None]
+) -> Markup | None:
+    points = [
+        Point(m.name, str(rank), x, m.score, interval(m), m.tied)
+        for rank, m in enumerate(ranking.scored, 1)
+        if (x := cost(m)) is not None and m.score is not None and math.isfinite(m.score)
+    ]
+    if len(points) < 2:
+        return None
+    front = cheapest(points)
+    ordered = [*(p for p in points if p in front), *(p for p in points if p not in front)]
+    frame = Frame(x=title, y=metric_axis(ranking), score="y", cost=True)
+    score = metric_title(ranking)
+    return figure(
+        ordered,
+        frame,
+        id=f"cost-{kind}",
+        alt=f"{score} of {plural(len(points), 'model')} against {title}",
+        caption=render("cost.html", front=front, kind=kind, missing=_missing(ranking, points)),
+    )
+
+
+def extra_figure(ranking: Ranking, title: str, id: str) -> Markup:
+    """Score against a column of `ranking.extra`, with how far the two agree."""
+    column = ranking.extra[title]
+    points = []
+    for rank, m in enumerate(ranking.scored, 1):
+        value = column.get(m.name)
+        if value is not None and m.score is not None and math.isfinite(value + m.score):
+            points.append(Point(m.name, str(rank), m.score, value, interval(m), m.tied))
+    tau, pearson = agreement([p.x for p in points], [p.y for p in points])
+    caption = render(
+        "agreement.html",
+        tau=number(tau, 3),
+        pearson=number(pearson, 3),
+        count=len(points),
+        missing=_missing(ranking, points),
+        fewest=FEWEST,
+    )
+    if not points:
+        return caption
+    score = metric_title(ranking)
+    frame = Frame(x=metric_axis(ranking), y=title, score="x")
+    alt = f"{title} of {plural(len(points), 'model')} against {score}"
+    return figure(points, frame, id=id, alt=alt, caption=caption)
+
+
+def agreement(scores: list[float], values: list[float]) -> tuple[float | None, float | None]:
+    """Weighted Kendall tau and Pearson correlation; None for too few or constant values."""
+    if len(scores) < FEWEST or min(map(len, map(set, (scores, values)))) < 2:
+        return None, None
+    tau = float(weightedtau(scores, values).statistic)
+    return tau, float(np.corrcoef(scores, values)[0, 1])
