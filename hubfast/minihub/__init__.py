@@ -4,9 +4,9 @@ For demonstrations, tests and benchmarks without a network. `build` trains the m
 use, `truth` fine-tunes them all to know what a ranking should say.
 """
 
+from hubfast.minihub.fine_tuning import Truth, truth
 from hubfast.minihub.models import MODELS, ModelSpec, build, cache_dir, load, model_names
 from hubfast.minihub.tasks import TARGETS, Target, TargetSpec, load_target, target_names
-from hubfast.minihub.truth import Truth, truth
 
 __all__ = [
     "MODELS",

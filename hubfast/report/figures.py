@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from itertools import chain
 
 import numpy as np
 from markupsafe import Markup
@@ -90,3 +89,8 @@ def agreement(scores: list[float], values: list[float]) -> tuple[float | None, f
         return None, None
     tau = float(weightedtau(scores, values).statistic)
     return tau, float(np.corrcoef(scores, values)[0, 1])
+
+
+def _missing(ranking: Ranking, points: list[Point]) -> str:
+    left_out = len(ranking.scored) - len(points)
+    return plural(left_out, "model") if left_out else ""

@@ -1,20 +1,23 @@
 """The report of a ranking."""
 
-import math
 from pathlib import Path
+
+from markupsafe import Markup
 
 from hubfast.ranking.table import Ranking
 from hubfast.report.figures import cost_figures, extra_figure
-from hubfast.report.numbers import MISSING, finite, number, plural, whole
+from hubfast.report.numbers import MISSING, number, plural, whole
 from hubfast.report.page import Section, render, write_page
 from hubfast.report.rows import (
+    STAGES,
+    TimeRow,
     interval,
     score_places,
     score_scale,
     table_rows,
     time_rows,
 )
-from hubfast.report.titles import metric_title, metric_unit
+from hubfast.report.titles import metric_title
 
 
 def write_ranking(path: str | Path, ranking: Ranking) -> None:
@@ -53,3 +56,75 @@ def ranking_sections(ranking: Ranking) -> list[Section]:
     body = render("meaning.html", metric=ranking.metric, title=metric_title(ranking))
     sections.append(Section("What the score means", body, "meaning"))
     return sections
+
+
+def _result(ranking: Ranking) -> Section:
+    scored, places = ranking.scored, score_places(ranking)
+    best = scored[0] if scored else None
+    ends = interval(best) if best else None
+    facts = {
+        "Data": ranking.data or MISSING,
+        "Task": ranking.task,
+        "Samples": whole(ranking.samples),
+        "Classes": whole(ranking.classes),
+        "Models with a score": f"{whole(len(scored))} of {whole(len(ranking))}",
+        "Time": _duration(sum(m.seconds.total for m in ranking)),
+    }
+    vacuous = sum(m.width is not None and m.width >= ranking.samples for m in scored)
+    body = render(
+        "result.html",
+        best=best,
+        metric=metric_title(ranking),
+        score=number(best.score, places) if best else MISSING,
+        interval=[number(end, places) for end in ends] if ends else None,
+        scored=len(scored),
+        failed=len(ranking.failed),
+        ties=sum(m.tied for m in scored[1:]),
+        bounded=all(interval(m) is not None for m in scored),
+        vacuous=vacuous if ranking.metric == "h_score" else 0,
+        facts=facts,
+    )
+    return Section("Result", body, "result")
+
+
+def _table(ranking: Ranking) -> Section:
+    body = render(
+        "ranking.html",
+        rows=table_rows(ranking),
+        scale=score_scale(ranking),
+        metric=metric_title(ranking),
+        extra=list(ranking.extra),
+        ties=sum(m.tied for m in ranking.scored),
+    )
+    return Section("Ranking", body, "ranking")
+
+
+def _figures(ranking: Ranking) -> list[Section]:
+    sections = []
+    if drawn := cost_figures(ranking):
+        sections.append(Section("Score against cost", Markup("\n").join(drawn), "cost"))
+    for position, title in enumerate(ranking.extra, 1):
+        id = f"extra-{position}"
+        body = extra_figure(ranking, title, id)
+        sections.append(Section(f"Score against {title or 'unnamed column'}", body, id))
+    return sections
+
+
+def _time(ranking: Ranking, rows: list[TimeRow]) -> Section:
+    total = sum(m.seconds.total for m in ranking)
+    shares = [
+        (stage, f"{sum(getattr(m.seconds, stage) for m in ranking) / total:.0%}")
+        for stage in STAGES
+    ]
+    body = render("time.html", rows=rows, shares=shares, total=_duration(total))
+    return Section("Time", body, "time")
+
+
+def _duration(seconds: float) -> str:
+    if seconds <= 0:
+        return MISSING
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

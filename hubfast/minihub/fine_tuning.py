@@ -134,7 +134,7 @@ def _read() -> dict[str, Truth]:
         for line in _path().read_text().splitlines():
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError:  # cut off by a kill while it was written
+            except json.JSONDecodeError:  # an empty line, or one cut off by a kill
                 continue
             key = row.pop("key")
             known[key] = Truth(**row)
@@ -142,5 +142,5 @@ def _read() -> dict[str, Truth]:
 
 
 def _append(key: str, found: Truth) -> None:
-    with _path().open("a") as file:
-        file.write(json.dumps({"key": key, **asdict(found)}) + "\n")
+    with _path().open("a") as file:  # the first line break ends a line that a kill cut off
+        file.write("\n" + json.dumps({"key": key, **asdict(found)}) + "\n")
