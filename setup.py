@@ -16,7 +16,7 @@ native = Pybind11Extension(
     depends=sorted(glob("csrc/*.hpp")),
     cxx_std=17,
     extra_compile_args=FLAGS,
-    optional=True,  # without a compiler the pure-Python package is installed; `hubfast info` says so
+    optional=True,  # without a compiler the package is pure Python, and `hubfast info` says so
 )
 
 setup(ext_modules=[] if SKIP else [native])

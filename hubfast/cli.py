@@ -39,7 +39,7 @@ def rank(
         str,
         typer.Option(
             help="Target data: a folder with a sub-folder of images for each class, an .npz file "
-            "with 'images' and 'targets', a .npy file of targets (for stored features), minihub:NAME."
+            "with 'images' and 'targets', a .npy file of targets for stored features, minihub:NAME."
         ),
     ],
     metric: Annotated[

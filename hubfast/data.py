@@ -92,8 +92,9 @@ def as_target_data(data: Any, *, task: Task | None = None, name: str | None = No
 
     Args:
         data: A folder with one sub-folder of images for each class; an `.npz` file with arrays
-            `images` and `targets`; a `.npy` file of targets; `"minihub:NAME"`; a torch Dataset of (sample, target); a pair
-            (samples, targets) of arrays; targets alone (for stored features); or TargetData.
+            `images` and `targets`; a `.npy` file of targets; `"minihub:NAME"`; a torch Dataset of
+            (sample, target); a pair (samples, targets) of arrays; targets alone, for stored
+            features; or TargetData.
         task: `"classification"`, `"multilabel"` or `"regression"`; None to tell from the targets.
         name: Shown in reports.
 

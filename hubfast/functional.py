@@ -5,7 +5,7 @@ from torch import Tensor
 
 from hubfast import lapack, native, reference
 from hubfast.backend import choose
-from hubfast.reference import EvidenceMaximum
+from hubfast.reference import Climb, EvidenceMaximum
 from hubfast.spectrum import DenseBasis, Spectrum
 from hubfast.threads import one_torch_thread
 
@@ -20,7 +20,7 @@ def add_gram(gram: Tensor, rows: Tensor, *, backend: str | None = None) -> None:
     """
     _expect(gram, "gram", (rows.shape[-1], rows.shape[-1]))
     _expect(rows, "rows", (None, gram.shape[1]))
-    match choose(backend, *_cpu(rows, "scipy")):
+    match choose(backend, *_on(rows, cpu="scipy")):
         case "scipy":
             lapack.add_gram(gram, rows.contiguous())
         case _:
@@ -40,7 +40,7 @@ def spectrum(gram: Tensor, rhs: Tensor, *, backend: str | None = None) -> Spectr
     """
     _expect(gram, "gram", (gram.shape[-1], gram.shape[-1]))
     _expect(rhs, "rhs", (len(gram), None))
-    match choose(backend, *_cpu(gram, "scipy")):
+    match choose(backend, *_on(gram, cpu="scipy")):
         case "scipy":
             return Spectrum(*lapack.spectrum(gram, rhs))
         case _:
@@ -66,7 +66,7 @@ def evidence(
         energy: Squared projections (U'y)^2, `(k, C)` float64; 0 where the eigenvalue is.
         residual: |y|^2 - sum of energy, `(C,)` float64, >= 0.
         count: Samples n.
-        backend: `"native"` (CPU), `"torch"`, or None.
+        backend: `"native"` (CPU), `"triton"` (CUDA), `"torch"`, or None.
 
     Returns:
         Value in nats per sample, t and Q = n / beta, each `(C,)`.
@@ -76,15 +76,21 @@ def evidence(
     _expect(residual, "residual", (energy.shape[1],))
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
-    match choose(backend, *_cpu(energy, "native")):
+    find: Climb | None = None
+    match choose(backend, *_on(energy, cpu="native", cuda="triton")):
         case "native":
-            return reference.evidence(eigenvalues, energy, residual, count, native.climb)
-        case _:
-            return reference.evidence(eigenvalues, energy, residual, count)
+            find = native.climb
+        case "triton":
+            from hubfast.kernels.evidence import climb  # triton is slow to import
+
+            find = climb
+    return reference.evidence(eigenvalues, energy, residual, count, find)
 
 
-def _cpu(x: Tensor, backend: str) -> tuple[str, ...]:
-    return (backend,) if x.device.type == "cpu" else ()
+def _on(x: Tensor, **backends: str) -> tuple[str, ...]:
+    """The backend for the device of `x`, if there is one."""
+    found = backends.get(x.device.type)
+    return () if found is None else (found,)
 
 
 def _expect(x: Tensor, name: str, shape: tuple[int | None, ...]) -> None:

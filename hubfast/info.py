@@ -24,7 +24,7 @@ def info() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             facts[name] = "not installed"
     facts["native core"] = _state("native", "evidence search of the CPU")
-    facts["triton kernels"] = _state("triton", "no kernel uses it yet")
+    facts["triton kernels"] = _state("triton", "evidence search of the GPU")
     facts["cuda"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     facts["lapack"] = "SciPy's for spectra on the CPU, torch's on the GPU"
     facts["cores"] = f"{os.cpu_count()}, torch uses {torch.get_num_threads()} threads"

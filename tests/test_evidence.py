@@ -130,7 +130,7 @@ def test_bad_input_is_named():
         functional.evidence(eigenvalues, energy.float(), residual, count)
     with pytest.raises(ValueError, match=r"energy must have shape \(5, any\), got \(4, 2\)"):
         functional.evidence(eigenvalues, energy[1:], residual, count)
-    with pytest.raises(ValueError, match="count must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"count must be at least 1, got 0"):
         functional.evidence(eigenvalues, energy, residual, 0)
     with pytest.raises(ValueError, match=r"backend must be one of .* got 'triton'"):
         functional.evidence(eigenvalues, energy, residual, count, backend="triton")

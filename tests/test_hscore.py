@@ -57,7 +57,7 @@ def test_far_from_the_origin():
 
 def test_says_nothing_for_few_samples():
     features, labels = problem(20, 50)
-    with pytest.warns(UserWarning, match="H-score says nothing for n = 20 samples"):
+    with pytest.warns(UserWarning, match=r"H-score says nothing for n = 20 samples"):
         assert h_score(features, labels) == pytest.approx(3.0, rel=1e-6)
     assert 0 < regularized_h_score(features, labels) < 3
 
@@ -100,7 +100,7 @@ def test_influence_averages_to_the_score():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="H-score needs classification targets, got regression"):
+    with pytest.raises(ValueError, match=r"H-score needs classification targets, got regression"):
         HScore.from_statistics(FeatureStatistics().update(torch.zeros(3, 2), [0.1, 0.2, 0.3]))
-    with pytest.raises(ValueError, match="at least 2 samples, got 1"):
+    with pytest.raises(ValueError, match=r"at least 2 samples, got 1"):
         h_score(torch.zeros(1, 2), [0])

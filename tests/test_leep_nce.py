@@ -94,15 +94,15 @@ def test_influence_gives_the_spread_of_fresh_data(kind):
 
 def test_bad_input_is_named():
     theta, labels = outputs()
-    with pytest.raises(ValueError, match="probabilities must be >= 0; apply softmax"):
+    with pytest.raises(ValueError, match=r"probabilities must be >= 0; apply softmax"):
         leep(theta.log(), labels)
-    with pytest.raises(ValueError, match="add up to 1 in each row, got a row off by 1"):
+    with pytest.raises(ValueError, match=r"add up to 1 in each row, got a row off by 1"):
         leep(2 * theta, labels)
-    with pytest.raises(ValueError, match="probabilities must be finite"):
+    with pytest.raises(ValueError, match=r"probabilities must be finite"):
         leep(theta * float("nan"), labels)
-    with pytest.raises(ValueError, match="source_labels and targets differ: 300 and 299"):
+    with pytest.raises(ValueError, match=r"source_labels and targets differ: 300 and 299"):
         nce(labels, labels[1:])
-    with pytest.raises(TypeError, match="source_labels: targets must be numeric"):
+    with pytest.raises(TypeError, match=r"source_labels: targets must be numeric"):
         nce(["a"], [0])
     with pytest.raises(ValueError, match=r"targets: targets for classification must be \(2,\)"):
         nce([0, 1], [[0, 1], [1, 0]])

@@ -299,15 +299,15 @@ def test_bad_input_is_named(features, targets, kind, message):
 
 def test_bad_options_are_named():
     features, labels = problem(10, 2)
-    with pytest.raises(ValueError, match="compat must be None or 'thuml', got 'tllib'"):
+    with pytest.raises(ValueError, match=r"compat must be None or 'thuml', got 'tllib'"):
         logme(features, labels, compat="tllib")
-    with pytest.raises(ValueError, match="task must be one of"):
+    with pytest.raises(ValueError, match=r"task must be one of"):
         logme(features, labels, task="ranking")
-    with pytest.raises(ValueError, match="whole numbers"):
+    with pytest.raises(ValueError, match=r"whole numbers"):
         logme(features, labels + 0.5, task="classification")
-    with pytest.raises(ValueError, match="needs class ids >= 0, got -1"):
+    with pytest.raises(ValueError, match=r"needs class ids >= 0, got -1"):
         logme(features, labels - 1, compat="thuml")
-    with pytest.raises(ValueError, match="features must have width 2, got 3"):
+    with pytest.raises(ValueError, match=r"features must have width 2, got 3"):
         LogME.fit(features, labels).predict(torch.zeros(1, 3))
-    with pytest.raises(ValueError, match="no samples"):
+    with pytest.raises(ValueError, match=r"no samples"):
         LogME.from_statistics(FeatureStatistics())

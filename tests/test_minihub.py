@@ -138,7 +138,7 @@ def test_wrong_names_are_named(cache):
         minihub.load_target("x")
     with pytest.raises(ValueError, match=r"targets must be of .*, got 'x'"):
         minihub.truth(["x"])
-    with pytest.raises(ValueError, match="source must be one of"):
+    with pytest.raises(ValueError, match=r"source must be one of"):
         tasks.source_images("x", 1, 0)
-    with pytest.raises(FileNotFoundError, match="tiny is not built"):
+    with pytest.raises(FileNotFoundError, match=r"tiny is not built"):
         minihub.load("tiny")

@@ -108,5 +108,5 @@ def test_bad_input_is_named():
         functional.spectrum(torch.zeros(2, 3).double(), torch.zeros(3, 1).double())
     with pytest.raises(ValueError, match=r"rhs must have shape \(3, any\), got \(2, 1\)"):
         functional.spectrum(torch.zeros(3, 3).double(), torch.zeros(2, 1).double())
-    with pytest.raises(TypeError, match="rows must be float64"):
+    with pytest.raises(TypeError, match=r"rows must be float64"):
         functional.add_gram(torch.zeros(3, 3).double(), torch.zeros(2, 3))

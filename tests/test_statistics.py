@@ -141,7 +141,7 @@ def test_other_files_are_refused(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match=r"does not hold hubfast\.FeatureStatistics"):
         FeatureStatistics.load(tmp_path / "x.safetensors")
-    with pytest.raises(ValueError, match="nothing to save"):
+    with pytest.raises(ValueError, match=r"nothing to save"):
         FeatureStatistics().save(tmp_path / "y.safetensors")
 
 
@@ -173,21 +173,21 @@ def test_a_bad_batch_adds_nothing():
     spoiled[3, 2] = float("nan")
     with pytest.raises(ValueError, match=r"features must be finite, got 1 .* at \(3, 2\)"):
         stats.update(spoiled, targets)
-    with pytest.raises(ValueError, match="features must have width 5, got 4"):
+    with pytest.raises(ValueError, match=r"features must have width 5, got 4"):
         stats.update(features[:, :4], targets)
     assert_same(stats, FeatureStatistics().update(features, targets))
 
 
 def test_mismatched_statistics_do_not_add():
     a = FeatureStatistics().update(*problem(9, 4))
-    with pytest.raises(ValueError, match="cannot add statistics of width 3"):
+    with pytest.raises(ValueError, match=r"cannot add statistics of width 3"):
         a + FeatureStatistics().update(*problem(9, 3))
-    with pytest.raises(ValueError, match="for regression to width 4 for classification"):
+    with pytest.raises(ValueError, match=r"for regression to width 4 for classification"):
         a + FeatureStatistics().update(*problem(9, 4, "regression"))
     with pytest.raises(TypeError):
         a + 1
     two = FeatureStatistics().update(*problem(9, 4, "regression"))
-    with pytest.raises(ValueError, match="targets must have 2 columns, got 3"):
+    with pytest.raises(ValueError, match=r"targets must have 2 columns, got 3"):
         two.update(torch.zeros(2, 4), torch.zeros(2, 3))
     with pytest.raises(ValueError, match=r"old must hold counted classes, got \[8\]"):
         a.relabel(torch.zeros(1, 4), [8], [0])

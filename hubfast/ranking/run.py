@@ -1,5 +1,6 @@
 """rank(): runs every model of a hub over the target data once and scores it."""
 
+import math
 import os
 import time
 from dataclasses import dataclass, replace
@@ -146,7 +147,8 @@ def _ranking(outcomes: list[_Outcome], metric: Metric, target: TargetData, seed:
         influences = [o.influence for o in scored if o.influence is not None]
         found = bootstrap(scores, influences, len(target), seed)
         for o, low, high, tied in zip(scored, *found, strict=True):
-            rows.append(replace(o.row, low=float(low), high=float(high), tied=bool(tied)))
+            interval = (None, None) if math.isnan(low) else (float(low), float(high))
+            rows.append(replace(o.row, low=interval[0], high=interval[1], tied=bool(tied)))
     rows.sort(key=lambda row: -float(row.score or 0.0))
     classes = len(target.targets.unique()) if target.task == "classification" else None
     return Ranking(

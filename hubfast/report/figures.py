@@ -25,7 +25,7 @@ def cost_figures(ranking: Ranking) -> list[Markup]:
         return 1000 * spent / ranking.samples if spent > 0 and ranking.samples > 0 else None
 
     kinds: list[tuple[str, str, Callable[[RankedModel], float | None]]] = [
-        ("seconds", "seconds per 1000 samples, preparing and forward", pace),
+        ("seconds", "seconds per 1000 samples", pace),
         ("parameters", "parameters", lambda m: m.parameters),
     ]
     return [

@@ -1,7 +1,7 @@
 """Numbers and names as text: digits that fit their column, a dash where there is none."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MISSING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -40,6 +40,15 @@ def short(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.6g}\N{NO-BREAK SPACE}{unit}".replace("-", MINUS)
     return f"{value:.6g}".replace("-", MINUS)
+
+
+def evenly(values: Sequence[float]) -> list[str]:
+    """Ticks of a linear axis, all with the decimals that one of them needs."""
+    texts = [short(value) for value in values]
+    if any(abs(value) >= 1000 for value in values):
+        return texts
+    places = max((len(f"{value:.9f}".rstrip("0").partition(".")[2]) for value in values), default=0)
+    return [number(value, places) for value in values]
 
 
 def plural(count: int, noun: str) -> str:

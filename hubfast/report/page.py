@@ -90,7 +90,13 @@ def render(template: str, **values: Any) -> Markup:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     return Markup(environment.get_template(template).render(values))
+
+
+def _breakable(name: str) -> Markup:
+    """A long name that may go on in the next line after its separators."""
+    return Markup("<wbr>").join(re.findall(r"[^./_@:-]+[./_@:-]*|[./_@:-]+", name))
 
 
 def _replace(path: Path, text: str) -> None:

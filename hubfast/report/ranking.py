@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from hubfast.ranking.table import Ranking
 from hubfast.report.figures import cost_figures, extra_figure
-from hubfast.report.numbers import MISSING, number, plural, whole
+from hubfast.report.numbers import MISSING, clip, number, plural, whole
 from hubfast.report.page import Section, render, write_page
 from hubfast.report.rows import (
     STAGES,
@@ -33,7 +33,9 @@ def write_ranking(path: str | Path, ranking: Ranking) -> None:
     """
     sections = ranking_sections(ranking)
     subtitle = f"By {metric_title(ranking)}, without fine-tuning any of them"
-    title = f"{plural(len(ranking), 'model')} ranked for {ranking.data or 'unnamed data'}"
+    title = (
+        f"Ranking of {plural(len(ranking), 'model')} for {clip(ranking.data, 60) or 'unnamed data'}"
+    )
     write_page(path, title, sections, subtitle)
 
 
@@ -51,7 +53,7 @@ def ranking_sections(ranking: Ranking) -> list[Section]:
     if rows := time_rows(ranking):
         sections.append(_time(ranking, rows))
     if ranking.failed:
-        body = render("failures.html", failed=ranking.failed)
+        body = render("failures.html", failed=ranking.failed, scored=len(ranking.scored))
         sections.append(Section("Failures", body, "failures"))
     body = render("meaning.html", metric=ranking.metric, title=metric_title(ranking))
     sections.append(Section("What the score means", body, "meaning"))
@@ -88,9 +90,11 @@ def _result(ranking: Ranking) -> Section:
 
 
 def _table(ranking: Ranking) -> Section:
+    rows = table_rows(ranking)
     body = render(
         "ranking.html",
-        rows=table_rows(ranking),
+        rows=rows,
+        digits=max(len(text) for row in rows for text in (row.low, row.high)),
         scale=score_scale(ranking),
         metric=metric_title(ranking),
         extra=list(ranking.extra),
@@ -102,11 +106,12 @@ def _table(ranking: Ranking) -> Section:
 def _figures(ranking: Ranking) -> list[Section]:
     sections = []
     if drawn := cost_figures(ranking):
-        sections.append(Section("Score against cost", Markup("\n").join(drawn), "cost"))
+        key = render("cost_key.html", ties=sum(m.tied for m in ranking.scored))
+        sections.append(Section("Score against cost", Markup("\n").join([key, *drawn]), "cost"))
     for position, title in enumerate(ranking.extra, 1):
         id = f"extra-{position}"
         body = extra_figure(ranking, title, id)
-        sections.append(Section(f"Score against {title or 'unnamed column'}", body, id))
+        sections.append(Section(f"Score against {clip(title, 60) or 'unnamed column'}", body, id))
     return sections
 
 

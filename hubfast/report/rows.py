@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from matplotlib.ticker import MaxNLocator
 
 from hubfast.ranking.table import RankedModel, Ranking, Seconds
-from hubfast.report.numbers import decimals, finite, number, short, whole
+from hubfast.report.numbers import decimals, evenly, finite, number, whole
 
 STAGES = tuple(field.name for field in dataclasses.fields(Seconds))
 
@@ -33,9 +33,9 @@ class Scale:
 
     def ticks(self) -> list[tuple[str, str]]:
         """A few round values as (place, text)."""
-        values = MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
+        values = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
         inside = [float(v) for v in values if self.low <= v <= self.high]
-        return [(self.percent(v), short(v)) for v in inside]
+        return list(zip(map(self.percent, inside), evenly(inside), strict=True))
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def table_rows(ranking: Ranking) -> list[Row]:
             extra=[_cell(values.get(m.name), digits) for values, digits in extra],
             width=Cell(whole(m.width), m.width),
             parameters=Cell(whole(m.parameters), m.parameters),
-            seconds=_cell(m.seconds.total, spent),
+            seconds=_cell(m.seconds.total or None, spent),
         )
         for rank, m in enumerate(ranking.scored, 1)
     ]

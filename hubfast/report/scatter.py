@@ -1,5 +1,6 @@
 """Scatter plots as inline SVG in the colours of the page's theme."""
 
+import math
 import re
 import warnings
 from collections.abc import Sequence
@@ -13,10 +14,10 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from hubfast.report.labels import Label, place
-from hubfast.report.numbers import clip, short
+from hubfast.report.labels import Label, place, text_width
+from hubfast.report.numbers import clip, evenly, short
 from hubfast.report.page import render
 
 # Drawn in these colours, which become the page's variables so that they follow its theme.
@@ -52,15 +53,15 @@ class _Size:
     width: int  # CSS pixels
     height: int
     name: int  # most characters of a model's name
+    named: int  # most models with their names: the rest have numbers
     title: int  # and of an axis's
 
-    left: int = 58
     right: int = 14
     top: int = 34
     bottom: int = 52
 
 
-SIZES = {"wide": _Size(1000, 430, 36, 80), "narrow": _Size(360, 380, 20, 40)}
+SIZES = {"wide": _Size(1000, 430, 36, 14, 80), "narrow": _Size(360, 380, 20, 8, 40)}
 FONT = 12.5
 
 
@@ -94,17 +95,15 @@ def _draw(points: Sequence[Point], frame: Frame, size: _Size, salt: str) -> Mark
         # The browser has fonts for scripts that Matplotlib's own lacks.
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         drawing = Figure(figsize=(size.width / 72, size.height / 72), dpi=72)
-        axes = drawing.add_axes(
-            (
-                size.left / size.width,
-                size.bottom / size.height,
-                1 - (size.left + size.right) / size.width,
-                1 - (size.top + size.bottom) / size.height,
-            )
-        )
-        _scales(axes, points, frame, size)
+        axes = drawing.add_axes((0, 0, 1, 1))
+        ticks = _scales(axes, points, frame, size)
+        left = 14 + max((text_width(text, FONT) for text in ticks), default=0.0)
+        area = np.array([left, size.bottom, size.width - size.right, size.height - size.top])
+        pixels = np.array([size.width, size.height])
+        corner, extent = area[:2] / pixels, (area[2:] - area[:2]) / pixels
+        axes.set_position((*corner, *extent))
         _marks(axes, points, frame)
-        for label in _labels(axes, points, frame, size):
+        for label in _labels(axes, points, frame, size, area + np.array([-4, 0, 10, 8])):
             _text(drawing, size, label, FG)
         bottom = Label(clip(frame.x, size.title), "right", size.width - size.right, 14)
         top = Label(clip(frame.y, size.title), "left", 8, size.height - 12)
@@ -115,7 +114,8 @@ def _draw(points: Sequence[Point], frame: Frame, size: _Size, salt: str) -> Mark
     return _themed(out.getvalue())
 
 
-def _scales(axes: Axes, points: Sequence[Point], frame: Frame, size: _Size) -> None:
+def _scales(axes: Axes, points: Sequence[Point], frame: Frame, size: _Size) -> list[str]:
+    """Sets limits and ticks; returns the texts of those on y."""
     xs, ys = [p.x for p in points], [p.y for p in points]
     ends = [end for p in points for end in p.whisker or ()]
     (xs if frame.score == "x" else ys).extend(ends)
@@ -124,16 +124,16 @@ def _scales(axes: Axes, points: Sequence[Point], frame: Frame, size: _Size) -> N
         axes.set_xscale("log")
         margin = (max(xs) / min(xs)) ** 0.07
         axes.set_xlim(min(xs) / margin, max(xs) * margin)
-        subs = (1.0,) if max(xs) / min(xs) > 1e3 else (1.0, 2.0, 5.0)
-        axes.xaxis.set_major_locator(LogLocator(subs=subs))
+        crowded = math.log10(max(xs) / min(xs)) * 360 / size.width
+        subs = [(1.0, 2.0, 5.0), (1.0, 5.0), (1.0,)][(crowded > 1.2) + (crowded > 2)]
+        _ticks(axes.xaxis, LogLocator(subs=subs).tick_values(*axes.get_xlim()), log=True)
     else:
         axes.set_xlim(*_padded(xs, 0.07))
-        axes.xaxis.set_major_locator(MaxNLocator(8 if size.width > 500 else 4))
-    axes.set_ylim(*_padded(ys, 0.06))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
-    for axis in (axes.xaxis, axes.yaxis):
-        _plain(axis)
+        most = 8 if size.width > 500 else 4
+        _ticks(axes.xaxis, MaxNLocator(most).tick_values(*axes.get_xlim()))
+    axes.set_ylim(*_padded(ys, 0.08))
     axes.spines[:].set_visible(False)
+    return _ticks(axes.yaxis, MaxNLocator(6).tick_values(*axes.get_ylim()))
 
 
 def _padded(values: Sequence[float], share: float) -> tuple[float, float]:
@@ -142,11 +142,15 @@ def _padded(values: Sequence[float], share: float) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _plain(axis: Axis) -> None:
-    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+def _ticks(axis: Axis, values: Sequence[float], *, log: bool = False) -> list[str]:
+    low, high = sorted(axis.get_view_interval())
+    inside = [float(value) for value in values if low <= value <= high]
+    texts = [short(value) for value in inside] if log else evenly(inside)
+    axis.set_ticks(inside, texts)
     axis.set_minor_locator(NullLocator())
     axis.set_tick_params(color=LINE, labelcolor=MUTED, length=0, pad=6)
     axis.grid(True, color=LINE, linewidth=1)
+    return texts
 
 
 def _marks(axes: Axes, points: Sequence[Point], frame: Frame) -> None:
@@ -178,7 +182,9 @@ def cheapest(points: Sequence[Point]) -> list[Point]:
     return front
 
 
-def _labels(axes: Axes, points: Sequence[Point], frame: Frame, size: _Size) -> list[Label]:
+def _labels(
+    axes: Axes, points: Sequence[Point], frame: Frame, size: _Size, area: np.ndarray
+) -> list[Label]:
     project = axes.transData.transform
     centres = project([(p.x, p.y) for p in points])
     spans = [(c, p.whisker) for c, p in zip(centres, points, strict=True) if p.whisker]
@@ -188,8 +194,10 @@ def _labels(axes: Axes, points: Sequence[Point], frame: Frame, size: _Size) -> l
         low, high = (project([(end, end)])[0][place_of] for end in whisker)
         box[:] = [*(centre - 1), *(centre + 1)]
         box[[place_of, place_of + 2]] = low, high
-    texts = [(clip(p.name, size.name), p.number) for p in points]
-    area = np.array([size.left - 4, size.bottom, size.width - 4, size.height - size.top + 8])
+    texts = [
+        (clip(p.name, size.name), p.number) if position < size.named else (p.number,)
+        for position, p in enumerate(points)
+    ]
     return place(centres, boxes, texts, area, FONT)
 
 

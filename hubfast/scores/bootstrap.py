@@ -37,6 +37,7 @@ def bootstrap(scores: list[float], influences: list[Tensor], count: int, seed: i
     values = np.stack([x.numpy() for x in influences])  # (M, r)
     rows = values.shape[1]
     draws = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), RESAMPLES)
+    values = np.where(np.isfinite(values).all(1, keepdims=True), values, np.nan)
     centred = values - values.mean(1, keepdims=True)
     shifts = centred @ draws.T / rows * np.sqrt(rows / count)  # (M, resamples)
     resampled = np.asarray(scores)[:, None] + shifts

@@ -1,0 +1,81 @@
+"""Imports point one way, and importing does no work."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hubfast
+
+ROOT = Path(hubfast.__file__).parent
+
+# Each part of the package, and what it may import besides itself. `hubfast.data` and the mini-hub
+# serve the hub; nothing imports the command line.
+ALLOWED = {
+    "reference": set(),
+    "backend": set(),
+    "threads": set(),
+    "progress": set(),
+    "spectrum": set(),
+    "lapack": set(),
+    "native": {"reference", "_native"},
+    "kernels": {"reference"},
+    "functional": {"reference", "backend", "threads", "spectrum", "lapack", "native", "kernels"},
+    "scores": {"functional", "reference", "threads", "spectrum"},
+    "minihub": {"progress"},
+    "data": {"scores", "minihub"},
+    "hub": {"data", "minihub"},
+    "ranking": {"scores", "hub", "data", "progress", "minihub"},
+    "report": {"ranking"},
+    "info": {"backend"},
+    "__init__": {"data", "hub", "ranking", "report"},
+    "cli": {"data", "minihub", "ranking", "report", "info"},
+}
+
+
+def modules() -> list:
+    found = []
+    top = ROOT.parent
+    files = [*ROOT.rglob("*.py"), *(top / "kernels").glob("*.py")]
+    for path in files:
+        parts = path.relative_to(top).with_suffix("").parts
+        part = "kernels" if parts[0] == "kernels" else parts[1]
+        found.append(pytest.param(path, part, id="/".join(parts)))
+    return found
+
+
+@pytest.mark.parametrize(("path", "part"), modules())
+def test_imports_point_one_way(path, part):
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            names = [node.module]
+            if node.module == "hubfast":
+                names = [f"hubfast.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        imported |= {name.split(".")[1] for name in names if name.startswith("hubfast.")}
+    assert imported - {part} <= ALLOWED[part]
+
+
+@pytest.mark.parametrize("module", ["triton", "timm", "torchvision", "huggingface_hub"])
+def test_import_is_light(module):
+    """Slow or optional packages are imported where they are used."""
+    code = f"import hubfast, hubfast.scores, sys; sys.exit({module!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == 0
+
+
+def test_importing_uses_no_randomness():
+    code = (
+        "import numpy, torch; numpy.random.seed(0); torch.manual_seed(0);"
+        "import hubfast, hubfast.scores;"
+        "print(numpy.random.rand(), torch.rand(1).item())"
+    )
+    with_import = subprocess.check_output([sys.executable, "-c", code])
+    without = code.replace("import hubfast, hubfast.scores;", "")
+    assert with_import == subprocess.check_output([sys.executable, "-c", without])
