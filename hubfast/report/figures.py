@@ -24,8 +24,17 @@ def cost_figures(ranking: Ranking) -> list[Markup]:
         spent = m.seconds.prepare + m.seconds.forward
         return 1000 * spent / ranking.samples if spent > 0 and ranking.samples > 0 else None
 
+    if all((pace(m) or 0.0) < 0.1 for m in ranking.scored):  # as stored features are
+        unit, factor = "milliseconds", 1000.0
+    else:
+        unit, factor = "seconds", 1.0
+
+    def scaled(m: RankedModel) -> float | None:
+        seconds = pace(m)
+        return None if seconds is None else factor * seconds
+
     kinds: list[tuple[str, str, Callable[[RankedModel], float | None]]] = [
-        ("seconds", "seconds per 1000 samples", pace),
+        ("seconds", f"{unit} per 1000 samples", scaled),
         ("parameters", "parameters", lambda m: m.parameters),
     ]
     return [

@@ -58,7 +58,8 @@ def plural(count: int, noun: str) -> str:
 
 def clip(text: str, most: int) -> str:
     """`text` on one line of at most so many characters; what is cut out is its middle."""
-    line = " ".join(text.split())
+    # Matplotlib refuses the lone surrogates of file names that are not UTF-8.
+    line = " ".join(text.split()).encode("utf-8", "replace").decode()
     if len(line) <= most:
         return line
     end = most // 3

@@ -106,7 +106,9 @@ def _table(ranking: Ranking) -> Section:
 def _figures(ranking: Ranking) -> list[Section]:
     sections = []
     if drawn := cost_figures(ranking):
-        key = render("cost_key.html", ties=sum(m.tied for m in ranking.scored))
+        ties = sum(m.tied for m in ranking.scored)
+        bars = any(interval(m) for m in ranking.scored)
+        key = render("cost_key.html", ties=ties, bars=bars)
         sections.append(Section("Score against cost", Markup("\n").join([key, *drawn]), "cost"))
     for position, title in enumerate(ranking.extra, 1):
         id = f"extra-{position}"

@@ -31,8 +31,10 @@ def check_metric(metric: str, task: Task) -> None:
 class StreamedScore:
     """Takes batches of one model's outputs; `finish` gives the score.
 
-    Keeps FeatureStatistics, the features of the few `sample` rows, and for LEEP the source
-    probabilities (n x Cs float32: LEEP needs every sample's a second time).
+    Keeps FeatureStatistics and the features of the few `sample` rows; for LEEP the source
+    probabilities instead (n x Cs float32: it needs every sample's a second time), for NCE the
+    source labels. What is kept is allocated once: one small piece kept of every batch would
+    scatter the heap, and memory would grow with the number of batches.
 
     Args:
         metric: Which score.
@@ -45,36 +47,46 @@ class StreamedScore:
         check_metric(metric, task)
         self.metric, self.targets, self.sample = metric, targets, sample
         self.statistics = FeatureStatistics(task)
-        self._kept: list[Tensor] = []
+        self._kept: Tensor | None = None
 
     def update(self, index: Tensor, features: Tensor, logits: Tensor | None) -> None:
-        """Adds the outputs for the samples at `index`."""
-        match self.metric:
-            case "leep" | "nce":
-                if logits is None:
-                    raise ValueError(f"metric {self.metric!r} needs the source classifier's logits")
-                probabilities = logits.float().softmax(1)
-                self._kept.append(
-                    probabilities if self.metric == "leep" else probabilities.argmax(1)
-                )
-            case _:
-                self.statistics.update(features, self.targets[index])
-                self._kept.append(features[torch.isin(index, self.sample)].double())
+        """Adds the outputs for the samples at `index`, ascending."""
+        if self.metric in NEED_LOGITS:
+            if logits is None:
+                raise ValueError(f"metric {self.metric!r} needs the source classifier's logits")
+            probabilities = logits.float().softmax(1)
+            rows = probabilities if self.metric == "leep" else probabilities.argmax(1)
+            self._keep(len(self.targets), index, rows)
+        else:
+            self.statistics.update(features, self.targets[index])
+            wanted = torch.isin(self.sample, index).nonzero().flatten()
+            chosen = torch.searchsorted(index, self.sample[wanted])
+            self._keep(len(self.sample), wanted, features[chosen])
 
     def finish(self) -> tuple[float, Tensor]:
-        """The score, and the influence of each of the `sample` rows, `(r,)` float64 on the CPU."""
-        kept = torch.cat(self._kept)
+        """The score, and the influence of each of the `sample` rows, `(r,)` float64 on the CPU.
+
+        Raises:
+            ValueError: No batch came.
+        """
+        if self._kept is None:
+            raise ValueError("the model gave no features")
         fitted: LogME | HScore
         match self.metric:
             case "leep":
-                leep = Leep.fit(kept, self.targets)
+                leep = Leep.fit(self._kept, self.targets)
                 return leep.score, leep.influence[self.sample].cpu()
             case "nce":
-                nce = Nce.fit(kept, self.targets)
+                nce = Nce.fit(self._kept, self.targets)
                 return nce.score, nce.influence[self.sample].cpu()
             case "logme":
                 fitted = LogME.from_statistics(self.statistics)
             case _:
                 shrunk = self.metric == "regularized_h_score"
                 fitted = HScore.from_statistics(self.statistics, regularized=shrunk)
-        return fitted.score, fitted.influence(kept, self.targets[self.sample]).cpu()
+        return fitted.score, fitted.influence(self._kept, self.targets[self.sample]).cpu()
+
+    def _keep(self, total: int, where: Tensor, rows: Tensor) -> None:
+        if self._kept is None:
+            self._kept = rows.new_empty(total, *rows.shape[1:])
+        self._kept[where.to(rows.device)] = rows
