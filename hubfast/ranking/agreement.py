@@ -1,5 +1,6 @@
 """How well a ranking agrees with known qualities of the same models."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from scipy.stats import pearsonr, weightedtau
@@ -28,11 +29,11 @@ def agreement(ranking: Ranking, title: str) -> Agreement:
     rows = [m for m in ranking.scored if m.name in values]
     if len(rows) < 2:
         raise ValueError(f"{title!r} must have values of at least 2 scored models, got {len(rows)}")
-    scores = [m.score for m in rows]
     known = [values[m.name] for m in rows]
-    return Agreement(
-        len(rows),
-        float(weightedtau(scores, known).statistic),
-        float(pearsonr(scores, known).statistic),
-        max(known) - known[0],
-    )
+    tau, pearson = correlations([m.score for m in rows if m.score is not None], known)
+    return Agreement(len(rows), tau, pearson, max(known) - known[0])
+
+
+def correlations(scores: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """Weighted Kendall tau (scipy's default: by both orders) and Pearson's r; neither constant."""
+    return float(weightedtau(scores, values).statistic), float(pearsonr(scores, values).statistic)

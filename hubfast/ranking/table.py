@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
@@ -127,17 +128,17 @@ class Ranking:
     def table(self) -> Table:
         """The models with a score, for a rich console."""
         title = f"{self.metric} of {len(self)} models on {self.data} ({self.samples} samples)"
-        table = Table(title=title, caption=self._caption())
+        table = Table(title=title, caption=self._caption(), box=box.SIMPLE, padding=(0, 1, 0, 0))
         table.add_column("#", justify="right")
         table.add_column("model", overflow="fold")
-        for column in (self.metric, "95 % interval", *self.extra, "D", "params", "seconds"):
+        for column in (self.metric, "95 %", *self.extra, "D", "params", "seconds"):
             table.add_column(column, justify="right")
         for rank, m in enumerate(self.scored, 1):
             table.add_row(
                 f"{rank}{'=' if m.tied and rank > 1 else ''}",
                 m.name,
                 f"{m.score:.4f}",
-                "-" if m.low is None else f"{m.low:.4f} .. {m.high:.4f}",
+                _half_width(m),
                 *(_number(values.get(m.name), ".3f") for values in self.extra.values()),
                 _number(m.width, "d"),
                 _millions(m.parameters),
@@ -183,6 +184,11 @@ class Ranking:
             **{f"{key}_seconds": value for key, value in dataclasses.asdict(m.seconds).items()},
             "error": m.error,
         }
+
+
+def _half_width(m: RankedModel) -> str:
+    """Of the interval; `to_frame` and the report have both ends."""
+    return "-" if m.low is None or m.high is None else f"± {(m.high - m.low) / 2:.4f}"
 
 
 def _number(value: float | None, form: str) -> str:

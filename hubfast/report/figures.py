@@ -3,10 +3,9 @@
 import math
 from collections.abc import Callable
 
-import numpy as np
 from markupsafe import Markup
-from scipy.stats import weightedtau
 
+from hubfast.ranking.agreement import correlations
 from hubfast.ranking.table import RankedModel, Ranking
 from hubfast.report.numbers import number, plural
 from hubfast.report.page import render
@@ -96,8 +95,7 @@ def agreement(scores: list[float], values: list[float]) -> tuple[float | None, f
     """Weighted Kendall tau and Pearson correlation; None for too few or constant values."""
     if len(scores) < FEWEST or min(map(len, map(set, (scores, values)))) < 2:
         return None, None
-    tau = float(weightedtau(scores, values).statistic)
-    return tau, float(np.corrcoef(scores, values)[0, 1])
+    return correlations(scores, values)
 
 
 def _missing(ranking: Ranking, points: list[Point]) -> str:
