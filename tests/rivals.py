@@ -6,6 +6,7 @@ with at most 11 fixed-point steps, everything in float64.
 
 import numpy as np
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 
 def public_logme(features: np.ndarray, labels: np.ndarray) -> float:
@@ -66,5 +67,6 @@ def brute_force_evidence(features: np.ndarray, target: np.ndarray) -> float:
 
     options = {"xatol": 1e-8, "fatol": 1e-15, "maxiter": 5000}
     starts = [(a, b) for a in (-6.0, -2.0, 0.0) for b in (-4.0, -1.0, 1.0)]
-    found = [minimize(negative, s, method="Nelder-Mead", options=options) for s in starts]
+    with threadpool_limits(1):  # small matrices: two threads only wait for each other
+        found = [minimize(negative, s, method="Nelder-Mead", options=options) for s in starts]
     return -min(result.fun for result in found)
