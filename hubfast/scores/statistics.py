@@ -68,8 +68,7 @@ class FeatureStatistics:
             self._add_classes(y)
         for start in range(0, len(x), BLOCK):
             block = slice(start, start + BLOCK)
-            # Copied, because rows may be kept and the caller may reuse its buffer.
-            self._add(x[block].to(torch.float64, copy=True), y[block])
+            self._add(x[block].double(), y[block])
         return self
 
     def relabel(self, features: Any, old: Any, new: Any) -> "FeatureStatistics":
@@ -217,7 +216,7 @@ class FeatureStatistics:
 
     @one_torch_thread()
     def _add(self, x: Tensor, y: Tensor) -> None:
-        squares = x.square().sum(1)  # |x|^2, (n,)
+        squares = torch.linalg.vecdot(x, x)  # |x|^2, (n,)
         self.count += len(x)
         self.feature_sum += x.sum(0)
         self.cubic += squares @ x
@@ -226,6 +225,8 @@ class FeatureStatistics:
         self._rows.append(x)
         self._row_targets.append(y)
         self._fold_when_many()
+        if self._rows:  # kept, so not in the caller's buffer
+            self._rows[-1], self._row_targets[-1] = x.clone(), y.clone()
 
     def _add_targets(self, x: Tensor, y: Tensor, sign: float) -> None:
         if self.classes is None:
