@@ -62,6 +62,7 @@ def rank(
     """Rank models for target data without fine-tuning any."""
     from hubfast.minihub import build
     from hubfast.ranking import rank as rank_hub
+    from hubfast.ranking.run import INTERRUPTED
 
     _check_folders(json, csv, html)
     names = [name.removeprefix("minihub:") for name in hub if name.startswith("minihub:")]
@@ -80,6 +81,8 @@ def rank(
         progress=not quiet,
     )
     _output(ranking, json, csv, html)
+    if any(m.error == INTERRUPTED for m in ranking.failed):
+        raise typer.Exit(130)
     if not ranking.scored:
         raise typer.Exit(1)
 

@@ -297,6 +297,14 @@ def test_bad_input_is_named(features, targets, kind, message):
         logme(features, targets)
 
 
+def test_numbers_that_overflow_are_refused():
+    features, labels = problem(10, 2)
+    with pytest.raises(ValueError, match=r"features must be below 1e75"):
+        logme(1e80 * features, labels)
+    with pytest.raises(ValueError, match=r"targets must be below 1e150"):
+        logme(features, labels.double() * 1e200)
+
+
 def test_bad_options_are_named():
     features, labels = problem(10, 2)
     with pytest.raises(ValueError, match=r"compat must be None or 'thuml', got 'tllib'"):

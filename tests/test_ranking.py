@@ -163,6 +163,17 @@ def test_bad_arguments_stop_before_any_model_runs():
         rank([never], data, metric="leep", task="regression")
     with pytest.raises(ValueError, match=r"batch_size must be at least 1, got 0"):
         rank([never], data, batch_size=0)
+    with pytest.raises(ValueError, match=r"samples must be at least 1, got 0"):
+        rank([never], data, samples=0)
+    with pytest.raises(ValueError, match=r"at least 2 classes, got \[5\]"):
+        rank([never], data_of(np.full(9, 5)))
+    with pytest.raises(ValueError, match=r"data must hold samples, got none in 'arrays'"):
+        rank([never], data_of(np.zeros(0, int)))
+    with pytest.raises(TypeError, match=r"hub must hold .* got None"):
+        rank(None, data)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match=r"device 'cuda' is not there"):
+            rank([never], data, device="cuda")
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ def as_hub(hub: Any) -> list[Source]:
         named = [as_source(spec, name=name) for name, spec in hub.items()]
     else:
         one = isinstance(hub, str | Path | nn.Module | Source) or callable(hub)
+        if not one and not isinstance(hub, Iterable):
+            raise TypeError(f"hub must hold {FORMS}, modules or callables, got {hub!r}")
         specs: Iterable[Any] = [hub] if one else hub
         for spec in specs:
             named += _expand(spec)

@@ -58,12 +58,13 @@ def rank(
     Raises:
         ValueError, TypeError: Bad arguments, before any model runs.
     """
+    for name, value in (("batch_size", batch_size), ("samples", samples)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    device = _device(device)
     sources = as_hub(hub)
     target = as_target_data(data, task=task).sample(samples, seed)
-    check_metric(metric, target.task)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    _check_target(target, metric)
     if workers is None:
         workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
     how = Extraction(batch_size, device, workers, logits=metric in NEED_LOGITS)
@@ -72,6 +73,24 @@ def rank(
     with progress_bar(progress) as bars:
         outcomes = _run_all(sources, target, metric, how, sample, bars)
     return _ranking(outcomes, metric, target, seed)
+
+
+def _device(device: str | None) -> str:
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r} is not there: torch sees no GPU")
+    return device
+
+
+def _check_target(target: TargetData, metric: Metric) -> None:
+    """What would make every model fail, found before any of them runs."""
+    check_metric(metric, target.task)
+    if not len(target):
+        raise ValueError(f"data must hold samples, got none in {target.name!r}")
+    if target.task == "classification" and len(target.targets.unique()) < 2:
+        only = target.targets.unique().tolist()
+        raise ValueError(f"targets must have at least 2 classes, got {only}")
 
 
 @dataclass(frozen=True)

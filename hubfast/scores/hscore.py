@@ -116,8 +116,8 @@ class HScore:
         shrunk covariance, M the class means and W = S^-1 M, a sample moves class means by
         2 x'w_y - m_y'w_y, S by (1 - a) xx' + a |x|^2 / D, and the shrinkage a itself.
         """
-        x = as_features(features, width=len(self._mean)).double() - self._mean
-        y, _ = as_targets(targets, len(x), "classification")
+        x = as_features(features, width=len(self._mean)).to(self._mean) - self._mean
+        y = as_targets(targets, len(x), "classification")[0].to(x.device)
         index = torch.searchsorted(self.classes, y)
         x = self._basis.project(x)
         a, width = self.shrinkage, x.shape[1]

@@ -121,8 +121,8 @@ class LogME:
 
     def decision_function(self, features: Any) -> Any:
         """Posterior mean of every target column, `(r, D)` -> `(r, C)` float64."""
-        x = as_features(features, width=self.means.shape[1])
-        return like(x.double() @ self.means.T.to(x.device), features)
+        x = self._features(features)
+        return like(x @ self.means.T, features)
 
     def predict(self, features: Any, return_std: bool = False) -> Any:
         """Predicted targets of new samples, as the kind of array that was given.
@@ -139,14 +139,14 @@ class LogME:
         match self.task:
             case "classification":
                 assert self.classes is not None
-                predicted = self.classes.to(values.device)[values.argmax(1)]
+                predicted = self.classes[values.to(self.classes.device).argmax(1)]
             case "multilabel":
                 predicted = (values > 0.5).long()
             case _:
                 predicted = values
         if not return_std:
             return like(predicted, features)
-        x = torch.as_tensor(features).double()
+        x = self._features(features)
         squares = self._spectral.basis.project(x).square()
         length = x.square().sum(1)
         outside = length - squares.sum(1)  # of the span of F, where only the prior speaks
@@ -163,8 +163,8 @@ class LogME:
         probability that is L - L without i, the jackknife's pseudo-value of the score, so the
         values' standard deviation over sqrt(n) is the score's standard error.
         """
-        x = as_features(features, width=self.means.shape[1]).double()
-        y, _ = as_targets(targets, len(x), self.task)
+        x = self._features(features)
+        y = as_targets(targets, len(x), self.task)[0].to(x.device)
         if self.classes is not None:
             y = (y[:, None] == self.classes).double()
         error = y - x @ self.means.T
@@ -173,6 +173,11 @@ class LogME:
         surprise = self.beta * error.square() / free
         by_column = (self.beta * free).log() - math.log(2 * math.pi) - surprise
         return 0.5 * by_column.mean(1)
+
+    def _features(self, features: Any) -> Tensor:
+        """Checked, float64, on the device of the fit."""
+        x = as_features(features, width=self.means.shape[1])
+        return x.to(self.means.device, torch.float64)
 
     def _leverage(self, squares: Tensor) -> Tensor:
         """x' (t I + F'F)^-1 x by column `(r, C)`, of (V'x)^2 `(r, k)`: beta x' A^-1 x."""
@@ -188,6 +193,8 @@ def _columns(stats: FeatureStatistics) -> Tensor:
     """Indices of the target columns that have an evidence."""
     if stats.count == 0:
         raise ValueError("no samples were counted yet")
+    if not bool(torch.isfinite(stats.target_square_sum).all()):
+        raise ValueError("targets must be below 1e150: their squares overflow float64")
     seen = stats.target_square_sum > 0
     if stats.classes is None:
         if not bool(seen.all()):

@@ -217,10 +217,13 @@ class FeatureStatistics:
     @one_torch_thread()
     def _add(self, x: Tensor, y: Tensor) -> None:
         squares = torch.linalg.vecdot(x, x)  # |x|^2, (n,)
+        fourth = squares @ squares
+        if not bool(torch.isfinite(fourth)):
+            raise ValueError("features must be below 1e75: their fourth powers overflow float64")
         self.count += len(x)
         self.feature_sum += x.sum(0)
         self.cubic += squares @ x
-        self.quartic += squares @ squares
+        self.quartic += fourth
         self._add_targets(x, y, 1.0)
         self._rows.append(x)
         self._row_targets.append(y)
