@@ -30,7 +30,7 @@ def main() -> None:
             found = agreement(ranking, title)
             cells.append(f"{found.weighted_tau:.2f} ({found.regret:.3f})")
         table.add_row(metric, *cells)
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":
