@@ -9,6 +9,8 @@ from safetensors.torch import load_file
 from hubfast import minihub
 from hubfast.minihub import fine_tuning, models, tasks
 from hubfast.minihub.models import spec_of, train_model
+from hubfast.ranking.demo import demo
+from hubfast.threads import one_torch_thread
 
 TINY = dataclasses.replace(spec_of("convnext_hasty"), name="tiny", samples=64, epochs=1)
 
@@ -17,7 +19,8 @@ TINY = dataclasses.replace(spec_of("convnext_hasty"), name="tiny", samples=64, e
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("HUBFAST_CACHE", str(tmp_path))
     monkeypatch.setattr(models, "MODELS", (TINY,))
-    return tmp_path / "minihub"
+    with one_torch_thread():  # two only wait for each other on tiny models and a busy machine
+        yield tmp_path / "minihub"
 
 
 @pytest.mark.parametrize("name", minihub.target_names())
@@ -103,13 +106,13 @@ def test_an_interrupted_write_leaves_no_model(cache, monkeypatch):
     assert not models.is_built(TINY)
 
 
-def test_loaded_models_bring_their_own_preprocessing(cache):
+def test_loaded_models_bring_their_own_preprocessing(cache, monkeypatch):
     from timm.data import resolve_model_data_config
 
     other = dataclasses.replace(TINY, name="other", size=40, normalisation=models.HALF)
     configs = []
+    monkeypatch.setattr(models, "MODELS", (TINY, other))
     for spec in (TINY, other):
-        models.MODELS = (spec,)
         train_model(spec)
         module = minihub.load(spec.name)
         assert not module.training
@@ -129,6 +132,19 @@ def test_truth_is_kept(cache, monkeypatch, target):
     more = minihub.truth([target], seeds=2, progress=False)
     assert [run.seed for run in more] == [0, 1]
     assert more[0] == first[0]
+
+
+def test_demo_puts_truth_beside_scores(cache, monkeypatch):
+    other = dataclasses.replace(TINY, name="other", source="letters")
+    monkeypatch.setattr(models, "MODELS", (TINY, other))
+    monkeypatch.setattr(fine_tuning, "EPOCHS", 1)
+    ranking, title = demo("lowercase", progress=False)
+    assert title == "fine-tuned accuracy"
+    assert {m.name for m in ranking.scored} == {"tiny", "other"}
+    found = minihub.truth(["lowercase"], progress=False)
+    assert ranking.extra[title] == {run.model: run.value for run in found}
+    with pytest.raises(ValueError, match=r"target must be one of .*, got 'x'"):
+        demo("x")
 
 
 def test_wrong_names_are_named(cache):
