@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from hubfast import lapack, native, reference
 from hubfast.backend import choose
@@ -25,6 +26,19 @@ def add_gram(gram: Tensor, rows: Tensor, *, backend: str | None = None) -> None:
             lapack.add_gram(gram, rows.contiguous())
         case _:
             reference.add_gram(gram, rows)
+
+
+def class_sums(rows: Tensor, index: Tensor, classes: int) -> Tensor:
+    """Sum of the rows of each class, `(classes, D)`; the same in every run.
+
+    Args:
+        rows: `(n, D)`.
+        index: Class of each row, `(n,)` int64 in 0..classes - 1.
+        classes: How many there are.
+    """
+    if rows.is_cuda:  # index_add_ adds in any order there
+        return one_hot(index, classes).to(rows.dtype).T @ rows
+    return rows.new_zeros(classes, rows.shape[1]).index_add_(0, index, rows)
 
 
 def spectrum(gram: Tensor, rhs: Tensor, *, backend: str | None = None) -> Spectrum:

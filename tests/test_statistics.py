@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from hubfast.functional import class_sums
 from hubfast.scores import FeatureStatistics, HScore, LogME
 
 TASKS = ["classification", "multilabel", "regression"]
@@ -204,3 +205,11 @@ def test_state_does_not_grow_with_samples():
     stats = FeatureStatistics()
     sizes = [held(stats.update(features, targets)) for _ in range(40)]
     assert sizes[-1] == sizes[3]
+
+
+def test_class_sums(device):
+    rows = torch.randn(9, 4, dtype=torch.float64)
+    index = torch.tensor([0, 3, 3, 1, 0, 0, 1, 3, 3])
+    found = class_sums(rows.to(device), index.to(device), 5).cpu()
+    for c in range(5):
+        assert_close(found[c], rows[index == c].sum(0))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hubfast.functional import class_sums
 from hubfast.scores.inputs import as_features, as_targets
 
 SUM_TOLERANCE = 1e-2  # rows of bf16 softmax outputs add up to 1 within about 1 %
@@ -47,7 +48,7 @@ class Leep:
         theta = theta / theta.sum(1, keepdim=True)  # rows of float32 softmax are off by 1e-7
         count = len(theta)
         classes, index = y.to(theta.device).unique(return_inverse=True)
-        joint = theta.new_zeros(len(classes), theta.shape[1]).index_add_(0, index, theta) / count
+        joint = class_sums(theta, index, len(classes)) / count
         mass = joint.sum(0)  # P(z)
         inverse = torch.where(mass > 0, 1 / mass, 0)  # no sample has a source class of no mass
         given = joint * inverse  # P(y | z), (C, Cs)
@@ -56,7 +57,7 @@ class Leep:
         # Weighting sample i also moves the table: by sum_z theta_iz (a_{y_i z} - b_z) with
         # a_yz = 1/n sum_{j: y_j = y} theta_jz / expected_j / P(z), b_z = sum_y P(y | z) a_yz.
         pulls = (theta / expected[:, None]) / count
-        pull = torch.zeros_like(joint).index_add_(0, index, pulls) * inverse
+        pull = class_sums(pulls, index, len(classes)) * inverse
         average = (given * pull).sum(0)
         moved = (theta * (pull[index] - average)).sum(1)
         score = expected.log().mean()

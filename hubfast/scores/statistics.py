@@ -237,11 +237,11 @@ class FeatureStatistics:
             self.target_sum += sign * y.sum(0)
             self.target_square_sum += sign * y.square().sum(0)
             return
-        index = torch.searchsorted(self.classes, y)
-        ones = torch.full_like(x[:, 0], sign)
-        self.cross.index_add_(0, index, x, alpha=sign)
-        self.target_sum.index_add_(0, index, ones)
-        self.target_square_sum.index_add_(0, index, ones)
+        index, classes = torch.searchsorted(self.classes, y), len(self.classes)
+        counts = sign * index.bincount(minlength=classes)
+        self.cross += sign * functional.class_sums(x, index, classes)
+        self.target_sum += counts
+        self.target_square_sum += counts
 
     def _fold_when_many(self) -> None:
         if sum(map(len, self._rows)) > (self.width or 0):
