@@ -8,7 +8,7 @@ from pybind11.setup_helpers import Pybind11Extension
 from setuptools import setup
 
 SKIP = os.environ.get("HUBFAST_NATIVE") == "0"
-FLAGS = [] if sys.platform == "win32" else ["-O3", "-fopenmp-simd"]
+FLAGS = [] if sys.platform == "win32" else ["-O3", "-fopenmp-simd", "-pthread"]
 
 native = Pybind11Extension(
     "hubfast._native",

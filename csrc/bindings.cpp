@@ -2,36 +2,116 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <cstring>
+#include <sstream>
+#include <string>
 
+#include "band.hpp"
 #include "evidence.hpp"
+#include "lapack.hpp"
+#include "moments.hpp"
+#include "parallel.hpp"
+#include "resolvent.hpp"
 
 namespace py = pybind11;
 
 namespace {
 
-template <typename T>
-T* at(std::uintptr_t address) {
-  return reinterpret_cast<T*>(address);
+using Address = std::uintptr_t;
+using Released = py::call_guard<py::gil_scoped_release>;
+
+const double* in(Address address) { return reinterpret_cast<const double*>(address); }
+double* out(Address address) { return reinterpret_cast<double*>(address); }
+
+// One letter an argument of a C signature "void (char *, int *, alias_of_double *)": c, i or d.
+std::string letters(const std::string& signature) {
+  std::istringstream list(signature.substr(signature.find('(') + 1));
+  std::string found, type;
+  while (std::getline(list, type, ',')) {
+    type.erase(0, type.find_first_not_of(' '));
+    found += type.rfind("char *", 0) == 0 ? 'c' : type.rfind("int *", 0) == 0 ? 'i' : 'd';
+  }
+  return found;
+}
+
+// Takes a routine from SciPy's table; another integer type, say, would be called wrongly.
+template <class Function>
+void take(const py::dict& table, const char* name, const char* expected, Function*& target) {
+  const auto capsule = py::reinterpret_borrow<py::object>(table[name]);
+  const char* signature = PyCapsule_GetName(capsule.ptr());
+  if (letters(signature) != expected) {
+    throw py::import_error(std::string("SciPy's ") + name + " has another signature: " + signature);
+  }
+  target = reinterpret_cast<Function*>(PyCapsule_GetPointer(capsule.ptr(), signature));
+}
+
+void load_lapack() {
+  auto& to = hubfast::lapack::library;
+  const py::dict blas = py::module_::import("scipy.linalg.cython_blas").attr("__pyx_capi__");
+  const py::dict lapack = py::module_::import("scipy.linalg.cython_lapack").attr("__pyx_capi__");
+  take(blas, "dsyrk", "cciiddiddi", to.dsyrk);
+  take(blas, "dsyr2k", "cciiddididdi", to.dsyr2k);
+  take(blas, "dsymm", "cciiddididdi", to.dsymm);
+  take(blas, "dgemm", "cciiiddididdi", to.dgemm);
+  take(blas, "dtrmm", "cccciiddidi", to.dtrmm);
+  take(lapack, "dgeqrt3", "iididii", to.dgeqrt3);
+  take(lapack, "dgemqrt", "cciiiididididi", to.dgemqrt);
+}
+
+// gram (width, width) += rows' rows in row-major order; only its upper triangle.
+void add_gram(Address gram, int width, Address rows, int count) {
+  const double one = 1;
+  hubfast::lapack::library.dsyrk("L", "N", &width, &count, &one, in(rows), &width, &one, out(gram),
+                                 &width);
+}
+
+double add_moments(Address rows, int count, int width, Address sum, Address cubic) {
+  return hubfast::add_moments(in(rows), count, width, out(sum), out(cubic));
+}
+
+// Row-major upper triangle of gram (n, n) into work (n, stride), reduced there.
+void reduce(int n, Address gram, Address work, int stride, Address factors, Address band) {
+  for (int i = 0; i < n; ++i) {
+    std::memcpy(out(work) + static_cast<std::size_t>(i) * stride + i,
+                in(gram) + static_cast<std::size_t>(i) * n + i, sizeof(double) * (n - i));
+  }
+  hubfast::reduce_to_band(n, out(work), stride, out(factors), out(band));
+}
+
+void rotate(int n, Address work, int stride, Address factors, bool back, Address columns,
+            int count) {
+  hubfast::rotate(n, in(work), stride, in(factors), back, out(columns), count);
+}
+
+void quadratics(int n, Address band, int count, Address columns, int shifts, Address t,
+                Address log_det, Address quadratics, int threads) {
+  hubfast::quadratics(n, in(band), count, in(columns), shifts, in(t), out(log_det),
+                      out(quadratics), threads);
+}
+
+void solve(int n, Address band, int count, Address columns, Address t, Address solutions,
+           int threads) {
+  hubfast::solve(n, in(band), count, in(columns), in(t), out(solutions), threads);
 }
 
 // Climbs from log_t[c] for each of the columns; energy is (columns, k), row by row.
 // Returns how many columns did not converge.
-std::size_t climb(std::uintptr_t lambda, std::uintptr_t energy, std::uintptr_t residual,
-                  std::size_t k, std::size_t columns, double count, std::uintptr_t log_t,
-                  std::uintptr_t value, std::uintptr_t quadratic, double grid_step,
-                  double tolerance, int max_steps) {
-  py::gil_scoped_release release;
-  std::size_t failed = 0;
-  for (std::size_t c = 0; c < columns; ++c) {
-    const auto found =
-        hubfast::climb(at<const double>(lambda), at<const double>(energy) + c * k, k,
-                       at<const double>(residual)[c], count, at<double>(log_t)[c], grid_step,
-                       tolerance, max_steps);
-    at<double>(log_t)[c] = found.log_t;
-    at<double>(value)[c] = found.value;
-    at<double>(quadratic)[c] = found.quadratic;
-    failed += !found.converged;
-  }
+int climb(Address eigenvalues, Address energy, Address residual, std::size_t k, int columns,
+          double count, Address log_t, Address value, Address quadratic, double grid_step,
+          double tolerance, int max_steps, int threads) {
+  constexpr int block = 16;
+  std::atomic<int> failed{0};
+  hubfast::parallel_for((columns + block - 1) / block, threads, [&](int task) {
+    for (int c = task * block; c < std::min(columns, (task + 1) * block); ++c) {
+      const auto found =
+          hubfast::climb(in(eigenvalues), in(energy) + c * k, k, in(residual)[c], count,
+                         in(log_t)[c], grid_step, tolerance, max_steps);
+      out(log_t)[c] = found.log_t;
+      out(value)[c] = found.value;
+      out(quadratic)[c] = found.quadratic;
+      failed += !found.converged;
+    }
+  });
   return failed;
 }
 
@@ -39,7 +119,16 @@ std::size_t climb(std::uintptr_t lambda, std::uintptr_t energy, std::uintptr_t r
 
 PYBIND11_MODULE(_native, m) {
   m.doc() = "hubfast's native core: addresses, shapes and options in, results written in place";
-  m.def("climb", &climb, py::arg("eigenvalues"), py::arg("energy"), py::arg("residual"),
-        py::arg("k"), py::arg("columns"), py::arg("count"), py::arg("log_t"), py::arg("value"),
-        py::arg("quadratic"), py::arg("grid_step"), py::arg("tolerance"), py::arg("max_steps"));
+  load_lapack();
+  m.attr("BANDWIDTH") = hubfast::kBandwidth;
+  m.def("add_gram", &add_gram, Released());
+  m.def("add_moments", &add_moments, Released());
+  m.def("reduce", &reduce, Released());
+  m.def("rotate", &rotate, Released());
+  m.def("quadratics", &quadratics, Released());
+  m.def("solve", &solve, Released());
+  m.def("climb", &climb, Released(), py::kw_only(), py::arg("eigenvalues"), py::arg("energy"),
+        py::arg("residual"), py::arg("k"), py::arg("columns"), py::arg("count"), py::arg("log_t"),
+        py::arg("value"), py::arg("quadratic"), py::arg("grid_step"), py::arg("tolerance"),
+        py::arg("max_steps"), py::arg("threads"));
 }

@@ -2,13 +2,7 @@
 
 #include <cmath>
 
-// Compiled for several vector widths, the best one chosen when the library is loaded.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__)
-#define HUBFAST_VECTOR_CLONES \
-  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define HUBFAST_VECTOR_CLONES
-#endif
+#include "vector.hpp"
 
 namespace hubfast {
 namespace {

@@ -17,15 +17,38 @@ def add_gram(gram: Tensor, rows: Tensor, *, backend: str | None = None) -> None:
     Args:
         gram: `(D, D)` float64, contiguous.
         rows: `(n, D)` float64.
-        backend: `"scipy"` (CPU, half the flops), `"torch"`, or None for the best one.
+        backend: `"native"` or `"scipy"` (CPU, half the flops), `"torch"`, or None for the best.
     """
     _expect(gram, "gram", (rows.shape[-1], rows.shape[-1]))
     _expect(rows, "rows", (None, gram.shape[1]))
-    match choose(backend, *_on(rows, cpu="scipy")):
+    match choose(backend, *_on(gram, cpu=("native", "scipy"))):
+        case "native":
+            native.add_gram(gram, rows)
         case "scipy":
             lapack.add_gram(gram, rows.contiguous())
         case _:
             reference.add_gram(gram, rows)
+
+
+def add_moments(
+    rows: Tensor, total: Tensor, cubic: Tensor, *, backend: str | None = None
+) -> float:
+    """Adds sums over the samples x of `rows` in place; returns the sum of |x|^4.
+
+    Args:
+        rows: `(n, D)` float64.
+        total: Takes the sum of x, `(D,)` float64, contiguous.
+        cubic: Takes the sum of |x|^2 x, likewise.
+        backend: `"native"` (CPU, one pass), `"torch"`, or None for the best one.
+    """
+    _expect(rows, "rows", (None, None))
+    _expect(total, "total", (rows.shape[1],))
+    _expect(cubic, "cubic", (rows.shape[1],))
+    match choose(backend, *_on(rows, cpu=("native",))):
+        case "native":
+            return native.add_moments(rows, total, cubic)
+        case _:
+            return reference.add_moments(rows, total, cubic)
 
 
 def class_sums(rows: Tensor, index: Tensor, classes: int) -> Tensor:
@@ -54,7 +77,7 @@ def spectrum(gram: Tensor, rhs: Tensor, *, backend: str | None = None) -> Spectr
     """
     _expect(gram, "gram", (gram.shape[-1], gram.shape[-1]))
     _expect(rhs, "rhs", (len(gram), None))
-    match choose(backend, *_on(gram, cpu="scipy")):
+    match choose(backend, *_on(gram, cpu=("scipy",))):
         case "scipy":
             return Spectrum(*lapack.spectrum(gram, rhs))
         case _:
@@ -91,7 +114,7 @@ def evidence(
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
     find: Climb | None = None
-    match choose(backend, *_on(energy, cpu="native", cuda="triton")):
+    match choose(backend, *_on(energy, cpu=("native",), cuda=("triton",))):
         case "native":
             find = native.climb
         case "triton":
@@ -101,10 +124,14 @@ def evidence(
     return reference.evidence(eigenvalues, energy, residual, count, find)
 
 
-def _on(x: Tensor, **backends: str) -> tuple[str, ...]:
-    """The backend for the device of `x`, if there is one."""
-    found = backends.get(x.device.type)
-    return () if found is None else (found,)
+def resolvent_backend(like: Tensor, *, backend: str | None = None) -> str:
+    """`"native"` (CPU: `banded.BandForm`) or `"torch"`, for matrices where `like` lives."""
+    return choose(backend, *_on(like, cpu=("native",)))
+
+
+def _on(x: Tensor, **backends: tuple[str, ...]) -> tuple[str, ...]:
+    """The backends for the device of `x`."""
+    return backends.get(x.device.type, ())
 
 
 def _expect(x: Tensor, name: str, shape: tuple[int | None, ...]) -> None:

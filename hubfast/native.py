@@ -1,20 +1,45 @@
-"""Calls the native core `hubfast._native` (csrc/) on tensors, by address."""
+"""Calls the native core `hubfast._native` (csrc/) on tensors, by address.
+
+Everything is float64, contiguous and on the CPU; the GIL is released meanwhile. The core is
+optional, so it is imported only where it was chosen.
+"""
 
 import torch
 from torch import Tensor
 
 from hubfast.reference import GRID_STEP, NEWTON_STEPS, NEWTON_TOLERANCE, EvidenceMaximum
+from hubfast.threads import cores
+
+PADDING = 8  # doubles between rows: columns a power of two apart would share cache sets
+
+
+def add_gram(gram: Tensor, rows: Tensor) -> None:
+    """`reference.add_gram`, upper triangle only, which is half the flops."""
+    import hubfast._native as core
+
+    rows = rows.contiguous()  # by name: a temporary's memory would be free before it is read
+    core.add_gram(gram.data_ptr(), len(gram), rows.data_ptr(), len(rows))
+
+
+def add_moments(rows: Tensor, total: Tensor, cubic: Tensor) -> float:
+    """`reference.add_moments` in one pass over `rows`."""
+    import hubfast._native as core
+
+    rows = rows.contiguous()
+    return core.add_moments(
+        rows.data_ptr(), len(rows), rows.shape[1], total.data_ptr(), cubic.data_ptr()
+    )
 
 
 def climb(
     log_t: Tensor, eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int
 ) -> EvidenceMaximum:
-    """`reference.climb` in one fused pass a step; float64 on the CPU.
+    """`reference.climb` in one fused pass a step.
 
     Raises:
         RuntimeError: A column did not converge.
     """
-    import hubfast._native as core  # optional, so imported only where it was chosen
+    import hubfast._native as core
 
     k, columns = energy.shape
     eigenvalues, residual = eigenvalues.contiguous(), residual.contiguous()
@@ -34,7 +59,88 @@ def climb(
         grid_step=GRID_STEP,
         tolerance=NEWTON_TOLERANCE,
         max_steps=NEWTON_STEPS,
+        threads=cores(),
     )
     if failed:
         raise RuntimeError(f"the evidence search did not converge for {failed} columns")
     return EvidenceMaximum(value, log_t.exp(), quadratic)
+
+
+def reduce_to_band(gram: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """G = Q B Q' of `gram` (D, D), upper triangle read: B as rows of its lower band, and Q.
+
+    Returns:
+        Band `(D, w + 1)`, row i holding B[i, i - w .. i]; reflectors `(D, D + PADDING)`;
+        their triangular factors. The latter two are for `rotate`.
+    """
+    import hubfast._native as core
+
+    size, width = len(gram), core.BANDWIDTH
+    gram = gram.contiguous()
+    reflectors = gram.new_empty(size, size + PADDING)
+    factors = gram.new_empty(size // width + 1, width, width)
+    band = gram.new_empty(size, width + 1)
+    core.reduce(
+        size,
+        gram.data_ptr(),
+        reflectors.data_ptr(),
+        reflectors.stride(0),
+        factors.data_ptr(),
+        band.data_ptr(),
+    )
+    return band, reflectors, factors
+
+
+def rotate(reflectors: Tensor, factors: Tensor, rows: Tensor, *, back: bool) -> Tensor:
+    """`rows` Q for `rows` (m, D), or `rows` Q' where `back`."""
+    import hubfast._native as core
+
+    rotated = rows.clone(memory_format=torch.contiguous_format)
+    core.rotate(
+        len(reflectors),
+        reflectors.data_ptr(),
+        reflectors.stride(0),
+        factors.data_ptr(),
+        back,
+        rotated.data_ptr(),
+        len(rotated),
+    )
+    return rotated
+
+
+def quadratics(band: Tensor, rows: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """log det(B + t I) `(T,)` and y'(B + t I)^-1 y `(T, m)` for the rows y of `rows` (m, D)."""
+    import hubfast._native as core
+
+    rows, t = rows.contiguous(), t.contiguous()
+    log_det, found = torch.empty_like(t), t.new_empty(len(t), len(rows))
+    core.quadratics(
+        len(band),
+        band.data_ptr(),
+        len(rows),
+        rows.data_ptr(),
+        len(t),
+        t.data_ptr(),
+        log_det.data_ptr(),
+        found.data_ptr(),
+        cores(),
+    )
+    return log_det, found
+
+
+def solve(band: Tensor, rows: Tensor, t: Tensor) -> Tensor:
+    """(B + t_c I)^-1 y_c for the rows y of `rows` (m, D), a shift each: `(m, D)`."""
+    import hubfast._native as core
+
+    rows, t = rows.contiguous(), t.contiguous()
+    solutions = torch.empty_like(rows)
+    core.solve(
+        len(band),
+        band.data_ptr(),
+        len(rows),
+        rows.data_ptr(),
+        t.data_ptr(),
+        solutions.data_ptr(),
+        cores(),
+    )
+    return solutions

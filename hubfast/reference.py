@@ -38,6 +38,18 @@ def add_gram(gram: Tensor, rows: Tensor) -> None:
     gram.addmm_(rows.T, rows)
 
 
+def add_moments(rows: Tensor, total: Tensor, cubic: Tensor) -> float:
+    """Adds the sums over `rows` (n, D) of x to `total` (D,), of |x|^2 x to `cubic` (D,).
+
+    Returns:
+        The sum of |x|^4.
+    """
+    squares = rows.square().sum(1)
+    total += rows.sum(0)
+    cubic += squares @ rows
+    return float(squares @ squares)
+
+
 def spectrum(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Eigenvalues (D,) ascending, projections V'rhs (D, C), eigenvectors V (D, D) of `gram`.
 
@@ -65,7 +77,7 @@ def profile_evidence(
     shrunk = t[:, None] / (t[:, None] + eigenvalues)  # (T, k)
     quadratic = shrunk @ energy + residual  # (T, C)
     log_det = torch.log1p(eigenvalues / t[:, None]).sum(1)  # (T,)
-    return _evidence(quadratic, log_det[:, None], count)
+    return profile_value(quadratic, log_det[:, None], count)
 
 
 def evidence(
@@ -85,7 +97,7 @@ def evidence(
     positive = eigenvalues[eigenvalues > 0]
     total = energy.sum(0) + residual  # |y|^2
     none = torch.full_like(total, math.inf)
-    silent = EvidenceMaximum(_evidence(total, torch.zeros_like(total), count), none, total)
+    silent = EvidenceMaximum(profile_value(total, torch.zeros_like(total), count), none, total)
     if not len(positive):
         return silent
 
@@ -114,24 +126,21 @@ def search_range(
     return float(low.log()), float((eigenvalues.max() * T_CEILING).log())
 
 
-def _evidence(quadratic: Tensor, log_det: Tensor, count: int) -> Tensor:
+def profile_value(quadratic: Tensor, log_det: Tensor, count: int) -> Tensor:
+    """L / n from Q(t) and log det(I + F'F / t), of any shapes that broadcast."""
     return -0.5 * (1 + math.log(2 * math.pi) + (quadratic / count).log()) - log_det / (2 * count)
 
 
-def climb(
-    log_t: Tensor, eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int
-) -> EvidenceMaximum:
-    """The maximum of L next to each column's grid point `log_t` (C,): Newton, else bisection."""
-    low, high = log_t - GRID_STEP, log_t + GRID_STEP
-    for _ in range(NEWTON_STEPS):
-        shrunk = 1 / (1 + eigenvalues[:, None] * (-log_t).exp())  # t / (t + lambda), (k, C)
-        kept = shrunk * (1 - shrunk)
-        q0 = (energy * shrunk).sum(0) + residual
-        q1 = (energy * kept).sum(0)
-        q2 = (energy * kept * (1 - 2 * shrunk)).sum(0)
-        slope = (1 - shrunk).sum(0) - count * q1 / q0  # 2 n dL / d log t
-        curvature = -kept.sum(0) - count * (q2 / q0 - (q1 / q0) ** 2)
+Derivatives = Callable[[Tensor], tuple[Tensor, Tensor]]  # of log t: slope, curvature of 2 n L
 
+
+def newton(
+    log_t: Tensor, derivatives: Derivatives, radius: Tensor | float = GRID_STEP
+) -> Tensor:
+    """The maximum of L within `radius` of each `log_t` (C,): Newton, else bisection."""
+    low, high = log_t - radius, log_t + radius
+    for _ in range(NEWTON_STEPS):
+        slope, curvature = derivatives(log_t)
         low = torch.where(slope > 0, log_t, low)
         high = torch.where(slope > 0, high, log_t)
         step = log_t - slope / curvature
@@ -141,10 +150,27 @@ def climb(
         log_t = following
         if moved < NEWTON_TOLERANCE:
             break
-    t = log_t.exp()
+    return log_t
+
+
+def climb(
+    log_t: Tensor, eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int
+) -> EvidenceMaximum:
+    """The maximum of L next to each column's grid point `log_t` (C,)."""
+
+    def derivatives(log_t: Tensor) -> tuple[Tensor, Tensor]:
+        shrunk = 1 / (1 + eigenvalues[:, None] * (-log_t).exp())  # t / (t + lambda), (k, C)
+        kept = shrunk * (1 - shrunk)
+        q0 = (energy * shrunk).sum(0) + residual
+        q1 = (energy * kept).sum(0)
+        q2 = (energy * kept * (1 - 2 * shrunk)).sum(0)
+        slope = (1 - shrunk).sum(0) - count * q1 / q0
+        return slope, -kept.sum(0) - count * (q2 / q0 - (q1 / q0) ** 2)
+
+    t = newton(log_t, derivatives).exp()
     quadratic = (energy * (t / (t + eigenvalues[:, None]))).sum(0) + residual
     log_det = torch.log1p(eigenvalues[:, None] / t).sum(0)
-    return EvidenceMaximum(_evidence(quadratic, log_det, count), t, quadratic)
+    return EvidenceMaximum(profile_value(quadratic, log_det, count), t, quadratic)
 
 
 def _limit_at_zero(
@@ -154,7 +180,7 @@ def _limit_at_zero(
     keep = eigenvalues > 0
     slope = (energy[keep] / eigenvalues[keep][:, None]).sum(0)  # Q(t) / t, (C,)
     log_det = eigenvalues[keep].log().sum()
-    value = _evidence(slope, log_det, count)
+    value = profile_value(slope, log_det, count)
     exists = (residual == 0) & (int(keep.sum()) == count)
     value = torch.where(exists, value, torch.full_like(value, -math.inf))
     t = (eigenvalues[keep].min() * T_FLOOR).expand_as(value)

@@ -1,9 +1,26 @@
-"""Keeps two thread pools from fighting over the same cores."""
+"""How many threads run: two thread pools must not fight over the same cores."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_CORES: ContextVar[int | None] = ContextVar("cores", default=None)
+
+
+def cores() -> int:
+    """Threads that native code may use here: all of this process's cores, or 1 in a worker."""
+    limit = _CORES.get()
+    if limit is not None:
+        return limit
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -20,3 +37,18 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def parallel_map(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """`function` of every item, as many at a time as there are cores, one thread each.
+
+    For work that releases the GIL. The first exception is raised once all have ended.
+    """
+
+    def alone(item: Item) -> Result:
+        _CORES.set(1)  # of this worker's own context
+        with one_torch_thread():
+            return function(item)
+
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores()) as pool:
+        return list(pool.map(alone, items))

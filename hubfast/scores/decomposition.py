@@ -1,4 +1,4 @@
-"""The spectral view of FeatureStatistics that evidence needs: F = U diag(sigma) V', z = U'y."""
+"""Evidence, means and leverages from the spectral form F = U diag(sigma) V', z = U'y."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from hubfast import functional
+from hubfast.reference import EvidenceMaximum
 from hubfast.scores.statistics import FeatureStatistics
 from hubfast.spectrum import Basis, RowBasis
 
@@ -26,6 +27,28 @@ class Decomposition:
     basis: Basis  # V
     rank: int
 
+    def maximum(self, count: int) -> EvidenceMaximum:
+        """The evidence's maximum over t for every column; `count` is n."""
+        return functional.evidence(self.eigenvalues, self.z.square(), self.residual, count)
+
+    def means(self, t: Tensor) -> Tensor:
+        """(F'F + t_c I)^-1 F'y_c, `(C, D)`; 0 where t is infinite."""
+        sigma = self.eigenvalues.sqrt()
+        return self.basis.expand(sigma[:, None] * self.z * self._shrinkage(t)).T
+
+    def leverage(self, features: Tensor, t: Tensor) -> Tensor:
+        """x'(F'F + t_c I)^-1 x for every row x of `features` (r, D): `(r, C)`."""
+        squares = self.basis.project(features).square()
+        length = features.square().sum(1)
+        outside = length - squares.sum(1)  # of the span of F
+        outside = torch.where(outside > len(squares.T) * EPSILON * length, outside, 0)
+        return squares @ self._shrinkage(t) + outside[:, None] / t
+
+    def _shrinkage(self, t: Tensor) -> Tensor:
+        """1 / (lambda + t), `(k, C)`; 0 where both are."""
+        sums = self.eigenvalues[:, None] + t
+        return torch.where(sums > 0, 1 / sums, 0)
+
 
 def decompose(stats: FeatureStatistics, columns: Tensor) -> Decomposition:
     """Decomposes by the smaller side: FF' while `stats` keeps its rows (n <= D), else F'F.
@@ -34,26 +57,17 @@ def decompose(stats: FeatureStatistics, columns: Tensor) -> Decomposition:
         stats: The sums.
         columns: Indices of the target columns to take, `(C,)` int64.
 
-    Directions under the round-off of a squared spectrum, lambda <= lambda_max max(n, D) eps, are
-    dropped: the Gram matrix does not tell them from zero.
+    Directions under the round-off of a squared spectrum (`signal`) are dropped: the Gram matrix
+    does not tell them from zero.
     """
-    kept = stats.rows
-    if kept is not None:
-        rows, row_targets = kept
-        gram = rows.new_zeros(len(rows), len(rows))
-        functional.add_gram(gram, rows.T)
-        found = functional.spectrum(gram, indicators(stats, row_targets)[:, columns])
-    else:
-        found = functional.spectrum(stats.gram, stats.cross[columns].T)
-
-    eigenvalues = found.eigenvalues
-    noise = float(eigenvalues[-1].clamp(min=0)) * max(stats.count, stats.width or 0) * EPSILON
-    keep = eigenvalues > noise
-    eigenvalues = torch.where(keep, eigenvalues, 0)
+    gram, targets, rows = target_rows(stats, columns)
+    found = functional.spectrum(gram, targets.T)
+    keep = signal(found.eigenvalues, stats)
+    eigenvalues = torch.where(keep, found.eigenvalues, 0)
     sigma = eigenvalues.sqrt()
     basis: Basis
-    if kept is not None:
-        z, basis = found.projections, RowBasis(kept[0], found.basis, sigma)
+    if rows is not None:
+        z, basis = found.projections, RowBasis(rows, found.basis, sigma)
     else:
         z, basis = found.projections / sigma[:, None], found.basis
     z = torch.where(keep[:, None], z, 0)
@@ -66,9 +80,24 @@ def decompose(stats: FeatureStatistics, columns: Tensor) -> Decomposition:
     return Decomposition(eigenvalues, z, residual, basis, rank)
 
 
-def indicators(stats: FeatureStatistics, targets: Tensor) -> Tensor:
-    """Target columns (n, C) float64: one-hot for classes, else the targets themselves."""
-    if stats.classes is None:
-        return targets
-    index = torch.searchsorted(stats.classes, targets)
-    return one_hot(index, len(stats.classes)).double()
+def signal(eigenvalues: Tensor, stats: FeatureStatistics) -> Tensor:
+    """Which of the ascending `eigenvalues` of F'F exceed its round-off, lambda_max max(n, D) eps."""
+    largest = float(eigenvalues[-1].clamp(min=0))
+    return eigenvalues > largest * max(stats.count, stats.width or 0) * EPSILON
+
+
+def target_rows(
+    stats: FeatureStatistics, columns: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The smaller Gram matrix (m, m), the targets' side of it (C, m), and F if it is FF'.
+
+    F'F with F'y, or, while `stats` keeps its rows, FF' with y.
+    """
+    if stats.rows is None:
+        return stats.gram, stats.cross[columns], None
+    rows, targets = stats.rows
+    if stats.classes is not None:
+        targets = one_hot(torch.searchsorted(stats.classes, targets), len(stats.classes)).double()
+    gram = rows.new_zeros(len(rows), len(rows))
+    functional.add_gram(gram, rows.T)
+    return gram, targets[:, columns].T, rows

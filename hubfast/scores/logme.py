@@ -14,11 +14,15 @@ import torch
 from torch import Tensor
 
 from hubfast import functional
+from hubfast.reference import EvidenceMaximum
 from hubfast.scores import thuml
+from hubfast.scores.banded import BandedSystem
 from hubfast.scores.decomposition import EPSILON, Decomposition, decompose
 from hubfast.scores.inputs import Task, as_features, as_targets, like
 from hubfast.scores.statistics import FeatureStatistics
 from hubfast.threads import one_torch_thread
+
+System = BandedSystem | Decomposition  # (F'F + t I)^-1 in either form
 
 
 def logme(
@@ -61,7 +65,7 @@ class LogME:
     classes: Tensor | None  # (C,) int64 for classification
     task: Task
     count: int  # n
-    _spectral: Decomposition = field(repr=False)
+    _system: System = field(repr=False)
 
     @classmethod
     def fit(
@@ -90,34 +94,31 @@ class LogME:
             raise ValueError(f"compat must be None or 'thuml', got {compat!r}")
         columns = _columns(stats)
         classes = None if stats.classes is None else stats.classes[columns]
-        spectral = decompose(stats, columns)
+        system: System
         if compat == "thuml":
+            spectral = decompose(stats, columns)
             if classes is not None:
                 spectral, classes = thuml.with_absent_classes(spectral, classes)
             found = thuml.fixed_points(spectral, stats.count, len(stats.feature_sum))
             column_scores, alpha, beta, t = found
+            system = spectral
         else:
-            energy = spectral.z.square()
-            column_scores, t, quadratic = functional.evidence(
-                spectral.eigenvalues, energy, spectral.residual, stats.count
-            )
+            (column_scores, t, quadratic), system = _solve(stats, columns)
             beta = stats.count / quadratic
             alpha = t * beta
         score = float(column_scores.mean())
         assert stats.task is not None
-        return cls(score, column_scores, alpha, beta, t, classes, stats.task, stats.count, spectral)
+        return cls(score, column_scores, alpha, beta, t, classes, stats.task, stats.count, system)
 
     @property
     def rank(self) -> int:
         """Numerical rank of the features."""
-        return self._spectral.rank
+        return self._system.rank
 
     @cached_property
     def means(self) -> Tensor:
         """Posterior means of the weights, `(C, D)` float64."""
-        sigma = self._spectral.eigenvalues.sqrt()
-        coefficients = sigma[:, None] * self._spectral.z * self._shrinkage()
-        return self._spectral.basis.expand(coefficients).T
+        return self._system.means(self.t)
 
     def decision_function(self, features: Any) -> Any:
         """Posterior mean of every target column, `(r, D)` -> `(r, C)` float64."""
@@ -146,12 +147,7 @@ class LogME:
                 predicted = values
         if not return_std:
             return like(predicted, features)
-        x = self._features(features)
-        squares = self._spectral.basis.project(x).square()
-        length = x.square().sum(1)
-        outside = length - squares.sum(1)  # of the span of F, where only the prior speaks
-        outside = torch.where(outside > len(squares.T) * EPSILON * length, outside, 0)
-        leverage = self._leverage(squares) + outside[:, None] / self.t
+        leverage = self._system.leverage(self._features(features), self.t)
         std = ((1 + leverage) / self.beta).sqrt()
         return like(predicted, features), like(std, features)
 
@@ -168,7 +164,7 @@ class LogME:
         if self.classes is not None:
             y = (y[:, None] == self.classes).double()
         error = y - x @ self.means.T
-        leverage = self._leverage(self._spectral.basis.project(x).square())
+        leverage = self._system.leverage(x, self.t)
         free = (1 - leverage).clamp(min=EPSILON)  # 1 - h
         surprise = self.beta * error.square() / free
         by_column = (self.beta * free).log() - math.log(2 * math.pi) - surprise
@@ -179,14 +175,16 @@ class LogME:
         x = as_features(features, width=self.means.shape[1])
         return x.to(self.means.device, torch.float64)
 
-    def _leverage(self, squares: Tensor) -> Tensor:
-        """x' (t I + F'F)^-1 x by column `(r, C)`, of (V'x)^2 `(r, k)`: beta x' A^-1 x."""
-        return squares @ self._shrinkage()
 
-    def _shrinkage(self) -> Tensor:
-        """1 / (lambda + t), `(k, C)`; 0 where both are."""
-        sums = self._spectral.eigenvalues[:, None] + self.t
-        return torch.where(sums > 0, 1 / sums, 0)
+def _solve(stats: FeatureStatistics, columns: Tensor) -> tuple[EvidenceMaximum, System]:
+    """By the band form where the native core runs and round-off allows, else by the spectrum."""
+    if functional.resolvent_backend(stats.cross) == "native":
+        banded = BandedSystem.of(stats, columns)
+        found = banded.maximum(stats.count)
+        if found is not None:
+            return found, banded
+    spectral = decompose(stats, columns)
+    return spectral.maximum(stats.count), spectral
 
 
 def _columns(stats: FeatureStatistics) -> Tensor:

@@ -4,6 +4,7 @@ Everything is a sum over samples in float64, so batches, shards and machines mer
 """
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hubfast import functional
 from hubfast.scores.inputs import Task, as_features, as_targets
 from hubfast.threads import one_torch_thread
 
-BLOCK = 4096  # rows converted to float64 at a time: bounds memory, keeps BLAS busy
+BLOCK = 1024  # rows in float64 at a time: they stay in cache, and keep BLAS busy
 FORMAT = "hubfast.FeatureStatistics/1"
 
 
@@ -66,9 +67,12 @@ class FeatureStatistics:
             self._start(x, y)
         if task == "classification":
             self._add_classes(y)
-        for start in range(0, len(x), BLOCK):
-            block = slice(start, start + BLOCK)
-            self._add(x[block].double(), y[block])
+        with one_torch_thread():
+            if sum(map(len, self._rows)) + len(x) > x.shape[1]:
+                self._fold()
+            for start in range(0, len(x), BLOCK):
+                block = slice(start, start + BLOCK)
+                self._add(x[block].double(), y[block])
         return self
 
     def relabel(self, features: Any, old: Any, new: Any) -> "FeatureStatistics":
@@ -120,7 +124,8 @@ class FeatureStatistics:
             merged._gram = other._gram + (0 if merged._gram is None else merged._gram)
         merged._rows += other._rows
         merged._row_targets += other._row_targets
-        merged._fold_when_many()
+        if merged._gram is not None or sum(map(len, merged._rows)) > merged.width:
+            merged._fold()
         return merged
 
     @property
@@ -214,22 +219,21 @@ class FeatureStatistics:
             setattr(self, name, grown)
         self.classes = seen
 
-    @one_torch_thread()
     def _add(self, x: Tensor, y: Tensor) -> None:
-        squares = torch.linalg.vecdot(x, x)  # |x|^2, (n,)
-        fourth = squares @ squares
-        if not bool(torch.isfinite(fourth)):
+        total, cubic = torch.zeros_like(self.feature_sum), torch.zeros_like(self.cubic)
+        quartic = functional.add_moments(x, total, cubic)
+        if not math.isfinite(quartic):
             raise ValueError("features must be below 1e75: their fourth powers overflow float64")
         self.count += len(x)
-        self.feature_sum += x.sum(0)
-        self.cubic += squares @ x
-        self.quartic += fourth
+        self.feature_sum += total
+        self.cubic += cubic
+        self.quartic += quartic
         self._add_targets(x, y, 1.0)
-        self._rows.append(x)
-        self._row_targets.append(y)
-        self._fold_when_many()
-        if self._rows:  # kept, so not in the caller's buffer
-            self._rows[-1], self._row_targets[-1] = x.clone(), y.clone()
+        if self._gram is not None:
+            functional.add_gram(self._gram, x)
+            return
+        self._rows.append(x.clone())  # not in the caller's buffer
+        self._row_targets.append(y.clone())
 
     def _add_targets(self, x: Tensor, y: Tensor, sign: float) -> None:
         if self.classes is None:
@@ -242,10 +246,6 @@ class FeatureStatistics:
         self.cross += sign * functional.class_sums(x, index, classes)
         self.target_sum += counts
         self.target_square_sum += counts
-
-    def _fold_when_many(self) -> None:
-        if sum(map(len, self._rows)) > (self.width or 0):
-            self._fold()
 
     def _fold(self) -> None:
         """Moves the kept rows into the Gram matrix."""

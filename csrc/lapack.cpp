@@ -1,0 +1,7 @@
+#include "lapack.hpp"
+
+namespace hubfast::lapack {
+
+Library library;
+
+}
