@@ -59,6 +59,13 @@ class BandForm:
         """(G + t_c I)^-1 y_c for every row, with a t > 0 each `(m,)`; in rotated coordinates."""
         return native.solve(self._band, rotated, t / self._unit) / self._unit
 
+    def missing_below(self, t: float) -> float:
+        """Sum of t / (lambda + t) over the eigenvalues: about how many are below `t`."""
+        step = 0.1
+        shifts = t * torch.tensor([-step, step], dtype=torch.float64).exp()
+        log_det, _ = self.quadratics(self._band.new_empty(0, len(self)), shifts)
+        return len(self) - float(log_det[0] - log_det[1]) / (2 * step)
+
     def eigenvalues(self) -> Tensor:
         """Of G, ascending `(D,)`: O(D^2 w), and only now."""
         return torch.from_numpy(scipy.linalg.eigvals_banded(self._band.T.numpy()) * self._unit)

@@ -11,6 +11,7 @@ triangle of a tensor is then LAPACK's lower one.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 import torch
 from scipy.linalg import blas, lapack
 from torch import Tensor
@@ -70,6 +71,16 @@ def spectrum(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, TridiagonalBasi
     basis = TridiagonalBasis(np.asfortranarray(reduced[1:, :-1]), tau, torch.from_numpy(vectors))
     projections = basis.project(rhs.T).T
     return torch.from_numpy(eigenvalues), projections, basis
+
+
+def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Thin U, S, Vh of `matrix` (n, D) by divide and conquer, on as many threads as BLAS has.
+
+    Raises:
+        RuntimeError: LAPACK did not converge.
+    """
+    u, s, vh = scipy.linalg.svd(matrix.numpy(), full_matrices=False, check_finite=False)
+    return torch.from_numpy(u), torch.from_numpy(s), torch.from_numpy(vh)
 
 
 def _check(info: int, routine: str) -> None:

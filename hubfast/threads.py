@@ -39,10 +39,16 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def parallel_map(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+def parallel_map(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    cost: Callable[[Item], float] = lambda item: 0.0,
+) -> list[Result]:
     """`function` of every item, as many at a time as there are cores, one thread each.
 
-    For work that releases the GIL. The first exception is raised once all have ended.
+    For work that releases the GIL. Costly items start first, so that none is left for the end.
+    The first exception, by the order of items, is raised once all have ended.
     """
 
     def alone(item: Item) -> Result:
@@ -50,5 +56,7 @@ def parallel_map(function: Callable[[Item], Result], items: Sequence[Item]) -> l
         with one_torch_thread():
             return function(item)
 
+    order = sorted(range(len(items)), key=lambda i: -cost(items[i]))
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores()) as pool:
-        return list(pool.map(alone, items))
+        futures = {i: pool.submit(alone, items[i]) for i in order}
+    return [futures[i].result() for i in range(len(items))]

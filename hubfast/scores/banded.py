@@ -93,6 +93,14 @@ class BandedSystem:
         return found
 
     @property
+    def full_rank(self) -> bool:
+        """Whether no direction but features that are always 0 (or samples) is lost in round-off."""
+        stats = self.stats
+        noise = self.form.norm * max(stats.count, len(stats.feature_sum)) * EPSILON
+        gram_diagonal = stats.square_sums if self.rows is None else self.rows.square().sum(1)
+        return self.form.missing_below(noise) < 0.5 + int((gram_diagonal == 0).sum())
+
+    @property
     def rank(self) -> int:
         """Numerical rank of F; computes the eigenvalues."""
         return int(signal(self.form.eigenvalues(), self.stats).sum())

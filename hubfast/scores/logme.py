@@ -6,23 +6,21 @@ and converged (`reference.evidence`); the papers stop a fixed-point iteration ea
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from hubfast import functional
-from hubfast.reference import EvidenceMaximum
 from hubfast.scores import thuml
-from hubfast.scores.banded import BandedSystem
-from hubfast.scores.decomposition import EPSILON, Decomposition, decompose
+from hubfast.scores.decomposition import EPSILON, decompose
 from hubfast.scores.inputs import Task, as_features, as_targets, like
 from hubfast.scores.statistics import FeatureStatistics
-from hubfast.threads import one_torch_thread
-
-System = BandedSystem | Decomposition  # (F'F + t I)^-1 in either form
+from hubfast.scores.system import System, solve
+from hubfast.threads import one_torch_thread, parallel_map
 
 
 def logme(
@@ -77,11 +75,31 @@ class LogME:
         compat: Literal["thuml"] | None = None,
     ) -> "LogME":
         """Fits features and targets; arguments as in `logme`."""
-        stats = FeatureStatistics(task).update(features, targets)
-        return cls.from_statistics(stats, compat=compat)
+        x = as_features(features)
+        y, task = as_targets(targets, len(x), task)
+        stats = FeatureStatistics(task).update(x, y)
+        return cls._fit(stats, compat, (x, y.to(x.device)))
 
     @classmethod
-    @one_torch_thread()
+    def fit_hub(
+        cls, features: Sequence[Any], targets: Any, *, task: Task | None = None
+    ) -> "list[LogME]":
+        """Fits the features of many models for the same targets: models in parallel, one core each.
+
+        Args:
+            features: Of every model, `(n, D)` with a D of its own.
+            targets, task: As in `logme`.
+
+        Raises:
+            TypeError, ValueError: Bad input.
+        """
+
+        def fit(each: Any) -> LogME:
+            return cls.fit(each, targets, task=task)
+
+        return parallel_map(fit, features, cost=lambda each: math.prod(np.shape(each)))
+
+    @classmethod
     def from_statistics(
         cls, stats: FeatureStatistics, *, compat: Literal["thuml"] | None = None
     ) -> "LogME":
@@ -90,6 +108,16 @@ class LogME:
         Raises:
             ValueError: No samples, a single class, or a regression target that is zero throughout.
         """
+        return cls._fit(stats, compat, None)
+
+    @classmethod
+    @one_torch_thread()
+    def _fit(
+        cls,
+        stats: FeatureStatistics,
+        compat: Literal["thuml"] | None,
+        samples: tuple[Tensor, Tensor] | None,
+    ) -> "LogME":
         if compat not in (None, "thuml"):
             raise ValueError(f"compat must be None or 'thuml', got {compat!r}")
         columns = _columns(stats)
@@ -103,7 +131,7 @@ class LogME:
             column_scores, alpha, beta, t = found
             system = spectral
         else:
-            (column_scores, t, quadratic), system = _solve(stats, columns)
+            (column_scores, t, quadratic), system = solve(stats, columns, samples)
             beta = stats.count / quadratic
             alpha = t * beta
         score = float(column_scores.mean())
@@ -174,17 +202,6 @@ class LogME:
         """Checked, float64, on the device of the fit."""
         x = as_features(features, width=self.means.shape[1])
         return x.to(self.means.device, torch.float64)
-
-
-def _solve(stats: FeatureStatistics, columns: Tensor) -> tuple[EvidenceMaximum, System]:
-    """By the band form where the native core runs and round-off allows, else by the spectrum."""
-    if functional.resolvent_backend(stats.cross) == "native":
-        banded = BandedSystem.of(stats, columns)
-        found = banded.maximum(stats.count)
-        if found is not None:
-            return found, banded
-    spectral = decompose(stats, columns)
-    return spectral.maximum(stats.count), spectral
 
 
 def _columns(stats: FeatureStatistics) -> Tensor:

@@ -39,6 +39,7 @@ class FeatureStatistics:
         feature_sum: `(D,)`, sum of x.
         cross: `(C, D)`: sum of y x', for classes the sum of x over the class.
         target_sum, target_square_sum: `(C,)`; both the class counts for classification.
+        resolution: Machine epsilon of the coarsest float type that features came in.
         cubic, quartic: Sum of |x|^2 x `(D,)` and of |x|^4, for shrinkage estimates.
     """
 
@@ -46,6 +47,7 @@ class FeatureStatistics:
         self.task = task
         self.count = 0
         self.width: int | None = None
+        self.resolution = 0.0
         self.classes: Tensor | None = None
         self._gram: Tensor | None = None  # upper triangle only
         self._rows: list[Tensor] = []  # float64, not yet in the Gram matrix
@@ -65,6 +67,7 @@ class FeatureStatistics:
         self.task = task
         if self.width is None:
             self._start(x, y)
+        self.resolution = max(self.resolution, torch.finfo(x.dtype).eps)
         if task == "classification":
             self._add_classes(y)
         with one_torch_thread():
@@ -120,6 +123,7 @@ class FeatureStatistics:
         for name in ("feature_sum", "cubic", "quartic"):
             getattr(merged, name).add_(getattr(other, name))
         merged.count += other.count
+        merged.resolution = max(merged.resolution, other.resolution)
         if other._gram is not None:
             merged._gram = other._gram + (0 if merged._gram is None else merged._gram)
         merged._rows += other._rows
@@ -134,6 +138,13 @@ class FeatureStatistics:
         self._fold()
         assert self._gram is not None
         return self._gram
+
+    @property
+    def square_sums(self) -> Tensor:
+        """Sum of every feature's square, `(D,)`."""
+        if self._gram is not None:
+            return self._gram.diagonal()
+        return torch.stack([rows.square().sum(0) for rows in self._rows]).sum(0)
 
     @property
     def rows(self) -> tuple[Tensor, Tensor] | None:
@@ -162,7 +173,12 @@ class FeatureStatistics:
             tensors |= {"rows": kept[0].contiguous(), "row_targets": kept[1].contiguous()}
         else:
             tensors["gram"] = self.gram
-        described = {"format": FORMAT, "task": self.task, "count": self.count}
+        described = {
+            "format": FORMAT,
+            "task": self.task,
+            "count": self.count,
+            "resolution": self.resolution,
+        }
         save_file(tensors, path, metadata={"hubfast": json.dumps(described)})
 
     @classmethod
@@ -178,7 +194,8 @@ class FeatureStatistics:
                 raise ValueError(f"{path} does not hold {FORMAT}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         stats = cls(described["task"])
-        stats.count, stats.width = described["count"], len(tensors["feature_sum"])
+        stats.count, stats.resolution = described["count"], described["resolution"]
+        stats.width = len(tensors["feature_sum"])
         stats._gram = tensors.pop("gram", None)
         stats._rows = [tensors.pop("rows")] if "rows" in tensors else []
         stats._row_targets = [tensors.pop("row_targets")] if "row_targets" in tensors else []

@@ -1,4 +1,4 @@
-"""Every op in plain torch, float64-capable: the specification, the fallback, the tests' truth.
+"""Maximum evidence, by a one-dimensional search.
 
 The evidence of a Bayesian linear model (You et al., ICML 2021, Eq. 2) is written here in its
 profile form. With F = U diag(sigma) V', eigenvalues lambda = sigma^2 of F'F, z = U'y,
@@ -31,32 +31,6 @@ class EvidenceMaximum(NamedTuple):
 
 
 Climb = Callable[[Tensor, Tensor, Tensor, Tensor, int], EvidenceMaximum]
-
-
-def add_gram(gram: Tensor, rows: Tensor) -> None:
-    """Adds `rows' rows` of `rows` (n, D) to `gram` (D, D), in place."""
-    gram.addmm_(rows.T, rows)
-
-
-def add_moments(rows: Tensor, total: Tensor, cubic: Tensor) -> float:
-    """Adds the sums over `rows` (n, D) of x to `total` (D,), of |x|^2 x to `cubic` (D,).
-
-    Returns:
-        The sum of |x|^4.
-    """
-    squares = rows.square().sum(1)
-    total += rows.sum(0)
-    cubic += squares @ rows
-    return float(squares @ squares)
-
-
-def spectrum(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Eigenvalues (D,) ascending, projections V'rhs (D, C), eigenvectors V (D, D) of `gram`.
-
-    Only the upper triangle of `gram` is read.
-    """
-    eigenvalues, vectors = torch.linalg.eigh(gram, UPLO="U")
-    return eigenvalues, vectors.T @ rhs, vectors
 
 
 def profile_evidence(
@@ -134,9 +108,7 @@ def profile_value(quadratic: Tensor, log_det: Tensor, count: int) -> Tensor:
 Derivatives = Callable[[Tensor], tuple[Tensor, Tensor]]  # of log t: slope, curvature of 2 n L
 
 
-def newton(
-    log_t: Tensor, derivatives: Derivatives, radius: Tensor | float = GRID_STEP
-) -> Tensor:
+def newton(log_t: Tensor, derivatives: Derivatives, radius: Tensor | float = GRID_STEP) -> Tensor:
     """The maximum of L within `radius` of each `log_t` (C,): Newton, else bisection."""
     low, high = log_t - radius, log_t + radius
     for _ in range(NEWTON_STEPS):
@@ -190,92 +162,3 @@ def _limit_at_zero(
 def _larger(a: EvidenceMaximum, b: EvidenceMaximum) -> EvidenceMaximum:
     keep = a.value >= b.value
     return EvidenceMaximum(*(torch.where(keep, x, y) for x, y in zip(a, b, strict=True)))
-
-
-class FixedPoint(NamedTuple):
-    """Where a fixed-point iteration for one target column stopped; Python floats."""
-
-    value: float  # L / n
-    alpha: float
-    beta: float
-    t: float  # at the start of the last step, which the posterior mean uses
-    steps: int
-
-
-def mackay(
-    features: Tensor, target: Tensor, *, steps: int = 1000, tolerance: float = 1e-12
-) -> FixedPoint:
-    """MacKay's fixed point (algorithm 2 of the slides) on `features` (n, D), `target` (n,)."""
-    count, width = features.shape
-    gram = features.T @ features
-    eigenvalues = torch.linalg.eigvalsh(gram).clamp(min=0)
-    identity = torch.eye(width, dtype=features.dtype)
-    alpha = beta = t = 1.0
-    done = 0
-    for done in range(1, steps + 1):  # noqa: B007 - the number of steps is part of the result
-        gamma = float((beta * eigenvalues / (alpha + beta * eigenvalues)).sum())
-        precision = alpha * identity + beta * gram
-        mean = beta * torch.linalg.solve(precision, features.T @ target)
-        t = alpha / beta
-        alpha = gamma / float(mean @ mean)
-        beta = (count - gamma) / float(((features @ mean - target) ** 2).sum())
-        if abs(alpha / beta - t) <= tolerance * t:
-            break
-    precision = alpha * identity + beta * gram
-    mean = beta * torch.linalg.solve(precision, features.T @ target)
-    error = float(((features @ mean - target) ** 2).sum())
-    value = (
-        count * math.log(beta)
-        + width * math.log(alpha)
-        - count * math.log(2 * math.pi)
-        - beta * error
-        - alpha * float(mean @ mean)
-        - float(torch.logdet(precision))
-    ) / (2 * count)
-    return FixedPoint(value, alpha, beta, t, done)
-
-
-def fixed_point(
-    eigenvalues: Tensor,
-    energy: Tensor,
-    residual: float,
-    count: int,
-    *,
-    width: int | None = None,
-    steps: int = 1000,
-    tolerance: float = 1e-12,
-    epsilon: float = 0.0,
-) -> FixedPoint:
-    """The optimised fixed point (algorithm 3 of the slides) for one column.
-
-    Args:
-        eigenvalues, energy: lambda and z^2, `(k,)`, lambda > 0.
-        residual: Delta.
-        count: n.
-        width: The factor of `log alpha` in the evidence; None for k, which is right. The public
-            implementation takes D, which is wrong where k < D.
-        steps, tolerance: When to stop.
-        epsilon: Added to both denominators (the public implementation: 1e-5).
-    """
-    alpha = beta = t = 1.0
-    mean_square = error = 0.0
-    done = 0
-    for done in range(1, steps + 1):  # noqa: B007
-        t = alpha / beta
-        gamma = float((eigenvalues / (eigenvalues + t)).sum())
-        mean_square = float((eigenvalues * energy / (t + eigenvalues) ** 2).sum())
-        error = float((energy / (1 + eigenvalues / t) ** 2).sum()) + residual
-        alpha = gamma / (mean_square + epsilon)
-        beta = (count - gamma) / (error + epsilon)
-        if abs(alpha / beta - t) <= tolerance * t:
-            break
-    factor = len(eigenvalues) if width is None else width
-    value = (
-        factor * math.log(alpha)
-        + count * math.log(beta)
-        - float((alpha + beta * eigenvalues).log().sum())
-        - beta * error
-        - alpha * mean_square
-        - count * math.log(2 * math.pi)
-    ) / (2 * count)
-    return FixedPoint(value, alpha, beta, t, done)

@@ -1,0 +1,29 @@
+"""The `hubfast` command: parses, calls the library, prints. A file a command."""
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from hubfast.cli import minihub
+from hubfast.cli.info import info
+from hubfast.cli.rank import demo, rank
+
+app = typer.Typer(
+    help="Rank, tune and compare a hub of pre-trained models on a small target data set.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for command in (rank, demo, info):
+    app.command()(command)
+app.add_typer(minihub.app, name="minihub")
+
+
+def main() -> None:
+    """Entry point: faults of the input become one line and exit code 2."""
+    try:
+        app()
+    except (ValueError, TypeError, OSError) as error:
+        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
+        sys.exit(2)

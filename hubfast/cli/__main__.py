@@ -1,0 +1,5 @@
+"""`python -m hubfast.cli`."""
+
+from hubfast.cli import main
+
+main()

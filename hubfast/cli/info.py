@@ -1,0 +1,14 @@
+"""`hubfast info`."""
+
+from rich.console import Console
+from rich.table import Table
+
+
+def info() -> None:
+    """Show versions, and which backends are active and why."""
+    from hubfast.info import info as collect
+
+    table = Table(show_header=False, box=None)
+    for label, text in collect().items():
+        table.add_row(label, text)
+    Console().print(table)

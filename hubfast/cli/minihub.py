@@ -1,0 +1,61 @@
+"""`hubfast minihub`: the built-in hub."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hubfast.cli.output import Output, Quiet, check_folders
+
+app = typer.Typer(help="The built-in hub of small models, trained here.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_minihub() -> None:
+    """List its models and target tasks."""
+    from hubfast.minihub import MODELS, TARGETS
+
+    table = Table("name", "demo", "what it is", box=None)
+    for model in MODELS:
+        about = f"{model.architecture} trained on {model.source}: {model.note}"
+        table.add_row(f"minihub:{model.name}", "yes" if model.in_demo else "", about)
+    for target in TARGETS:
+        about = f"target, {target.kind}, {target.train} samples: {target.note}"
+        table.add_row(f"minihub:{target.name}", "yes" if target.in_demo else "", about)
+    Console().print(table)
+
+
+@app.command("build")
+def build_minihub(
+    full: Annotated[bool, typer.Option("--full", help="All models, not the demo's only.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train its models; those that are there are kept."""
+    from hubfast.minihub import build
+
+    Console().print(f"The mini-hub is in {build(full=full, progress=not quiet)}")
+
+
+@app.command("truth")
+def minihub_truth(
+    target: Annotated[list[str] | None, typer.Argument(help="Targets; the demo's.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="All models, and all targets.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Fine-tuning runs of each.")] = 1,
+    csv: Output = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fine-tune every model on the targets; runs that are there are kept."""
+    import pandas as pd
+
+    from hubfast.minihub import truth
+
+    check_folders(csv)
+    frame = pd.DataFrame(truth(target, full=full, seeds=seeds, progress=not quiet))
+    if csv:
+        frame.to_csv(csv, index=False)
+    means = frame.pivot_table("value", "model", "target", sort=False)
+    table = Table("model", *means.columns, title="fine-tuned accuracy, R2 for angle")
+    for name, row in means.iterrows():
+        table.add_row(str(name), *(f"{value:.3f}" for value in row))
+    Console().print(table)

@@ -1,0 +1,35 @@
+"""What commands share: options, and where results go."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from hubfast.ranking import Ranking
+
+Output = Annotated[Path | None, typer.Option(dir_okay=False, help="Write the result there, too.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+
+
+def check_folders(*paths: Path | None) -> None:
+    """Before the work, so that no result is lost to a misspelt folder."""
+    for path in paths:
+        if path is not None and not path.parent.is_dir():
+            raise FileNotFoundError(f"no such folder: {path.parent}")
+
+
+def show_ranking(
+    ranking: "Ranking", json: Path | None, csv: Path | None, html: Path | None
+) -> None:
+    """Prints a ranking and writes the files that were asked for."""
+    from hubfast.report import write_ranking
+
+    Console().print(ranking)
+    if json:
+        ranking.to_json(json)
+    if csv:
+        ranking.to_csv(csv)
+    if html:
+        write_ranking(html, ranking)

@@ -1,0 +1,97 @@
+"""`hubfast rank` and `hubfast demo`."""
+
+from typing import Annotated, Any, cast
+
+import typer
+from rich.console import Console
+
+from hubfast.cli.output import Output, Quiet, check_folders, show_ranking
+
+
+def rank(
+    hub: Annotated[
+        list[str],
+        typer.Argument(
+            help="Models: timm:NAME, timm:NAME@CHECKPOINT, a file of features "
+            "(.npy, .npz, .safetensors) or a folder of them, minihub, minihub:NAME."
+        ),
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Target data: a folder with a sub-folder of images for each class, an .npz file "
+            "with 'images' and 'targets', a .npy file of targets for stored features, minihub:NAME."
+        ),
+    ],
+    metric: Annotated[
+        str, typer.Option(help="logme, h_score, regularized_h_score, leep or nce.")
+    ] = "logme",
+    task: Annotated[
+        str | None,
+        typer.Option(help="classification, multilabel or regression; told from the targets."),
+    ] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples per forward pass.")] = 64,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; a GPU if any.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes preparing samples.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the subsample and of the intervals.")] = 0,
+    json: Output = None,
+    csv: Output = None,
+    html: Output = None,
+    quiet: Quiet = False,
+) -> None:
+    """Rank models for target data without fine-tuning any."""
+    from hubfast.minihub import build
+    from hubfast.ranking import rank as rank_hub
+    from hubfast.ranking.run import INTERRUPTED
+
+    check_folders(json, csv, html)
+    names = [name.removeprefix("minihub:") for name in hub if name.startswith("minihub:")]
+    if names or "minihub" in hub:
+        build(None if "minihub" in hub else names, progress=not quiet)
+    ranking = rank_hub(
+        hub,
+        data,
+        metric=cast(Any, metric),
+        task=cast(Any, task),
+        samples=samples,
+        batch_size=batch_size,
+        device=device,
+        workers=workers,
+        seed=seed,
+        progress=not quiet,
+    )
+    show_ranking(ranking, json, csv, html)
+    if any(m.error == INTERRUPTED for m in ranking.failed):
+        raise typer.Exit(130)
+    if not ranking.scored:
+        raise typer.Exit(1)
+
+
+def demo(
+    target: Annotated[str | None, typer.Option(help="A target task of the mini-hub.")] = None,
+    metric: Annotated[str, typer.Option(help="As in rank.")] = "logme",
+    full: Annotated[bool, typer.Option("--full", help="All models of the mini-hub.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Fine-tuning runs, averaged.")] = 1,
+    json: Output = None,
+    csv: Output = None,
+    html: Output = None,
+    quiet: Quiet = False,
+) -> None:
+    """Rank the mini-hub, beside the accuracy that fine-tuning each model really gives.
+
+    The first run trains the models (about two minutes on two cores); they are kept.
+    """
+    from hubfast.ranking.agreement import agreement
+    from hubfast.ranking.demo import demo as run_demo
+
+    check_folders(json, csv, html)
+    ranking, title = run_demo(
+        target, metric=cast(Any, metric), full=full, seeds=seeds, progress=not quiet
+    )
+    show_ranking(ranking, json, csv, html)
+    found = agreement(ranking, title)
+    Console().print(
+        f"Scores against {title}: weighted tau {found.weighted_tau:.2f}, "
+        f"Pearson {found.pearson:.2f}; the top model is {found.regret:.3f} below the best."
+    )

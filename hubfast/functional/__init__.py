@@ -1,0 +1,15 @@
+"""Public ops: check shapes, choose a backend, call it. A file a family of ops."""
+
+from hubfast.functional.evidence import evidence
+from hubfast.functional.spectrum import resolvent_backend, spectrum, truncated_svd
+from hubfast.functional.statistics import add_gram, add_moments, class_sums
+
+__all__ = [
+    "add_gram",
+    "add_moments",
+    "class_sums",
+    "evidence",
+    "resolvent_backend",
+    "spectrum",
+    "truncated_svd",
+]

@@ -1,0 +1,75 @@
+"""Which form of F solves for the evidence: the cheapest one that round-off allows."""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from hubfast import functional
+from hubfast.reference import EvidenceMaximum
+from hubfast.scores.banded import BandedSystem
+from hubfast.scores.decomposition import (
+    EPSILON,
+    Decomposition,
+    decompose,
+    decompose_rows,
+    indicators,
+)
+from hubfast.scores.statistics import FeatureStatistics
+
+System = BandedSystem | Decomposition  # (F'F + t I)^-1, in either form
+
+TOLERANCE = 1e-8  # on L, of what squaring F may lose
+SQUARABLE = 1e-12  # features rounded more coarsely hold nothing that F'F in float64 would lose
+
+
+def solve(
+    stats: FeatureStatistics, columns: Tensor, samples: tuple[Tensor, Tensor] | None = None
+) -> tuple[EvidenceMaximum, System]:
+    """The evidence's maximum over t for every column, and the system that gave it.
+
+    By the band form of F'F where the native core runs, else by its spectrum; by the singular
+    values of F itself where squaring it loses what the score needs, as it may do for float64
+    features of a condition number above 1e7.
+
+    Args:
+        stats: The sums.
+        columns: Indices of the target columns to take, `(C,)` int64.
+        samples: All features `(n, D)` and their targets, if they are at hand.
+    """
+    coarse = stats.resolution > SQUARABLE
+    samples = None if coarse else samples or stats.rows
+    if functional.resolvent_backend(stats.cross) == "native":
+        banded = BandedSystem.of(stats, columns)
+        found = banded.maximum(stats.count)
+        if found is not None and (samples is None or banded.full_rank):
+            return found, banded
+    spectral = decompose(stats, columns)
+    found = spectral.maximum(stats.count)
+    precise = coarse or _precise(spectral, found)
+    if precise and (samples is None or spectral.rank == _full_rank(stats)):
+        return found, spectral
+    if samples is None:
+        warnings.warn(
+            "the sums over these float64 features are too ill-conditioned for a precise score; "
+            "fit the features as a whole, not in batches",
+            stacklevel=4,
+        )
+        return found, spectral
+    features, targets = samples
+    exact = decompose_rows(features.double(), indicators(stats, targets)[:, columns])
+    return exact.maximum(stats.count), exact
+
+
+def _precise(spectral: Decomposition, found: EvidenceMaximum) -> bool:
+    """Whether the eigenvalues' errors, eps lambda_max, stay below TOLERANCE in the evidence."""
+    eigenvalues = spectral.eigenvalues[spectral.eigenvalues > 0]
+    if not len(eigenvalues):
+        return True
+    lost = EPSILON * eigenvalues.max() / torch.maximum(found.t, eigenvalues.min())
+    return bool((lost < TOLERANCE).all())
+
+
+def _full_rank(stats: FeatureStatistics) -> int:
+    """The most that the rank can be, features that are always 0 left out."""
+    return min(stats.count, int((stats.square_sums > 0).sum()))
