@@ -77,7 +77,7 @@ void reduce_to_band(int n, double* matrix, int stride, double* factors, double* 
 }
 
 void rotate(int n, const double* matrix, int stride, const double* factors, bool back,
-            double* columns, int count) {
+            double* columns, int column_stride, int count) {
   if (count == 0 || n < kWidth + 2) return;
   std::vector<double> work(static_cast<std::size_t>(count) * kWidth);
   const int panels = (n - 2 - kWidth) / kWidth + 1;
@@ -88,7 +88,7 @@ void rotate(int n, const double* matrix, int stride, const double* factors, bool
     lapack::library.dgemqrt("L", back ? "N" : "T", &m, &count, &k, &k,
                             matrix + static_cast<std::size_t>(j) * stride + j + kWidth, &stride,
                             factors + static_cast<std::size_t>(j) * kWidth, &kWidth,
-                            columns + j + kWidth, &n, work.data(), &info);
+                            columns + j + kWidth, &column_stride, work.data(), &info);
     check(info, "dgemqrt");
   }
 }

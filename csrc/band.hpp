@@ -15,8 +15,9 @@ constexpr int kBandwidth = 32;  // divides by the row block of resolvent.cpp; 24
 // doubles, row i holding B[i, i - kBandwidth .. i], zeros before the first column.
 void reduce_to_band(int n, double* matrix, int stride, double* factors, double* band);
 
-// columns (n, count) <- Q' columns, or Q columns if `back`.
+// columns (n, count) <- Q' columns, or Q columns if `back`; their leading dimension is
+// `column_stride`.
 void rotate(int n, const double* matrix, int stride, const double* factors, bool back,
-            double* columns, int count);
+            double* columns, int column_stride, int count);
 
 }  // namespace hubfast

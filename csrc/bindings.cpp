@@ -79,13 +79,13 @@ void reduce(int n, Address gram, Address work, int stride, Address factors, Addr
 }
 
 void rotate(int n, Address work, int stride, Address factors, bool back, Address columns,
-            int count) {
-  hubfast::rotate(n, in(work), stride, in(factors), back, out(columns), count);
+            int column_stride, int count) {
+  hubfast::rotate(n, in(work), stride, in(factors), back, out(columns), column_stride, count);
 }
 
-void quadratics(int n, Address band, int count, Address columns, int shifts, Address t,
+void quadratics(int n, Address band, int count, Address columns, int stride, int shifts, Address t,
                 Address log_det, Address quadratics, int threads) {
-  hubfast::quadratics(n, in(band), count, in(columns), shifts, in(t), out(log_det),
+  hubfast::quadratics(n, in(band), count, in(columns), stride, shifts, in(t), out(log_det),
                       out(quadratics), threads);
 }
 

@@ -123,12 +123,12 @@ HUBFAST_INLINE void forward_block(int i0, const Window& window, Lanes (&rhs)[Col
 // Columns first..first + Columns - 1 for the kLanes shifts of `window`.
 template <int Columns>
 HUBFAST_INLINE void add_squares(int i0, int n, const Window& window, const double* columns,
-                                Lanes* y, Lanes* sums) {
+                                int stride, Lanes* y, Lanes* sums) {
   Lanes rhs[Columns][kRows];
   for (int c = 0; c < Columns; ++c) {
     for (int r = 0; r < kRows; ++r) {
       const bool inside = i0 + r < n;
-      rhs[c][r] = everywhere(inside ? columns[static_cast<std::size_t>(c) * n + i0 + r] : 0.0);
+      rhs[c][r] = everywhere(inside ? columns[static_cast<std::size_t>(c) * stride + i0 + r] : 0.0);
     }
   }
   forward_block<Columns>(i0, window, rhs, y);
@@ -140,8 +140,8 @@ HUBFAST_INLINE void add_squares(int i0, int n, const Window& window, const doubl
 
 // log_det of kLanes shifts, and |L^-1 column|^2 for `count` columns.
 HUBFAST_VECTOR_CLONES
-void sweep(int n, const double* band, int count, const double* columns, const double* shifts,
-           double* log_det, Lanes* sums) {
+void sweep(int n, const double* band, int count, const double* columns, int stride,
+           const double* shifts, double* log_det, Lanes* sums) {
   Window window(kBandwidth + kRows);
   std::unique_ptr<Lanes[]> y(new Lanes[static_cast<std::size_t>(count) * window.kept]());
   const Lanes t{shifts[0], shifts[1], shifts[2], shifts[3]};
@@ -153,11 +153,11 @@ void sweep(int n, const double* band, int count, const double* columns, const do
     for (int lane = 0; lane < kLanes; ++lane) log_det[lane] += std::log(pivots[lane]);
     int c = 0;
     for (; c + 2 <= count; c += 2) {
-      add_squares<2>(i0, n, window, columns + static_cast<std::size_t>(c) * n,
+      add_squares<2>(i0, n, window, columns + static_cast<std::size_t>(c) * stride, stride,
                      y.get() + static_cast<std::size_t>(c) * window.kept, sums + c);
     }
     if (c < count) {
-      add_squares<1>(i0, n, window, columns + static_cast<std::size_t>(c) * n,
+      add_squares<1>(i0, n, window, columns + static_cast<std::size_t>(c) * stride, stride,
                      y.get() + static_cast<std::size_t>(c) * window.kept, sums + c);
     }
   }
@@ -189,8 +189,8 @@ void solve_lanes(int n, const double* band, const Lanes& t, const double* const*
 
 }  // namespace
 
-void quadratics(int n, const double* band, int count, const double* columns, int shifts,
-                const double* t, double* log_det, double* quadratics, int threads) {
+void quadratics(int n, const double* band, int count, const double* columns, int stride,
+                int shifts, const double* t, double* log_det, double* quadratics, int threads) {
   const int tiles = std::max(1, (count + kTile - 1) / kTile);
   const int groups = (shifts + kLanes - 1) / kLanes;
   parallel_for(groups * tiles, threads, [&](int task) {
@@ -199,7 +199,8 @@ void quadratics(int n, const double* band, int count, const double* columns, int
     double shift[kLanes], found[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) shift[lane] = t[std::min(first + lane, shifts - 1)];
     std::unique_ptr<Lanes[]> sums(new Lanes[width]);
-    sweep(n, band, width, columns + static_cast<std::size_t>(column) * n, shift, found, sums.get());
+    sweep(n, band, width, columns + static_cast<std::size_t>(column) * stride, stride, shift, found,
+          sums.get());
     for (int lane = 0; lane < kLanes && first + lane < shifts; ++lane) {
       if (column == 0) log_det[first + lane] = found[lane];
       double* out = quadratics + static_cast<std::size_t>(first + lane) * count + column;

@@ -14,7 +14,7 @@ import torch
 from numpy.polynomial import chebyshev
 from torch import Tensor
 
-PRECISION = 1e-14
+PRECISION = 1e-12
 
 
 class LogInterpolation:

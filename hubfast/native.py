@@ -10,7 +10,7 @@ from torch import Tensor
 from hubfast.reference import GRID_STEP, NEWTON_STEPS, NEWTON_TOLERANCE, EvidenceMaximum
 from hubfast.threads import cores
 
-PADDING = 8  # doubles between rows: columns a power of two apart would share cache sets
+PADDING = 8  # doubles between rows: rows a power of two apart would share cache sets
 
 
 def add_gram(gram: Tensor, rows: Tensor) -> None:
@@ -95,7 +95,7 @@ def rotate(reflectors: Tensor, factors: Tensor, rows: Tensor, *, back: bool) -> 
     """`rows` Q for `rows` (m, D), or `rows` Q' where `back`."""
     import hubfast._native as core
 
-    rotated = rows.clone(memory_format=torch.contiguous_format)
+    rotated = _padded(rows)
     core.rotate(
         len(reflectors),
         reflectors.data_ptr(),
@@ -103,6 +103,7 @@ def rotate(reflectors: Tensor, factors: Tensor, rows: Tensor, *, back: bool) -> 
         factors.data_ptr(),
         back,
         rotated.data_ptr(),
+        rotated.stride(0),
         len(rotated),
     )
     return rotated
@@ -112,13 +113,14 @@ def quadratics(band: Tensor, rows: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     """log det(B + t I) `(T,)` and y'(B + t I)^-1 y `(T, m)` for the rows y of `rows` (m, D)."""
     import hubfast._native as core
 
-    rows, t = rows.contiguous(), t.contiguous()
+    rows, t = _padded(rows), t.contiguous()
     log_det, found = torch.empty_like(t), t.new_empty(len(t), len(rows))
     core.quadratics(
         len(band),
         band.data_ptr(),
         len(rows),
         rows.data_ptr(),
+        rows.stride(0),
         len(t),
         t.data_ptr(),
         log_det.data_ptr(),
@@ -144,3 +146,9 @@ def solve(band: Tensor, rows: Tensor, t: Tensor) -> Tensor:
         cores(),
     )
     return solutions
+
+
+def _padded(rows: Tensor) -> Tensor:
+    """A copy of `rows` (m, D) with PADDING between rows."""
+    copy = rows.new_empty(len(rows), rows.shape[1] + PADDING)[:, : rows.shape[1]]
+    return copy.copy_(rows)

@@ -134,3 +134,28 @@ def test_bad_input_is_named():
         functional.evidence(eigenvalues, energy, residual, 0)
     with pytest.raises(ValueError, match=r"backend must be one of .* got 'triton'"):
         functional.evidence(eigenvalues, energy, residual, count, backend="triton")
+
+
+def rival_peaks(high):
+    """Columns with two maxima of the evidence far apart, the order of which changes on the way."""
+    eigenvalues = torch.tensor([-7.0, high], dtype=torch.float64).exp().repeat_interleave(30)
+    residual = torch.full((201,), 30.0, dtype=torch.float64)
+    low_energy, balance = torch.full((30, 201), 3.0), torch.linspace(2.2, 4.5, 201)
+    energy = torch.cat([low_energy, balance.expand(30, 201)]).double()
+    return eigenvalues, energy, residual, 400
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("high", [6.9, 7.0, 7.1, 7.2, 7.3])
+def test_the_higher_of_two_peaks_is_found(high, backend):
+    """Whatever order they seem to have on the grid."""
+    args = rival_peaks(high)
+    t = torch.linspace(-16, 16, 12801, dtype=torch.float64).exp()
+    values = reference.profile_evidence(t, *args)
+    low, high = values[:6400].max(0).values, values[6400:].max(0).values
+    assert bool((low > high).any())
+    assert bool((low < high).any())
+    found = functional.evidence(*args, backend=backend)
+    assert_close(found.value, torch.maximum(low, high), rtol=0, atol=1e-6)
+    clear = (low - high).abs() > 1e-6
+    assert torch.equal(found.t[clear] < 1, (low > high)[clear])

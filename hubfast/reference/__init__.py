@@ -13,6 +13,7 @@ from hubfast.reference.evidence import (
     profile_evidence,
     profile_value,
     search_range,
+    second_peaks,
 )
 from hubfast.reference.fixed_point import FixedPoint, fixed_point, mackay
 from hubfast.reference.linear import add_gram, add_moments, spectrum, truncate, truncated_svd
@@ -35,6 +36,7 @@ __all__ = [
     "profile_evidence",
     "profile_value",
     "search_range",
+    "second_peaks",
     "spectrum",
     "truncate",
     "truncated_svd",

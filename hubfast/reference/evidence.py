@@ -17,6 +17,8 @@ from torch import Tensor
 
 T_FLOOR = 1e-8  # of the smallest eigenvalue, stands for the limit t -> 0: beta stays finite
 GRID_STEP = 0.5  # in log t; the terms of L are logistic in log t, no feature is narrower than ~1
+CURVATURE = 0.2  # bounds |d2 L / d(log t)2|, in nats a sample
+FLAT = 1e-12  # differences of L on the grid that are round-off
 T_CEILING = 1e12  # of the largest eigenvalue; there L differs from its limit by < k/(2n) 1e-12
 NEWTON_STEPS = 60  # each at worst halves a bracket of 1.0, so this reaches round-off
 NEWTON_TOLERANCE = 1e-8  # in log t; L is flat at its maximum, so L is then exact to ~1e-16
@@ -64,7 +66,8 @@ def evidence(
     """Maximises L(t) for all columns at once: a grid by one GEMM, then Newton in log t.
 
     The grid covers all t where a maximum can lie (`search_range`), so the maximum found is the
-    global one up to features narrower than the grid, which L does not have. Both limits,
+    global one up to features narrower than the grid, which L does not have; a second peak that is
+    about as high is climbed, too. Both limits,
     t -> inf (no signal) and, where Delta = 0 and k = n, t -> 0, are compared with it.
     Arguments as in `profile_evidence`; `find` replaces `climb`.
     """
@@ -77,10 +80,33 @@ def evidence(
 
     low, high = search_range(positive, energy[eigenvalues > 0], residual, count)
     grid = torch.arange(low, high + GRID_STEP, GRID_STEP, dtype=energy.dtype, device=energy.device)
-    best = profile_evidence(grid.exp(), eigenvalues, energy, residual, count).argmax(0)
-    inner = (find or climb)(grid[best], eigenvalues, energy, residual, count)
+    values = profile_evidence(grid.exp(), eigenvalues, energy, residual, count)
+    find = find or climb
+    inner = find(grid[values.argmax(0)], eigenvalues, energy, residual, count)
+    columns, second = second_peaks(values, GRID_STEP)
+    if len(columns):
+        again = find(grid[second], eigenvalues, energy[:, columns], residual[columns], count)
+        better = again.value > inner.value[columns]
+        for whole, part in zip(inner, again, strict=True):
+            whole[columns[better]] = part[better]
     inner = _larger(_limit_at_zero(eigenvalues, energy, residual, count), inner)
     return _larger(silent, inner)
+
+
+def second_peaks(values: Tensor, step: float) -> tuple[Tensor, Tensor]:
+    """Columns of L's `values` (T, C) with a second peak that may be the higher one; its index.
+
+    Between points `step` apart in log t, L may be higher by step^2 CURVATURE / 2.
+    """
+    rise = values.diff(dim=0)
+    peak = (rise[:-1] > FLAT) & (rise[1:] < -FLAT)
+    others = torch.where(peak, values[1:-1], -math.inf)
+    first, columns = values.argmax(0), torch.arange(values.shape[1], device=values.device)
+    inside = (first > 0) & (first < len(values) - 1)
+    others[first[inside] - 1, columns[inside]] = -math.inf
+    heights, second = others.max(0)
+    near = heights > values.max(0).values - step**2 * CURVATURE / 2
+    return columns[near], second[near] + 1
 
 
 def search_range(
@@ -108,9 +134,8 @@ def profile_value(quadratic: Tensor, log_det: Tensor, count: int) -> Tensor:
 Derivatives = Callable[[Tensor], tuple[Tensor, Tensor]]  # of log t: slope, curvature of 2 n L
 
 
-def newton(log_t: Tensor, derivatives: Derivatives, radius: Tensor | float = GRID_STEP) -> Tensor:
-    """The maximum of L within `radius` of each `log_t` (C,): Newton, else bisection."""
-    low, high = log_t - radius, log_t + radius
+def newton(log_t: Tensor, derivatives: Derivatives, low: Tensor, high: Tensor) -> Tensor:
+    """The maximum of L between `low` and `high`, from `log_t`, all (C,): Newton, else bisection."""
     for _ in range(NEWTON_STEPS):
         slope, curvature = derivatives(log_t)
         low = torch.where(slope > 0, log_t, low)
@@ -139,7 +164,7 @@ def climb(
         slope = (1 - shrunk).sum(0) - count * q1 / q0
         return slope, -kept.sum(0) - count * (q2 / q0 - (q1 / q0) ** 2)
 
-    t = newton(log_t, derivatives).exp()
+    t = newton(log_t, derivatives, log_t - GRID_STEP, log_t + GRID_STEP).exp()
     quadratic = (energy * (t / (t + eigenvalues[:, None]))).sum(0) + residual
     log_det = torch.log1p(eigenvalues[:, None] / t).sum(0)
     return EvidenceMaximum(profile_value(quadratic, log_det, count), t, quadratic)

@@ -7,7 +7,7 @@ the maxima, between which Newton steps run on the interpolants.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,12 @@ from torch import Tensor
 
 from hubfast.banded import BandForm
 from hubfast.interpolation import LogInterpolation
-from hubfast.reference import GRID_STEP, EvidenceMaximum, newton, profile_value
+from hubfast.reference import (
+    EvidenceMaximum,
+    newton,
+    profile_value,
+    second_peaks,
+)
 from hubfast.scores.decomposition import EPSILON, signal, target_rows
 from hubfast.scores.statistics import FeatureStatistics
 
@@ -23,6 +28,7 @@ TOLERANCE = 1e-9  # on L; where round-off may exceed it, the spectral form takes
 LOWEST = 1e-7  # of |F'F|: a maximum at a smaller t is past TOLERANCE
 TAIL = math.e**2  # of |F'F|: above, L is close to a parabola in 1 / t, so the grid may be coarse
 TAIL_STEP = 2.0  # in log t
+STEP = 1.0  # in log t; peaks of L are several units wide
 HIGHEST = 1e8  # of |F'F|: above, L differs from its limit by < 1e-8 k / n
 SPAN = 3.0  # in log t, of the maxima refined together: 25 nodes or so
 
@@ -122,25 +128,38 @@ def _search(terms: Terms, norm: float, total: Tensor, count: int) -> EvidenceMax
     log_det, quadratic = terms(grid.exp(), torch.arange(len(total)))
     if not bool((quadratic > 0).all()):
         return None  # round-off
-    best = profile_value(quadratic, log_det[:, None], count).argmax(0)
+    value = profile_value(quadratic, log_det[:, None], count)
+    best = value.argmax(0)
     if bool((best == 0).any()):
         return None
-    rest = (best < len(grid) - 1).nonzero().flatten()  # at the end, L still rises to its limit
-    rest = rest[best[rest].argsort()]
-    while len(rest):
-        start = grid[best[rest]]
-        columns, rest = rest[start <= start[0] + SPAN], rest[start > start[0] + SPAN]
-        inner = _refine(terms, grid, best[columns], columns, count)
-        better = inner.value > silent[columns]
-        for whole, part in zip(found, inner, strict=True):
-            whole[columns[better]] = part[better]
+    inside = (best < len(grid) - 1).nonzero().flatten()  # at the end, L still rises to its limit
+    for columns, peaks in ((inside, best[inside]), second_peaks(value, STEP)):
+        for part in _groups(grid[peaks]):
+            inner = _refine(terms, grid, peaks[part], columns[part], count)
+            _take_larger(found, columns[part], inner)
     return found
+
+
+def _groups(log_t: Tensor) -> Iterator[Tensor]:
+    """Indices of the entries that lie within SPAN of each other, group by group."""
+    rest = log_t.argsort()
+    while len(rest):
+        near = log_t[rest] <= log_t[rest[0]] + SPAN
+        yield rest[near]
+        rest = rest[~near]
+
+
+def _take_larger(found: EvidenceMaximum, columns: Tensor, other: EvidenceMaximum) -> None:
+    """Puts `other` in the place of `columns` where it is larger."""
+    better = other.value > found.value[columns]
+    for whole, part in zip(found, other, strict=True):
+        whole[columns[better]] = part[better]
 
 
 def _grid(norm: float) -> Tensor:
     """Values of log t."""
     low, tail, high = (math.log(norm * bound) for bound in (LOWEST, TAIL, HIGHEST))
-    bulk = torch.arange(low, tail, GRID_STEP, dtype=torch.float64)
+    bulk = torch.arange(low, tail, STEP, dtype=torch.float64)
     return torch.cat([bulk, torch.arange(tail, high, TAIL_STEP, dtype=torch.float64)])
 
 
@@ -155,14 +174,14 @@ def _refine(
     for _ in range(2):
         functions.append(between.derivative(functions[-1]))
 
-    def at(log_t: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        basis = between.basis(log_t)
+    def at(basis: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         return basis @ coefficients[:, 0], (basis * coefficients[:, 1:].T).sum(1)
 
     def derivatives(log_t: Tensor) -> tuple[Tensor, Tensor]:
-        (_, q0), (d1, q1), (d2, q2) = (at(log_t, each) for each in functions)
+        basis = between.basis(log_t)
+        (_, q0), (d1, q1), (d2, q2) = (at(basis, each) for each in functions)
         return -d1 - count * q1 / q0, -d2 - count * (q2 / q0 - (q1 / q0) ** 2)
 
-    log_t = newton(start, derivatives, torch.maximum(above - start, start - below))
-    log_det, quadratic = at(log_t, functions[0])
+    log_t = newton(start, derivatives, below, above)
+    log_det, quadratic = at(between.basis(log_t), functions[0])
     return EvidenceMaximum(profile_value(quadratic, log_det, count), log_t.exp(), quadratic)

@@ -9,8 +9,10 @@ from torch import Tensor
 Task = Literal["classification", "multilabel", "regression"]
 
 
-def as_features(features: Any, name: str = "features", width: int | None = None) -> Tensor:
-    """`features` as a finite 2-D float tensor `(n, D)`, dtype and device kept.
+def as_features(
+    features: Any, name: str = "features", width: int | None = None, *, finite: bool = True
+) -> Tensor:
+    """`features` as a 2-D float tensor `(n, D)`, dtype and device kept; `finite` is checked.
 
     Raises:
         TypeError: Not an array of real numbers.
@@ -25,7 +27,8 @@ def as_features(features: Any, name: str = "features", width: int | None = None)
         raise ValueError(f"{name} must be (samples, width), both > 0, got {tuple(x.shape)}")
     if width is not None and x.shape[1] != width:
         raise ValueError(f"{name} must have width {width}, got {x.shape[1]}")
-    _check_finite(x, name)
+    if finite:
+        _check_finite(x, name)
     return x
 
 

@@ -75,7 +75,7 @@ class LogME:
         compat: Literal["thuml"] | None = None,
     ) -> "LogME":
         """Fits features and targets; arguments as in `logme`."""
-        x = as_features(features)
+        x = as_features(features, finite=False)  # which `update` checks
         y, task = as_targets(targets, len(x), task)
         stats = FeatureStatistics(task).update(x, y)
         return cls._fit(stats, compat, (x, y.to(x.device)))
