@@ -68,14 +68,14 @@ def sfda(x, y):
     within = sum(np.cov(x[y == c].T, bias=True) * np.mean(y == c) for c in classes)
     shrinkage = max(math.exp(-5 * np.linalg.eigvalsh(within)[-1]), 1e-10)
 
-
     def log_posterior(rows):
         scatter = sum(np.cov(rows[y == c].T, bias=True) * np.mean(y == c) for c in classes)
         width = len(scatter)
         shrunk = (1 - shrinkage) * scatter + shrinkage * np.trace(scatter) / width * np.eye(width)
         found = np.array(
             [
-                multivariate_normal(rows[y == c].mean(0), shrunk).logpdf(rows) + math.log(n / len(y))
+                multivariate_normal(rows[y == c].mean(0), shrunk).logpdf(rows)
+                + math.log(n / len(y))
                 for c, n in zip(classes, sizes, strict=True)
             ]
         ).T

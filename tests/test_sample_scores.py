@@ -14,8 +14,8 @@ from hubfast.scores import (
     knn,
     linear_probe,
     n_leep,
-    parc,
     pactran,
+    parc,
     sfda,
     static_prior,
     transrate,
@@ -151,7 +151,7 @@ def test_constant_features_say_nothing(name):
 @every_score
 def test_classes_at_points_are_told_apart(name):
     """No variance within classes; and each feature twice, so that scatters are singular."""
-    score, fit, (_, high) = SCORES[name]
+    _, fit, (_, high) = SCORES[name]
     y = np.arange(30) % 3
     x = np.repeat(np.eye(3)[y] + 1, 2, axis=1)
     fitted = fit(x, y)

@@ -14,9 +14,7 @@ FOLDS = 5
 PENALTIES = torch.logspace(-3, 4, 15, dtype=torch.float64).numpy()  # of ridge, times n below
 
 
-def linear_probe(
-    features: Any, targets: Any, *, seed: int = 0, task: Task | None = None
-) -> float:
+def linear_probe(features: Any, targets: Any, *, seed: int = 0, task: Task | None = None) -> float:
     """Cross-validated accuracy of logistic regression; R^2 of ridge regression else.
 
     Standardised features, five folds with classes in proportion, each sample predicted once by a

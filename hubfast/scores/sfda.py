@@ -72,9 +72,7 @@ def _within(x: Tensor, index: Tensor, classes: int) -> Tensor:
     return centred.T @ centred / len(x)
 
 
-def _log_posterior(
-    x: Tensor, index: Tensor, classes: int, shrinkage: float, width: int
-) -> Tensor:
+def _log_posterior(x: Tensor, index: Tensor, classes: int, shrinkage: float, width: int) -> Tensor:
     """x'W m_c - m_c'W m_c / 2 + log q_c with W the inverse shrunk scatter, `(n, C)`.
 
     With all its directions U the Fisher projection is UU' = W, so none has to be found.

@@ -1,6 +1,7 @@
 """Several scores from one pass over a model's outputs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,8 @@ from hubfast.scores.prior import static_prior
 from hubfast.scores.statistics import FeatureStatistics
 
 
-class Scored(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Scored:
     """A score, and how it moves with its samples."""
 
     score: float
@@ -103,7 +105,7 @@ class StreamedScores:
             leep = Leep.fit(self._buffers["probabilities"], self.targets)
             return Scored(leep.score, leep.influence[sample].cpu(), self._count)
         if metric == "nce":
-            nce = Nce.fit(self._labels(), self.targets)
+            nce = Nce.fit(self._buffers["labels"], self.targets)
             return Scored(nce.score, nce.influence[sample].cpu(), self._count)
         kept = self._buffers["features"]
         chosen = torch.searchsorted(self._features, sample)
@@ -124,15 +126,11 @@ class StreamedScores:
             self._no_logits = True
             if set(self.metrics) <= {*NEED_LOGITS}:
                 raise ValueError(_needs_logits(self.metrics[0]))
-        elif "leep" in self.metrics:
+            return
+        if "leep" in self.metrics:
             self._keep("probabilities", self._every, index, logits.float().softmax(1))
-        else:
+        if "nce" in self.metrics:
             self._keep("labels", self._every, index, logits.argmax(1))
-
-    def _labels(self) -> Tensor:
-        if "labels" in self._buffers:
-            return self._buffers["labels"]
-        return self._buffers["probabilities"].argmax(1)
 
     def _keep(self, name: str, positions: Tensor, index: Tensor, rows: Tensor) -> None:
         """Copies those of `rows`, the outputs for `index`, that are at `positions`."""
