@@ -93,6 +93,16 @@ def test_rank_takes_options(hubfast, files):
     assert "h_score of 2 models on targets (60 samples)" in done.stdout
 
 
+def test_rank_by_several_metrics(hubfast, files):
+    metrics = ["--metric", "logme", "--metric", "knn", "--metric", "gbc"]
+    done = hubfast("rank", "hub", "--data", "targets.npy", *metrics, "--quiet", "--json", "r.json")
+    assert done.returncode == 0, done.stderr
+    assert "consensus of 2 models on targets" in done.stdout
+    written = json.loads((files / "r.json").read_text())
+    assert list(written["models"][0]["scores"]) == ["logme", "knn", "gbc"]
+    assert written["hub"] == ["hub"]
+
+
 BAD = [
     (["hub", "--data", "none.npy"], "data not found: none.npy"),
     (["resnet50", "--data", "targets.npy"], "hub must hold timm:NAME"),

@@ -24,8 +24,13 @@ def rank(
         ),
     ],
     metric: Annotated[
-        str, typer.Option(help="logme, h_score, regularized_h_score, leep or nce.")
-    ] = "logme",
+        list[str] | None,
+        typer.Option(
+            help="Repeat for a consensus of several from the same pass: logme (the default), "
+            "h_score, regularized_h_score, leep, nce, n_leep, transrate, gbc, sfda, parc, pactran, "
+            "knn, linear_probe, parameters."
+        ),
+    ] = None,
     task: Annotated[
         str | None,
         typer.Option(help="classification, multilabel or regression; told from the targets."),
@@ -52,7 +57,7 @@ def rank(
     ranking = rank_hub(
         hub,
         data,
-        metric=cast(Any, metric),
+        metrics=cast(Any, metric or ["logme"]),
         task=cast(Any, task),
         samples=samples,
         batch_size=batch_size,

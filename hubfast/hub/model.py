@@ -27,7 +27,7 @@ class Extraction:
     batch_size: int = 64
     device: str = "cpu"
     workers: int = 0  # processes that prepare samples; 0 prepares them in this one
-    logits: bool = False  # also the source classifier's output
+    logits: bool = False  # also the source classifier's output, where there is one
 
 
 class Model(Protocol):

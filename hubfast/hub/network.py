@@ -62,7 +62,7 @@ class Network:
 def features_of(
     run: Callable[[Any], Any], inputs: Any, logits: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Features `(b, D)` and, where asked and there, source logits `(b, Cs)`.
+    """Features `(b, D)` and, where asked for and there, source logits `(b, Cs)`.
 
     - timm models: the pooled features before the classifier, and the classifier's output.
     - Other nn.Modules: if what they return comes straight out of an nn.Linear, that layer is the
@@ -81,8 +81,6 @@ def features_of(
         features = torch.as_tensor(features)
     if not isinstance(features, Tensor) or features.ndim < 2:
         raise shape_error("features", "a tensor (batch, D)", features)
-    if logits and out is None:
-        raise ValueError("this score needs source logits, and the model gives features only")
     return features.flatten(1), None if out is None else torch.as_tensor(out)
 
 

@@ -36,8 +36,6 @@ class StoredFeatures:
             raise ValueError(
                 f"{self.path} has {len(self.features)} rows, sample {int(rows.max())} is asked for"
             )
-        if how.logits and self.logits is None:
-            raise ValueError(f"this score needs source logits, and {self.path} has no 'logits'")
         for index in torch.arange(len(rows)).split(max(how.batch_size, 1024)):
             started = time.perf_counter()
             features = _take(self.features, rows[index]).to(how.device)

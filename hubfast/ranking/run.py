@@ -1,25 +1,28 @@
 """rank(): runs every model of a hub over the target data once and scores it."""
 
-import math
 import os
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from rich.progress import Progress
-from torch import Tensor
 
 from hubfast.data import TargetData, as_target_data
 from hubfast.hub import Extraction, Source, as_hub
 from hubfast.hub.model import first_line
 from hubfast.progress import progress_bar
+from hubfast.ranking.consensus import CONSENSUS
+from hubfast.ranking.scoring import Outcome, rank_rows
 from hubfast.ranking.table import RankedModel, Ranking, Seconds
-from hubfast.scores.bootstrap import bootstrap
 from hubfast.scores.inputs import Task
-from hubfast.scores.metric import NEED_LOGITS, Metric, StreamedScore, check_metric
+from hubfast.scores.metric import NEED_LOGITS, Metric, check_metrics
+from hubfast.scores.streamed import Rows, Scored, StreamedScores
 
 INTERVAL_SAMPLES = 512  # whose influence is computed: their spread is then known within 3 %
+KEPT_SAMPLES = 2048  # whose features are kept for scores that need samples: 16 MiB at D = 2048
 INTERRUPTED = "not run: interrupted"
 
 
@@ -28,6 +31,7 @@ def rank(
     data: Any,
     *,
     metric: Metric = "logme",
+    metrics: Sequence[Metric] | None = None,
     task: Task | None = None,
     samples: int | None = None,
     batch_size: int = 64,
@@ -45,8 +49,13 @@ def rank(
         hub: Models; see `hubfast.hub.as_hub`: `["timm:resnet50.a1_in1k", my_module, "f.npy"]`.
         data: Samples and targets; see `hubfast.data.as_target_data`: a folder, a Dataset, arrays.
             Take training data: a ranking on test data selects on test data.
-        metric: `"logme"` (any task), or for classes `"h_score"`, `"regularized_h_score"`,
-            `"leep"`, `"nce"`; the last two need the source classifier's output.
+        metric: `"logme"`, `"knn"`, `"linear_probe"`, `"parameters"` (any task), or for classes
+            `"h_score"`, `"regularized_h_score"`, `"n_leep"`, `"transrate"`, `"gbc"`, `"sfda"`,
+            `"parc"`, `"pactran"`, `"leep"`, `"nce"`; the last two need the source classifier's
+            output.
+        metrics: Several of these, from the same pass: the models are then ranked by their
+            consensus (`consensus.borda`), and `metric` is not used. A metric that one model does
+            not have, such as LEEP without a source classifier, is missing in its row.
         task: As in `as_target_data`.
         samples: At most so many samples are used, drawn with classes in proportion; None for all.
         batch_size: Samples per forward pass.
@@ -62,17 +71,26 @@ def rank(
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     device = _device(device)
+    chosen: tuple[Metric, ...] = (metric,) if metrics is None else tuple(metrics)
     sources = as_hub(hub)
     target = as_target_data(data, task=task).sample(samples, seed)
-    _check_target(target, metric)
+    _check_target(target, chosen)
     if workers is None:
         workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
-    how = Extraction(batch_size, device, workers, logits=metric in NEED_LOGITS)
-    sample = _interval_sample(len(target), seed)
-
+    how = Extraction(batch_size, device, workers, logits=bool({*chosen} & {*NEED_LOGITS}))
     with progress_bar(progress) as bars:
-        outcomes = _run_all(sources, target, metric, how, sample, bars)
-    return _ranking(outcomes, metric, target, seed)
+        outcomes = _run_all(sources, target, chosen, how, _special_rows(target, seed), bars)
+    return Ranking(
+        models=rank_rows(outcomes, chosen, seed),
+        metric=chosen[0] if len(chosen) == 1 else CONSENSUS,
+        data=target.name,
+        task=target.task,
+        samples=len(target),
+        classes=len(target.targets.unique()) if target.task == "classification" else None,
+        metrics=chosen if len(chosen) > 1 else (),
+        hub=_written(hub),
+        location=str(data) if isinstance(data, str | Path) else "",
+    )
 
 
 def _device(device: str | None) -> str:
@@ -83,9 +101,9 @@ def _device(device: str | None) -> str:
     return device
 
 
-def _check_target(target: TargetData, metric: Metric) -> None:
+def _check_target(target: TargetData, metrics: Sequence[Metric]) -> None:
     """What would make every model fail, found before any of them runs."""
-    check_metric(metric, target.task)
+    check_metrics(metrics, target.task)
     if not len(target):
         raise ValueError(f"data must hold samples, got none in {target.name!r}")
     if target.task == "classification" and len(target.targets.unique()) < 2:
@@ -93,25 +111,35 @@ def _check_target(target: TargetData, metric: Metric) -> None:
         raise ValueError(f"targets must have at least 2 classes, got {only}")
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    row: RankedModel
-    influence: Tensor | None = None
+def _special_rows(target: TargetData, seed: int) -> Rows:
+    """Samples whose features are kept, classes in proportion, and those of the intervals."""
+    kept = replace(target, positions=None).sample(KEPT_SAMPLES, seed).rows()
+    generator = torch.Generator().manual_seed(seed)
+    few = torch.randperm(len(kept), generator=generator)[:INTERVAL_SAMPLES]
+    return Rows(kept, kept[few].sort().values)
+
+
+def _written(hub: Any) -> tuple[str, ...]:
+    """The hub as one would write it on a command line; empty where one could not."""
+    specs = [hub] if isinstance(hub, str | Path) else hub
+    if not isinstance(specs, list | tuple) or not all(isinstance(x, str | Path) for x in specs):
+        return ()
+    return tuple(map(str, specs))
 
 
 def _run_all(
     sources: list[Source],
     target: TargetData,
-    metric: Metric,
+    metrics: Sequence[Metric],
     how: Extraction,
-    sample: Tensor,
+    rows: Rows,
     bars: Progress,
-) -> list[_Outcome]:
+) -> list[Outcome]:
     overall = bars.add_task("models", total=len(sources) * len(target))
-    outcomes: list[_Outcome] = []
+    outcomes: list[Outcome] = []
     for position, source in enumerate(sources):
         bars.update(overall, description=f"{position + 1}/{len(sources)} {source.name}")
-        scorer = StreamedScore(metric, target.targets, target.task, sample)
+        scorer = StreamedScores(metrics, target.targets, target.task, rows)
         try:
             outcomes.append(_run(source, target, scorer, how, bars))
         except KeyboardInterrupt:
@@ -124,8 +152,8 @@ def _run_all(
 
 
 def _run(
-    source: Source, target: TargetData, scorer: StreamedScore, how: Extraction, bars: Progress
-) -> _Outcome:
+    source: Source, target: TargetData, scorer: StreamedScores, how: Extraction, bars: Progress
+) -> Outcome:
     started = time.perf_counter()
     model = source.load()
     loaded = time.perf_counter()
@@ -138,43 +166,23 @@ def _run(
         score += time.perf_counter() - begun
         width = batch.features.shape[1]
         bars.advance(bars.task_ids[0], len(batch.index))
-    begun = time.perf_counter()
-    value, influence = scorer.finish()
-    score += time.perf_counter() - begun
-    seconds = Seconds(loaded - started, prepare, forward, score)
-    row = RankedModel(
-        source.name, score=value, width=width, parameters=model.parameters, seconds=seconds
-    )
-    return _Outcome(row, influence)
+    scores: dict[str, Scored] = {}
+    spent: dict[str, float] = {}
+    errors: dict[str, str] = {}
+    for metric in scorer.metrics:
+        bars.update(bars.task_ids[0], description=f"{source.name}: {metric}")
+        begun = time.perf_counter()
+        try:
+            scores[metric] = scorer.score(metric, model.parameters)
+        except Exception as error:  # one score's fault must not lose the others
+            errors[metric] = first_line(error)
+            if len(errors) == len(scorer.metrics):
+                raise
+        spent[metric] = time.perf_counter() - begun
+    seconds = Seconds(loaded - started, prepare, forward, score + sum(spent.values()))
+    row = RankedModel(source.name, width=width, parameters=model.parameters, seconds=seconds)
+    return Outcome(row, scores, spent, errors)
 
 
-def _failure(source: Source, why: str) -> _Outcome:
-    return _Outcome(RankedModel(source.name, error=why))
-
-
-def _interval_sample(count: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randperm(count, generator=generator)[:INTERVAL_SAMPLES].sort().values
-
-
-def _ranking(outcomes: list[_Outcome], metric: Metric, target: TargetData, seed: int) -> Ranking:
-    scored = [o for o in outcomes if o.influence is not None]
-    failed = [o.row for o in outcomes if o.influence is None]
-    rows: list[RankedModel] = []
-    if scored:
-        scores = [float(o.row.score) for o in scored if o.row.score is not None]
-        influences = [o.influence for o in scored if o.influence is not None]
-        found = bootstrap(scores, influences, len(target), seed)
-        for o, low, high, tied in zip(scored, *found, strict=True):
-            interval = (None, None) if math.isnan(low) else (float(low), float(high))
-            rows.append(replace(o.row, low=interval[0], high=interval[1], tied=bool(tied)))
-    rows.sort(key=lambda row: -float(row.score or 0.0))
-    classes = len(target.targets.unique()) if target.task == "classification" else None
-    return Ranking(
-        models=(*rows, *failed),
-        metric=metric,
-        data=target.name,
-        task=target.task,
-        samples=len(target),
-        classes=classes,
-    )
+def _failure(source: Source, why: str) -> Outcome:
+    return Outcome(RankedModel(source.name, error=why))

@@ -32,8 +32,23 @@ class Seconds:
 
 
 @dataclass(frozen=True)
+class MetricScore:
+    """One of several scores of a model, or why it has none."""
+
+    score: float | None = None
+    low: float | None = None  # of the 95 % bootstrap interval
+    high: float | None = None
+    tied: bool = False  # not distinguishable from the best by this metric
+    seconds: float = 0.0  # to compute it, features given
+    error: str | None = None
+
+
+@dataclass(frozen=True)
 class RankedModel:
-    """One row: a model's score, or why it has none."""
+    """One row: a model's score, or why it has none.
+
+    In a ranking by several metrics `score` is their consensus, and `scores` holds each.
+    """
 
     name: str
     score: float | None = None
@@ -44,6 +59,7 @@ class RankedModel:
     parameters: int | None = None
     seconds: Seconds = Seconds()
     error: str | None = None
+    scores: Mapping[str, MetricScore] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,12 +70,15 @@ class Ranking:
     """
 
     models: tuple[RankedModel, ...]
-    metric: str
+    metric: str  # "consensus" where there are several
     data: str  # name of the target data
     task: str
     samples: int
     classes: int | None = None
     extra: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    metrics: tuple[str, ...] = ()  # of a consensus
+    hub: tuple[str, ...] = ()  # what was ranked as it is written, where it was text
+    location: str = ""  # of the data, likewise
 
     def __len__(self) -> int:
         return len(self.models)
@@ -89,6 +108,26 @@ class Ranking:
         if not 1 <= k <= len(self.scored):
             raise ValueError(f"k must be in 1..{len(self.scored)}, got {k}")
         return [model.name for model in self.scored[:k]]
+
+    def by(self, metric: str) -> "Ranking":
+        """One of several metrics alone, as if it had been asked for alone.
+
+        Raises:
+            ValueError: It was not computed.
+        """
+        if metric not in self.metrics:
+            raise ValueError(f"metric must be one of {list(self.metrics)}, got {metric!r}")
+        rows, failed = [], []
+        for m in self.models:
+            found = m.scores.get(metric)
+            if found is None or found.score is None:
+                why = m.error if found is None else found.error
+                failed.append(dataclasses.replace(m, score=None, scores={}, error=why))
+                continue
+            values = {name: getattr(found, name) for name in ("score", "low", "high", "tied")}
+            rows.append(dataclasses.replace(m, **values, scores={}))
+        rows.sort(key=lambda m: -float(m.score or 0.0))
+        return dataclasses.replace(self, models=(*rows, *failed), metric=metric, metrics=())
 
     def with_column(self, title: str, values: Mapping[str, float]) -> "Ranking":
         """A copy with a column of your own, such as fine-tuned accuracies, by model name."""
@@ -120,9 +159,17 @@ class Ranking:
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
             raise ValueError(f"{path} does not hold {FORMAT}")
         rows = [
-            RankedModel(**{**row, "seconds": Seconds(**row["seconds"])})
+            RankedModel(
+                **{
+                    **row,
+                    "seconds": Seconds(**row["seconds"]),
+                    "scores": {k: MetricScore(**v) for k, v in row.get("scores", {}).items()},
+                }
+            )
             for row in content.pop("models")
         ]
+        for name in ("metrics", "hub"):
+            content[name] = tuple(content.get(name, ()))
         return cls(models=tuple(rows), **content)
 
     def table(self) -> Table:
@@ -131,7 +178,8 @@ class Ranking:
         table = Table(title=title, caption=self._caption(), box=box.SIMPLE, padding=(0, 1, 0, 0))
         table.add_column("#", justify="right")
         table.add_column("model", overflow="fold")
-        for column in (self.metric, "95 %", *self.extra, "D", "params", "seconds"):
+        columns = (self.metric, "95 %", *self.metrics, *self.extra, "D", "params", "seconds")
+        for column in columns:
             table.add_column(column, justify="right")
         for rank, m in enumerate(self.scored, 1):
             table.add_row(
@@ -139,6 +187,7 @@ class Ranking:
                 m.name,
                 f"{m.score:.4f}",
                 _half_width(m),
+                *(_number(m.scores[metric].score, ".4g") for metric in self.metrics),
                 *(_number(values.get(m.name), ".3f") for values in self.extra.values()),
                 _number(m.width, "d"),
                 _millions(m.parameters),
@@ -178,12 +227,18 @@ class Ranking:
             "low": m.low,
             "high": m.high,
             "tied": m.tied,
+            **{key: value for metric in self.metrics for key, value in _columns(m, metric)},
             **{title: values.get(m.name) for title, values in self.extra.items()},
             "width": m.width,
             "parameters": m.parameters,
             **{f"{key}_seconds": value for key, value in dataclasses.asdict(m.seconds).items()},
             "error": m.error,
         }
+
+
+def _columns(m: RankedModel, metric: str) -> Iterator[tuple[str, Any]]:
+    for name, value in dataclasses.asdict(m.scores.get(metric, MetricScore())).items():
+        yield metric if name == "score" else f"{metric}_{name}", value
 
 
 def _half_width(m: RankedModel) -> str:

@@ -1,10 +1,19 @@
 """Transferability scores: how well a model's features suit a target task, without fine-tuning."""
 
+from hubfast.scores.gbc import gbc
 from hubfast.scores.hscore import HScore, h_score, regularized_h_score
+from hubfast.scores.knn import knn
 from hubfast.scores.leep import Leep, leep
+from hubfast.scores.linear_probe import linear_probe
 from hubfast.scores.logme import LogME, logme
+from hubfast.scores.n_leep import n_leep
 from hubfast.scores.nce import Nce, nce
+from hubfast.scores.pactran import pactran
+from hubfast.scores.parc import parc
+from hubfast.scores.prior import static_prior
+from hubfast.scores.sfda import sfda
 from hubfast.scores.statistics import FeatureStatistics
+from hubfast.scores.transrate import transrate
 
 __all__ = [
     "FeatureStatistics",
@@ -12,9 +21,18 @@ __all__ = [
     "Leep",
     "LogME",
     "Nce",
+    "gbc",
     "h_score",
+    "knn",
     "leep",
+    "linear_probe",
     "logme",
+    "n_leep",
     "nce",
+    "pactran",
+    "parc",
     "regularized_h_score",
+    "sfda",
+    "static_prior",
+    "transrate",
 ]

@@ -4,6 +4,7 @@ A score moves with its samples as a mean of their influences does (the infinites
 so resampling the influences is the bootstrap of the score without computing it again.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,18 +22,19 @@ class Intervals(NamedTuple):
     tied: np.ndarray  # bool: not distinguishable from the best score, itself included
 
 
-def bootstrap(scores: list[float], influences: list[Tensor], count: int, seed: int) -> Intervals:
-    """Percentile intervals at level 0.95, all models resampled alike.
+def resampled(
+    scores: Sequence[float], influences: Sequence[Tensor], count: int, seed: int
+) -> np.ndarray:
+    """Scores of M models on resampled data, all models resampled alike, `(M, RESAMPLES)`.
 
     Args:
-        scores: Of M models, higher is better.
+        scores: Of M models.
         influences: For each model those of the same r of the n samples, `(r,)`.
         count: n; with r < n the spread is that of n samples.
-        seed: The same seed gives the same intervals.
+        seed: The same seed and r resample other scores of the same models alike, too.
 
     Returns:
-        `low`, `high`, and `tied`: whether the interval of the difference to the best model holds
-        0. NaN and True where a model has an influence that is not finite.
+        NaN where a model has an influence that is not finite.
     """
     values = np.stack([x.numpy() for x in influences])  # (M, r)
     rows = values.shape[1]
@@ -40,9 +42,29 @@ def bootstrap(scores: list[float], influences: list[Tensor], count: int, seed: i
     values = np.where(np.isfinite(values).all(1, keepdims=True), values, np.nan)
     centred = values - values.mean(1, keepdims=True)
     shifts = centred @ draws.T / rows * np.sqrt(rows / count)  # (M, resamples)
-    resampled = np.asarray(scores)[:, None] + shifts
+    return np.asarray(scores)[:, None] + shifts
+
+
+def intervals(scores: Sequence[float], samples: np.ndarray) -> Intervals:
+    """Percentile intervals at level 0.95 of M models, higher is better.
+
+    Args:
+        scores: Of M models.
+        samples: The same on resampled data, `(M, resamples)`.
+
+    Returns:
+        `low`, `high`, and `tied`: whether the interval of the difference to the best model holds
+        0. NaN and True where a model has NaN.
+    """
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    low, high = np.quantile(resampled, tails, axis=1)
-    behind = resampled[int(np.argmax(scores))] - resampled
+    low, high = np.quantile(samples, tails, axis=1)
+    behind = samples[int(np.argmax(scores))] - samples
     smallest = np.quantile(behind, tails[0], axis=1)
     return Intervals(low, high, ~(smallest > 0))
+
+
+def bootstrap(
+    scores: Sequence[float], influences: Sequence[Tensor], count: int, seed: int
+) -> Intervals:
+    """`intervals` of `resampled` scores; arguments as there."""
+    return intervals(scores, resampled(scores, influences, count, seed))

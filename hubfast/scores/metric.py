@@ -1,19 +1,50 @@
-"""One score computed from batches, with each sample's influence on it."""
+"""The scores by name: what each needs, and for which tasks it is."""
 
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
-import torch
 from torch import Tensor
 
-from hubfast.scores.hscore import HScore
+from hubfast.scores.gbc import fit_gbc
 from hubfast.scores.inputs import Task
-from hubfast.scores.leep import Leep
-from hubfast.scores.logme import LogME
-from hubfast.scores.nce import Nce
-from hubfast.scores.statistics import FeatureStatistics
+from hubfast.scores.knn import fit_knn
+from hubfast.scores.linear_probe import fit_linear_probe
+from hubfast.scores.n_leep import fit_n_leep
+from hubfast.scores.pactran import fit_pactran
+from hubfast.scores.parc import fit_parc
+from hubfast.scores.sample_score import SampleScore
+from hubfast.scores.sfda import fit_sfda
+from hubfast.scores.transrate import fit_transrate
 
-Metric = Literal["logme", "h_score", "regularized_h_score", "leep", "nce"]
+Metric = Literal[
+    "logme",
+    "h_score",
+    "regularized_h_score",
+    "leep",
+    "nce",
+    "n_leep",
+    "transrate",
+    "gbc",
+    "sfda",
+    "parc",
+    "pactran",
+    "knn",
+    "linear_probe",
+    "parameters",
+]
+ANY_TASK = ("logme", "knn", "linear_probe", "parameters")
 NEED_LOGITS = ("leep", "nce")
+NEED_STATISTICS = ("logme", "h_score", "regularized_h_score")
+NEED_SAMPLES = (
+    "n_leep",
+    "transrate",
+    "gbc",
+    "sfda",
+    "parc",
+    "pactran",
+    "knn",
+    "linear_probe",
+)
 
 
 def check_metric(metric: str, task: Task) -> None:
@@ -24,69 +55,33 @@ def check_metric(metric: str, task: Task) -> None:
     """
     if metric not in get_args(Metric):
         raise ValueError(f"metric must be one of {get_args(Metric)}, got {metric!r}")
-    if metric != "logme" and task != "classification":
+    if metric not in ANY_TASK and task != "classification":
         raise ValueError(f"metric {metric!r} is for classification, the targets are {task}")
 
 
-class StreamedScore:
-    """Takes batches of one model's outputs; `finish` gives the score.
+def check_metrics(metrics: Sequence[str], task: Task) -> None:
+    """`check_metric` for each of several.
 
-    Keeps FeatureStatistics and the features of the few `sample` rows; for LEEP the source
-    probabilities instead (n x Cs float32: it needs every sample's a second time), for NCE the
-    source labels. What is kept is allocated once: one small piece kept of every batch would
-    scatter the heap, and memory would grow with the number of batches.
-
-    Args:
-        metric: Which score.
-        targets: Of all samples, as `as_targets` returns them.
-        task: What they pose.
-        sample: Positions of the samples whose influence is wanted, `(r,)` int64 ascending.
+    Raises:
+        ValueError: None, or one twice.
     """
-
-    def __init__(self, metric: Metric, targets: Tensor, task: Task, sample: Tensor):
+    if not metrics or len(set(metrics)) < len(metrics):
+        raise ValueError(f"metrics must be at least one, each once, got {list(metrics)}")
+    for metric in metrics:
         check_metric(metric, task)
-        self.metric, self.targets, self.sample = metric, targets, sample
-        self.statistics = FeatureStatistics(task)
-        self._kept: Tensor | None = None
 
-    def update(self, index: Tensor, features: Tensor, logits: Tensor | None) -> None:
-        """Adds the outputs for the samples at `index`, ascending."""
-        if self.metric in NEED_LOGITS:
-            if logits is None:
-                raise ValueError(f"metric {self.metric!r} needs the source classifier's logits")
-            probabilities = logits.float().softmax(1)
-            rows = probabilities if self.metric == "leep" else probabilities.argmax(1)
-            self._keep(len(self.targets), index, rows)
-        else:
-            self.statistics.update(features, self.targets[index])
-            wanted = torch.isin(self.sample, index).nonzero().flatten()
-            chosen = torch.searchsorted(index, self.sample[wanted])
-            self._keep(len(self.sample), wanted, features[chosen])
 
-    def finish(self) -> tuple[float, Tensor]:
-        """The score, and the influence of each of the `sample` rows, `(r,)` float64 on the CPU.
-
-        Raises:
-            ValueError: No batch came.
-        """
-        if self._kept is None:
-            raise ValueError("the model gave no features")
-        fitted: LogME | HScore
-        match self.metric:
-            case "leep":
-                leep = Leep.fit(self._kept, self.targets)
-                return leep.score, leep.influence[self.sample].cpu()
-            case "nce":
-                nce = Nce.fit(self._kept, self.targets)
-                return nce.score, nce.influence[self.sample].cpu()
-            case "logme":
-                fitted = LogME.from_statistics(self.statistics)
-            case _:
-                shrunk = self.metric == "regularized_h_score"
-                fitted = HScore.from_statistics(self.statistics, regularized=shrunk)
-        return fitted.score, fitted.influence(self._kept, self.targets[self.sample]).cpu()
-
-    def _keep(self, total: int, where: Tensor, rows: Tensor) -> None:
-        if self._kept is None:
-            self._kept = rows.new_empty(total, *rows.shape[1:])
-        self._kept[where.to(rows.device)] = rows
+def sample_score(metric: str, features: Tensor, targets: Tensor, task: Task) -> SampleScore:
+    """One of NEED_SAMPLES for features `(n, D)` and targets as `as_targets` returns them."""
+    task_free: dict[str, Any] = {"knn": fit_knn, "linear_probe": fit_linear_probe}
+    if metric in task_free:
+        return task_free[metric](features, targets, task=task)
+    fit: dict[str, Any] = {
+        "n_leep": fit_n_leep,
+        "transrate": fit_transrate,
+        "gbc": fit_gbc,
+        "sfda": fit_sfda,
+        "parc": fit_parc,
+        "pactran": fit_pactran,
+    }
+    return fit[metric](features, targets)

@@ -1,0 +1,72 @@
+"""GBC: how little the classes overlap, each a Gaussian in feature space.
+
+Pandy, Agostinelli, Uijlings, Ferrari, Mensink: "Transferability Estimation using Bhattacharyya
+Class Separability", CVPR 2022.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from hubfast.scores.sample_score import (
+    SampleScore,
+    by_weights,
+    class_problem,
+    principal_components,
+)
+
+COMPONENTS = 64  # the paper's principal components
+FLOOR = 1e-12  # of the total variance: a class at one point has a variance, too
+
+
+def gbc(features: Any, targets: Any) -> float:
+    """Minus the sum over ordered pairs of classes of their Bhattacharyya coefficient.
+
+    Features are reduced to 64 principal components, each class is a Gaussian with a spherical
+    covariance. Between -C (C - 1) and 0, higher is better. It misleads for classes of few samples
+    (a single one takes the variance of the others) and for classes that are not round.
+
+    Args:
+        features: `(n, D)` tensor or array, any float dtype.
+        targets: `(n,)` integer classes.
+
+    Raises:
+        TypeError, ValueError: Bad input; the message names the argument.
+    """
+    return fit_gbc(features, targets).score
+
+
+def fit_gbc(features: Any, targets: Any) -> SampleScore:
+    """GBC with each sample's influence, the components as given; arguments as in `gbc`."""
+    x, index, classes = class_problem(features, targets, "GBC")
+    x = principal_components(x, COMPONENTS)
+    membership = one_hot(index, classes).double()
+    total = float(x.square().mean()) or 1.0
+    x = x / total**0.5
+    count, width = x.shape
+    sizes = membership.sum(0)
+    single = sizes == 1
+
+    def score(weights: Tensor) -> Tensor:
+        shares = membership * weights[:, None]  # (n, C)
+        mass = shares.sum(0)
+        means = (shares.T @ x) / mass[:, None]
+        around = shares.T @ x.square().sum(1) / mass - means.square().sum(1)
+        spread = around * sizes / (sizes - 1).clamp(min=1) / width  # unbiased
+        pooled = around @ mass * count / max(count - classes, 1) / width
+        spread = torch.where(single, pooled, spread).clamp(min=FLOOR)
+        return -_overlaps(means, spread, width)
+
+    return by_weights(score, count, x.device)
+
+
+def _overlaps(means: Tensor, spread: Tensor, width: int) -> Tensor:
+    """Sum of exp(-D_B) over ordered pairs of different classes."""
+    classes = len(means)
+    first, second = torch.triu_indices(classes, classes, 1, device=means.device)
+    average = (spread[first] + spread[second]) / 2
+    apart = (means[first] - means[second]).square().sum(1) / average / 8
+    shape = average.log() - (spread[first].log() + spread[second].log()) / 2
+    return 2 * (-apart - width / 2 * shape).exp().sum()

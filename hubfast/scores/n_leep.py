@@ -1,0 +1,56 @@
+"""N-LEEP: LEEP with the clusters of a Gaussian mixture in place of source classes.
+
+Li, Jia, Sang, Zhu, Green, Wang, Gong: "Ranking Neural Checkpoints", CVPR 2021.
+"""
+
+import warnings
+from typing import Any
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from torch import Tensor
+
+from hubfast.scores.leep import Leep
+from hubfast.scores.sample_score import SampleScore, class_problem, principal_components
+
+VARIANCE = 0.8  # the share that the principal components keep
+COMPONENTS_PER_CLASS = 5
+SAMPLES_PER_COMPONENT = 5  # at least: with fewer, a cluster is a sample and the score is 0
+
+
+def n_leep(features: Any, targets: Any, *, seed: int = 0) -> float:
+    """LEEP of the posteriors of a Gaussian mixture fitted to the features.
+
+    Principal components that hold 80 % of the variance; five Gaussians a class, at most n / 5.
+    Between -H(y) and 0, higher is better. It needs no source classifier. It misleads with few
+    samples a cluster, which then predicts its own samples, and depends on where the fit starts.
+
+    Args:
+        features: `(n, D)` tensor or array, any float dtype.
+        targets: `(n,)` integer classes.
+        seed: Of the mixture's start.
+
+    Raises:
+        TypeError, ValueError: Bad input; the message names the argument.
+    """
+    return fit_n_leep(features, targets, seed=seed).score
+
+
+def fit_n_leep(features: Any, targets: Any, *, seed: int = 0) -> SampleScore:
+    """N-LEEP with each sample's influence, the mixture as given; arguments as in `n_leep`."""
+    x, index, classes = class_problem(features, targets, "N-LEEP")
+    fitted = Leep.fit(posteriors(x, classes, seed), index.cpu())
+    return SampleScore(fitted.score, fitted.influence)
+
+
+def posteriors(x: Tensor, classes: int, seed: int) -> Tensor:
+    """P(cluster | sample) of `x` (n, D), `(n, clusters)` float64 on the CPU."""
+    reduced = principal_components(x, VARIANCE)
+    scale = float(reduced.square().mean()) ** 0.5 or 1.0  # what scikit-learn adds is absolute
+    rows = (reduced / scale).cpu().numpy()
+    clusters = max(1, min(COMPONENTS_PER_CLASS * classes, len(x) // SAMPLES_PER_COMPONENT))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # any mixture is a valid source
+        mixture = GaussianMixture(clusters, random_state=seed).fit(rows)
+    return torch.from_numpy(mixture.predict_proba(rows))

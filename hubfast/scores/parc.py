@@ -1,0 +1,79 @@
+"""PARC: whether samples that are alike in feature space are alike in their labels.
+
+Bolya, Mittapalli, Hoffman: "Scalable Diverse Model Selection for Accessible Transfer Learning",
+NeurIPS 2021 (pairwise annotation representation comparison).
+"""
+
+from typing import Any
+
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+from hubfast.scores.sample_score import SampleScore, class_problem, standardised
+
+
+def parc(features: Any, targets: Any) -> float:
+    """Spearman correlation, over pairs of samples, of feature and of label dissimilarity.
+
+    Dissimilarity is 1 minus the Pearson correlation of two samples' standardised features, or
+    one-hot labels. Between -1 and 1 (the authors' code multiplies by 100), higher is better.
+    Needs O(n^2) memory. It misleads for many classes, where nearly all pairs differ alike, and it
+    counts likeness within a class that a linear head would not need.
+
+    Args:
+        features: `(n, D)` tensor or array, D > 1, any float dtype.
+        targets: `(n,)` integer classes.
+
+    Raises:
+        TypeError, ValueError: Bad input, no pair of one class; the message names the argument.
+    """
+    return fit_parc(features, targets).score
+
+
+def fit_parc(features: Any, targets: Any) -> SampleScore:
+    """PARC with each sample's jackknife pseudo-value, ranks as given; arguments as in `parc`."""
+    x, index, _ = class_problem(features, targets, "PARC")
+    if x.shape[1] < 2:
+        raise ValueError("PARC correlates two samples' features, so it needs a width of at least 2")
+    index = index.cpu()
+    count = len(x)
+    rows, columns = torch.triu_indices(count, count, 1)
+    different = (index[rows] != index[columns]).double()
+    if bool(different.all()):
+        raise ValueError("PARC needs two samples of one class, got one sample of each")
+    distances = 1 - _correlations(x).cpu()[rows, columns]
+    a, b = (_centred_ranks(values) for values in (distances, different))
+    # Constant features: all pairs alike, nothing to correlate.
+    sums = torch.stack([(a * b).sum(), a.square().sum(), b.square().sum()])
+    if float(sums[1]) == 0:
+        return SampleScore(0.0, torch.zeros(count, dtype=torch.float64))
+    score = _ratio(sums)
+    pieces = torch.stack([a * b, a.square(), b.square(), a, b])
+    of_sample = pieces.new_zeros(5, count)
+    of_sample.index_add_(1, rows, pieces).index_add_(1, columns, pieces)
+    left = len(a) - (count - 1)  # pairs without one sample
+    mean_a, mean_b = -of_sample[3] / left, -of_sample[4] / left
+    without = sums[:, None] - of_sample[:3]
+    without = without - left * torch.stack([mean_a * mean_b, mean_a**2, mean_b**2])
+    influence = count * score - (count - 1) * _ratio(without) if left > 1 else score + 0 * mean_a
+    return SampleScore(float(score), influence)
+
+
+def _ratio(sums: Tensor) -> Tensor:
+    return sums[0] / (sums[1] * sums[2]).sqrt()
+
+
+def _correlations(x: Tensor) -> Tensor:
+    """Pearson correlations of the rows of standardised `x`, `(n, n)`; 0 for a constant row."""
+    scaled = standardised(x)
+    rows = scaled - scaled.mean(1, keepdim=True)
+    length = rows.norm(dim=1, keepdim=True)
+    rows = torch.where(length > 0, rows / length, 0)
+    return rows @ rows.T
+
+
+def _centred_ranks(values: Tensor) -> Tensor:
+    # Products of correlations that are equal differ in their last digits.
+    ranks = torch.from_numpy(rankdata((values * 2**40).round().numpy()))
+    return ranks - ranks.mean()

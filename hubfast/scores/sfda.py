@@ -1,0 +1,91 @@
+"""SFDA: log-likelihood of a Fisher discriminant on features that it has made harder itself.
+
+Shao, Zhao, Ge, Zhang, Yang, Wang, Shan, Luo: "Not All Models Are Equal: Predicting Model
+Transferability in a Self-challenging Fisher Space", ECCV 2022.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hubfast.functional import class_sums
+from hubfast.scores.sample_score import SampleScore, class_problem, compact
+from hubfast.threads import one_torch_thread
+
+STRENGTH = 5.0  # a of the shrinkage exp(-a sigma), the paper's
+SMALLEST = 1e-10  # shrinkage, that of the authors' code
+FLOOR = 1e-10  # of the features' variance: classes at points still have a likelihood
+
+
+def sfda(features: Any, targets: Any) -> float:
+    """Mean log-likelihood of the targets under SFDA.
+
+    A linear discriminant on within-class scatter shrunk by exp(-5 sigma), sigma its largest
+    eigenvalue; then every sample is mixed with the mean of the other classes, the more the less
+    sure the discriminant is of it, and the discriminant fitted again. As in the authors' code,
+    the probabilities that mix are softened by a second softmax; as in the paper, the score is the
+    mean logarithm, where the code averages the probability itself.
+
+    At most 0, higher is better. It misleads where features of different models have different
+    scales, as the shrinkage depends on theirs, and where n is below D: all models then separate
+    all samples.
+
+    Args:
+        features: `(n, D)` tensor or array, any float dtype.
+        targets: `(n,)` integer classes.
+
+    Raises:
+        TypeError, ValueError: Bad input; the message names the argument.
+    """
+    return fit_sfda(features, targets).score
+
+
+@one_torch_thread()
+def fit_sfda(features: Any, targets: Any) -> SampleScore:
+    """SFDA with the log-likelihood of each sample; arguments as in `sfda`."""
+    x, index, classes = class_problem(features, targets, "SFDA")
+    width = x.shape[1]
+    x = compact(x)
+    within = _within(x, index, classes)
+    largest = float(torch.linalg.eigvalsh(within)[-1])
+    shrinkage = max(math.exp(-STRENGTH * largest), SMALLEST)
+    sure = _log_posterior(x, index, classes, shrinkage, width).softmax(1).exp()
+    own = sure.gather(1, index[:, None]) / sure.sum(1, keepdim=True)
+
+    means = _means(x, index, classes)
+    others = (means.sum(0) - means) / (classes - 1)
+    mixed = own * x + (1 - own) * others[index]
+    found = _log_posterior(mixed, index, classes, shrinkage, width)
+    likelihood = found.log_softmax(1).gather(1, index[:, None])[:, 0].cpu()
+    return SampleScore(float(likelihood.mean()), likelihood)
+
+
+def _means(x: Tensor, index: Tensor, classes: int) -> Tensor:
+    return class_sums(x, index, classes) / index.bincount(minlength=classes)[:, None]
+
+
+def _within(x: Tensor, index: Tensor, classes: int) -> Tensor:
+    """Within-class scatter over n."""
+    centred = x - _means(x, index, classes)[index]
+    return centred.T @ centred / len(x)
+
+
+def _log_posterior(x: Tensor, index: Tensor, classes: int, shrinkage: float, width: int) -> Tensor:
+    """x'W m_c - m_c'W m_c / 2 + log q_c with W the inverse shrunk scatter, `(n, C)`.
+
+    With all its directions U the Fisher projection is UU' = W, so none has to be found.
+    """
+    shares = index.bincount(minlength=classes) / len(x)
+    within = _within(x, index, classes)
+    variance = float((x - x.mean(0)).square().sum()) / len(x) / width
+    if variance == 0:
+        return shares.log().expand(len(x), classes)
+    level = shrinkage * float(within.trace()) / width + FLOOR * variance
+    eye = torch.eye(len(within), dtype=x.dtype, device=x.device)
+    factor = torch.linalg.cholesky((1 - shrinkage) * within + level * eye)
+    means = _means(x, index, classes)
+    weights = torch.cholesky_solve((means - x.mean(0)).T, factor)  # centred: no cancellation
+    offsets = ((means - x.mean(0)) * weights.T).sum(1) / 2
+    return (x - x.mean(0)) @ weights - offsets + shares.log()

@@ -1,0 +1,257 @@
+"""Scores that need samples: against independent calculations, limits, degenerate input."""
+
+import math
+
+import independent_scores as independent
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hubfast.scores import (
+    gbc,
+    knn,
+    linear_probe,
+    n_leep,
+    pactran,
+    parc,
+    sfda,
+    static_prior,
+    transrate,
+)
+from hubfast.scores.gbc import fit_gbc
+from hubfast.scores.held_out import interleaved
+from hubfast.scores.knn import fit_knn
+from hubfast.scores.linear_probe import fit_linear_probe
+from hubfast.scores.n_leep import fit_n_leep
+from hubfast.scores.pactran import fit_pactran
+from hubfast.scores.parc import fit_parc
+from hubfast.scores.sample_score import compact, principal_components
+from hubfast.scores.sfda import fit_sfda
+from hubfast.scores.transrate import fit_transrate
+
+SCORES = {
+    "transrate": (transrate, fit_transrate, (0, math.inf)),
+    "gbc": (gbc, fit_gbc, (-6, 0)),
+    "n_leep": (n_leep, fit_n_leep, (-math.log(3) - 1e-9, 0)),
+    "sfda": (sfda, fit_sfda, (-math.inf, 0)),
+    "parc": (parc, fit_parc, (-1, 1)),
+    "pactran": (pactran, fit_pactran, (-math.inf, 0)),
+    "knn": (knn, fit_knn, (0, 1)),
+    "linear_probe": (linear_probe, fit_linear_probe, (0, 1)),
+}
+every_score = pytest.mark.parametrize("name", SCORES)
+
+
+def problem(count=60, width=8, classes=3, signal=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    y = np.arange(count) % classes
+    x = signal * rng.normal(size=(classes, width))[y] + rng.normal(size=(count, width))
+    return np.maximum(x, -0.5), y
+
+
+@pytest.mark.parametrize("shape", [(60, 8), (45, 80)], ids=["tall", "wide"])
+@pytest.mark.parametrize("name", ["transrate", "gbc", "sfda", "parc"])
+def test_equals_independent_calculation(name, shape):
+    x, y = problem(*shape)
+    expected = getattr(independent, name)(x, y)
+    assert SCORES[name][0](x, y) == pytest.approx(expected, rel=1e-6)
+
+
+def test_n_leep_equals_independent_calculation():
+    x, y = problem()
+    assert n_leep(x, y) == pytest.approx(independent.n_leep(x, y, clusters=12), rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(60, 4), (15, 20)], ids=["tall", "wide"])
+def test_pactran_equals_independent_calculation(shape):
+    x, y = problem(*shape)
+    assert pactran(x, y) == pytest.approx(independent.pactran(x, y), rel=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 4, 5])
+def test_knn_equals_independent_calculation(k):
+    x, y = problem(signal=0.5)
+    assert knn(x, y, k=k) == independent.knn(x, y, k)
+
+
+def test_linear_probe_equals_independent_calculation():
+    x, y = problem(signal=0.4)
+    fold = interleaved(torch.from_numpy(y), len(y), 5, seed=0).numpy()
+    assert linear_probe(x, y) == pytest.approx(independent.linear_probe(x, y, fold))
+    for held in range(5):  # classes in proportion in every fold
+        assert np.bincount(y[fold == held]).tolist() == [4, 4, 4]
+
+
+def test_static_prior():
+    assert static_prior(1000) == pytest.approx(3.0)
+    with pytest.raises(ValueError, match="needs the number of parameters, which is not known"):
+        static_prior(None)
+
+
+@every_score
+def test_more_signal_scores_higher_within_the_range(name):
+    score, _, (low, high) = SCORES[name]
+    found = [score(*problem(signal=s)) for s in (0.0, 0.7, 3.0)]
+    assert found == sorted(found)
+    assert found[0] < found[2]
+    assert all(low <= value <= high for value in found)
+
+
+@every_score
+@given(seed=st.integers(0, 10**6), width=st.integers(2, 30))
+@settings(max_examples=8, deadline=None)
+def test_order_and_names_of_classes_do_not_matter(name, seed, width):
+    score = SCORES[name][0]
+    x, y = problem(40, width, seed=seed)
+    expected = score(x, y)
+    renamed = np.array([7, -2, 30])[y]
+    if name != "linear_probe":  # its folds go by class order
+        assert score(x, renamed) == pytest.approx(expected, rel=1e-5, abs=1e-9)
+    order = np.random.default_rng(seed).permutation(40)
+    if name not in ("n_leep", "linear_probe"):  # which start from random samples
+        assert score(x[order], y[order]) == pytest.approx(expected, rel=1e-5, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["transrate", "gbc", "n_leep", "parc", "knn", "linear_probe"])
+def test_scale_of_features_does_not_matter(name):
+    x, y = problem()
+    assert SCORES[name][0](1000 * x, y) == pytest.approx(SCORES[name][0](x, y), rel=1e-6)
+
+
+@every_score
+def test_kinds_of_arrays_agree(name):
+    score = SCORES[name][0]
+    x, y = problem()
+    expected = score(x, y)
+    assert score(torch.from_numpy(x), torch.from_numpy(y)) == expected
+    assert score(x.astype(np.float32), y) == pytest.approx(expected, rel=1e-3)
+
+
+@every_score
+def test_constant_features_say_nothing(name):
+    score, fit, _ = SCORES[name]
+    y = np.arange(30) % 3
+    silent = {
+        "transrate": 0.0,
+        "gbc": -6.0,
+        "n_leep": -math.log(3),
+        "sfda": -math.log(3),
+        "parc": 0.0,
+    }
+    x = np.full((30, 4), 7.3)
+    found = score(x, y)
+    assert math.isfinite(found)
+    if name in silent:
+        assert found == pytest.approx(silent[name], abs=1e-6)
+    assert bool(fit(x, y).influence.isfinite().all())
+
+
+@every_score
+def test_classes_at_points_are_told_apart(name):
+    """No variance within classes; and each feature twice, so that scatters are singular."""
+    _, fit, (_, high) = SCORES[name]
+    y = np.arange(30) % 3
+    x = np.repeat(np.eye(3)[y] + 1, 2, axis=1)
+    fitted = fit(x, y)
+    assert math.isfinite(fitted.score)
+    assert bool(fitted.influence.isfinite().all())
+    if name in ("gbc", "n_leep", "parc", "knn", "linear_probe"):
+        assert fitted.score == pytest.approx(high, abs=1e-6)
+
+
+@every_score
+def test_a_class_of_one_sample(name):
+    x, y = problem(31)
+    y[-1] = 9
+    assert math.isfinite(SCORES[name][0](x, y))
+
+
+@every_score
+def test_influence_averages_to_the_score(name):
+    fitted = SCORES[name][1](*problem(300, signal=0.5))
+    assert fitted.influence.shape == (300,)
+    assert fitted.influence.dtype == torch.float64
+    assert float(fitted.influence.mean()) == pytest.approx(fitted.score, abs=0.02)
+
+
+# N-LEEP's clusters, SFDA's and the probe's heads are taken as given, so theirs are rougher.
+@pytest.mark.parametrize(
+    ("name", "tolerance"),
+    [("transrate", 0.2), ("gbc", 0.2), ("parc", 0.2), ("knn", 0.35), ("pactran", 0.35)],
+)
+def test_influence_gives_the_spread_of_fresh_data(name, tolerance):
+    rng = np.random.default_rng(1)
+    centres = 0.6 * rng.normal(size=(3, 6))
+    scores, errors = [], []
+    for _ in range(150):
+        y = rng.integers(0, 3, 200)
+        fitted = SCORES[name][1](centres[y] + rng.normal(size=(200, 6)), y)
+        scores.append(fitted.score)
+        errors.append(float(fitted.influence.std()) / 200**0.5)
+    assert np.mean(errors) == pytest.approx(np.std(scores), rel=tolerance)
+
+
+@every_score
+def test_bad_input_is_named(name):
+    score = SCORES[name][0]
+    x, y = problem()
+    with pytest.raises(ValueError, match=r"features must be finite"):
+        score(x * np.nan, y)
+    with pytest.raises(ValueError, match=r"targets for classification must be \(60,\)"):
+        score(x, y[:9])
+    if name not in ("knn", "linear_probe"):
+        with pytest.raises(ValueError, match=r"needs at least 2 classes, got \[1\]"):
+            score(x, np.ones(60, int))
+
+
+def test_what_single_scores_refuse():
+    x, y = problem(5, classes=5)
+    with pytest.raises(ValueError, match=r"PARC needs two samples of one class"):
+        parc(x, y)
+    with pytest.raises(ValueError, match=r"a width of at least 2"):
+        parc(x[:, :1], y)
+    with pytest.raises(ValueError, match=r"k must be in 1\.\.4 for 5 samples, got 5"):
+        knn(x, y)
+    with pytest.raises(ValueError, match=r"at least 2 samples, got 1"):
+        linear_probe(x[:1], y[:1])
+    with pytest.raises(ValueError, match=r"targets must vary, got constant columns: \[0\]"):
+        knn(x, np.zeros(5), k=2)
+
+
+@pytest.mark.parametrize("score", [knn, linear_probe])
+def test_regression_is_measured_by_r2(score):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3))
+    good, noise = x @ [1.0, 2.0, 3.0], rng.normal(size=200)
+    assert score(x, good) > 0.6
+    assert score(x, noise) < 0.1
+    both = score(x, np.stack([good, noise], 1))
+    assert both == pytest.approx((score(x, good) + score(x, noise)) / 2, abs=1e-3)
+    assert score(x, np.stack([good > 0, noise > 0], 1).astype(int)) < 1
+
+
+def test_linear_probe_of_a_linear_target():
+    x = np.random.default_rng(0).normal(size=(100, 3))
+    assert linear_probe(x, x @ [1.0, 2.0, 3.0]) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_compact_keeps_products():
+    x = torch.randn(7, 30, dtype=torch.float64)
+    small = compact(x)
+    assert small.shape == (7, 7)
+    torch.testing.assert_close(small @ small.T, x @ x.T)
+    assert compact(x.T) is not None
+    assert compact(x.T).shape == (30, 7)
+
+
+@pytest.mark.parametrize("shape", [(40, 12), (12, 40)], ids=str)
+def test_principal_components(shape):
+    from sklearn.decomposition import PCA
+
+    x = np.random.default_rng(0).normal(size=shape) * np.linspace(3, 0.1, shape[1])
+    for keep in (4, 0.8):
+        expected = PCA(keep, svd_solver="full").fit_transform(x)
+        found = principal_components(torch.from_numpy(x), keep).numpy()
+        np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-8)
