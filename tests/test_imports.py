@@ -30,6 +30,7 @@ ALLOWED = {
     "minihub": {"progress"},
     "data": {"scores", "minihub"},
     "hub": {"data", "minihub"},
+    "pathway": {"functional", "reference", "threads", "progress", "cost"},
     "ranking": {"scores", "hub", "data", "progress", "minihub"},
     "report": {"ranking"},
     "info": {"backend"},

@@ -1,6 +1,7 @@
 """Public ops: check shapes, choose a backend, call it. A file a family of ops."""
 
 from hubfast.functional.evidence import evidence
+from hubfast.functional.pathway import combine, dispatch, route
 from hubfast.functional.spectrum import resolvent_backend, spectrum, truncated_svd
 from hubfast.functional.statistics import add_gram, add_moments, class_sums
 
@@ -8,8 +9,11 @@ __all__ = [
     "add_gram",
     "add_moments",
     "class_sums",
+    "combine",
+    "dispatch",
     "evidence",
     "resolvent_backend",
+    "route",
     "spectrum",
     "truncated_svd",
 ]

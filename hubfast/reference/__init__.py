@@ -1,5 +1,12 @@
 """Every op in plain torch, float64-capable: the specification, the fallback, the tests' truth."""
 
+from hubfast.reference.dispatch import (
+    combine,
+    combine_backward,
+    dispatch,
+    dispatch_backward,
+    memory_format,
+)
 from hubfast.reference.evidence import (
     GRID_STEP,
     NEWTON_STEPS,
@@ -17,6 +24,7 @@ from hubfast.reference.evidence import (
 )
 from hubfast.reference.fixed_point import FixedPoint, fixed_point, mackay
 from hubfast.reference.linear import add_gram, add_moments, spectrum, truncate, truncated_svd
+from hubfast.reference.route import Routes, group, route, route_backward
 
 __all__ = [
     "GRID_STEP",
@@ -26,15 +34,24 @@ __all__ = [
     "Climb",
     "EvidenceMaximum",
     "FixedPoint",
+    "Routes",
     "add_gram",
     "add_moments",
     "climb",
+    "combine",
+    "combine_backward",
+    "dispatch",
+    "dispatch_backward",
     "evidence",
     "fixed_point",
+    "group",
     "mackay",
+    "memory_format",
     "newton",
     "profile_evidence",
     "profile_value",
+    "route",
+    "route_backward",
     "search_range",
     "second_peaks",
     "spectrum",

@@ -1,0 +1,46 @@
+"""The terms of Hub-Pathway's loss (Shu et al., NeurIPS 2022).
+
+Its abstract names them; their exact form and weights are not public, and are chosen here.
+"""
+
+import math
+from typing import Literal
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy, mse_loss
+
+from hubfast.reference import Routes
+
+Entropy = Literal["batch", "sample"]
+
+
+def task_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy for int64 targets (B,), mean squared error for float ones (B,) or (B, C)."""
+    if not targets.is_floating_point():
+        return cross_entropy(outputs, targets)
+    return mse_loss(outputs, targets.to(outputs.dtype).view_as(outputs))
+
+
+def exploration(routes: Routes, entropy: Entropy) -> Tensor:
+    """How far the entropy of the pathways is from its maximum log M, in nats; 0 at the best.
+
+    Args:
+        routes: Of the batch.
+        entropy: `"batch"`: of the mean over the batch, which asks that all models are used and
+            leaves each sample its choice. `"sample"`: of each sample, which also asks for equal
+            gates.
+    """
+    most = math.log(routes.probabilities.shape[1])
+    return most - routes.entropy[{"sample": 0, "batch": 1}[entropy]]
+
+
+def exploitation(own: Tensor, targets: Tensor, routes: Routes) -> Tensor:
+    """Each model's own loss on the samples that chose it, mean over all (sample, model) pairs.
+
+    Args:
+        own: Logits of each row's model, `(B k, C)`.
+        targets: Of the samples, `(B,)`.
+        routes: Of the batch.
+    """
+    samples = routes.order // routes.chosen.shape[1]
+    return task_loss(own, targets.index_select(0, samples))

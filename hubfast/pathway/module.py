@@ -1,0 +1,162 @@
+"""Hub-Pathway: each sample runs on k of a hub's models (Shu et al., NeurIPS 2022)."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hubfast.functional import route
+from hubfast.pathway.aggregators import Aggregation, aggregator_of
+from hubfast.pathway.cached import head_outputs
+from hubfast.pathway.executors import Executor, Outputs, automatic, dense, loop, threads
+from hubfast.pathway.generator import PathwayGenerator, pathway_generator
+from hubfast.pathway.losses import Entropy, exploitation, exploration, task_loss
+from hubfast.pathway.models import HubModel, Views, hub_models
+from hubfast.reference import Routes
+
+EXECUTORS: dict[str, Executor] = {
+    "auto": automatic,
+    "loop": loop,
+    "dense": dense,
+    "threads": threads,
+}
+
+
+class HubPathway(nn.Module):
+    """A hub of any models of which each sample runs through k.
+
+    A generator looks at the image and chooses; an aggregator makes one answer of what the chosen
+    models say. Batches are float images in [0, 1]; every model gets them in its own size and
+    normalisation. In eval mode the same batch always gives the same logits.
+
+    The paper's code is not public. The noisy top-k gate is Shazeer et al.'s (ICLR 2017); networks,
+    heads and aggregator are those whose size the published parameters and FLOPs leave open.
+
+    Args:
+        models: timm models, `HubModel`s or other modules; a mapping gives them names.
+        k: Models for a sample.
+        classes: C. timm models get new heads of that size; None keeps the models' heads.
+        generator: A PathwayGenerator, timm's name for its networks, or None for ResNet-10s.
+        aggregator: `"linear"` on the concatenated logits, `"sum"` of the logits, or `"features"`:
+            projections to one width, summed, with one head.
+        exploration: Weight of the entropy term, see `losses.exploration`.
+        exploitation: Weight of the models' own losses on the samples that chose them.
+        entropy: `"batch"` or `"sample"`.
+        executor: `"auto"`, `"loop"`, `"dense"`, `"threads"`, or one from `hubfast.pathway.cuda`.
+        min_count: Models with fewer samples in a training batch use batch norm's running
+            statistics for them; a model with none does not run.
+
+    Raises:
+        ValueError, TypeError: Arguments that do not fit.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[nn.Module] | Mapping[str, nn.Module],
+        k: int,
+        *,
+        classes: int | None = None,
+        generator: PathwayGenerator | str | None = None,
+        aggregator: Aggregation = "linear",
+        exploration: float = 0.1,
+        exploitation: float = 1.0,
+        entropy: Entropy = "batch",
+        executor: str | Executor = "auto",
+        min_count: int = 2,
+    ):
+        super().__init__()
+        if entropy not in ("batch", "sample"):
+            raise ValueError(f"entropy must be batch or sample, got {entropy!r}")
+        if isinstance(executor, str) and executor not in EXECUTORS:
+            raise ValueError(f"executor must be one of {list(EXECUTORS)}, got {executor!r}")
+        found = hub_models(models, 0 if aggregator == "features" else classes)
+        if not 1 <= k <= len(found):
+            raise ValueError(f"k must be in 1..{len(found)}, the number of models, got {k}")
+        self.models = nn.ModuleList(found)
+        self.k, self.min_count = k, min_count
+        self.exploration, self.exploitation, self.entropy = exploration, exploitation, entropy
+        self.executor = executor
+        if not isinstance(generator, PathwayGenerator):
+            generator = pathway_generator(generator, len(found))
+        self.generator = generator
+        self.aggregator = aggregator_of(aggregator, found, classes)
+        self.routes: Routes | None = None  # of the last batch, for diagnostics
+
+    @property
+    def names(self) -> list[str]:
+        """Of the models."""
+        return [model.name for model in self._hub]
+
+    def forward(self, images: Tensor, *, features: Sequence[Tensor] | None = None) -> Tensor:
+        """Logits `(B, C)` of images `(B, 3, H, W)`.
+
+        Args:
+            images: Float, in [0, 1].
+            features: Of a frozen hub, see `cached_features`: of each model `(B, width)`. Then only
+                heads, generator and aggregator run.
+        """
+        return self._answer(images, features)[0]
+
+    def losses(
+        self, images: Tensor, targets: Tensor, *, features: Sequence[Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """The terms of the loss, weighted: their sum is the loss.
+
+        Args:
+            images: As in `forward`.
+            targets: `(B,)` int64 classes, or floats for regression.
+            features: As in `forward`.
+        """
+        logits, own, routes = self._answer(images, features)
+        terms = {"task": task_loss(logits, targets)}
+        if self.exploration:
+            terms["exploration"] = self.exploration * exploration(routes, self.entropy)
+        if self.exploitation:
+            terms["exploitation"] = self.exploitation * exploitation(own, targets, routes)
+        return terms
+
+    def route(self, images: Tensor) -> Routes:
+        """The pathways of a batch; in training mode noisy."""
+        return self._route(Views(images))
+
+    def freeze(self) -> None:
+        """Leaves only the models' heads, the generator and the aggregator to training."""
+        for model in self._hub:
+            model.freeze()
+
+    @property
+    def _hub(self) -> list[HubModel]:
+        return list(self.models)  # type: ignore[arg-type]
+
+    def _route(self, views: Views) -> Routes:
+        logits, spread = self.generator(views)
+        noise = None
+        if spread is not None:
+            noise = torch.randn_like(logits, dtype=torch.float32)
+        routes = route(logits, self.k, spread=spread, noise=noise)
+        self.routes = Routes(*(x.detach() for x in routes))
+        return routes
+
+    def _answer(
+        self, images: Tensor, features: Sequence[Tensor] | None
+    ) -> tuple[Tensor, Tensor, Routes]:
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(
+                f"images must be float (batch, 3, height, width), got {images.dtype} "
+                f"{tuple(images.shape)}"
+            )
+        views = Views(images)
+        routes = self._route(views)
+        logits, own = self.aggregator(self._outputs(views, routes, features), routes)
+        return logits, own, routes
+
+    def _outputs(self, views: Views, routes: Routes, features: Sequence[Tensor] | None) -> Outputs:
+        if features is not None:
+            return head_outputs(self._hub, features, routes)
+        execute = self.executor
+        if isinstance(execute, str):
+            execute = EXECUTORS[execute]
+        return execute(self._hub, views, routes, self.min_count)
+
+    def extra_repr(self) -> str:
+        return f"k={self.k}, executor={self.executor!r}"

@@ -1,0 +1,91 @@
+"""Routing of samples to k of M models: noisy top-k gates, and the maps that group rows by model."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad, softplus
+
+
+class Routes(NamedTuple):
+    """Where each sample goes. A row is a (sample, model) pair; rows are in the order of models."""
+
+    gates: Tensor  # (B, k) weights of the chosen models, float32 or float64
+    probabilities: Tensor  # (B, M) softmax over all models
+    entropy: Tensor  # (2,) nats: mean of the samples' own, that of the mean probabilities
+    chosen: Tensor  # (B, k) int64 models, most probable first
+    counts: Tensor  # (M,) int64, rows of each model
+    offsets: Tensor  # (M + 1,) int64, first row of each model
+    order: Tensor  # (B k,) int64, pair b k + j of each row
+    position: Tensor  # (B, k) int64, row of each pair: the inverse of `order`
+
+
+def route(
+    logits: Tensor, k: int, spread: Tensor | None = None, noise: Tensor | None = None
+) -> Routes:
+    """Noisy top-k routing: see `functional.route`."""
+    exact = torch.promote_types(logits.dtype, torch.float32)
+    noisy = logits.to(exact)
+    if spread is not None and noise is not None:
+        noisy = noisy + softplus(spread.to(exact)) * noise.to(exact)
+    ranked = noisy.sort(dim=1, descending=True, stable=True)
+    index = ranked.indices[:, :k].contiguous()
+    log_probabilities = noisy.log_softmax(1)
+    probabilities = log_probabilities.exp()
+    # Over the only one selected the softmax would be 1, and its gradient 0.
+    gates = probabilities.gather(1, index) if k == 1 else ranked.values[:, :k].softmax(1)
+    entropy = _entropy(probabilities, log_probabilities)
+    return Routes(gates, probabilities, entropy, index, *group(index, logits.shape[1]))
+
+
+def group(index: Tensor, models: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Counts, offsets, order and position of the rows of `index` (B, k)."""
+    flat = index.flatten()
+    counts = (flat[:, None] == torch.arange(models, device=index.device)).sum(0)
+    order = flat.argsort(stable=True)
+    return counts, pad(counts.cumsum(0), (1, 0)), order, order.argsort().view_as(index)
+
+
+def _entropy(probabilities: Tensor, log_probabilities: Tensor) -> Tensor:
+    samples = max(len(probabilities), 1)
+    # A model that is ruled out has probability 0 and logarithm -inf.
+    terms = torch.where(probabilities > 0, probabilities * log_probabilities, 0)
+    mean = _mean(probabilities)
+    return torch.stack([-terms.sum() / samples, -(mean * mean.log()).sum()])
+
+
+def _mean(probabilities: Tensor) -> Tensor:
+    """Over the batch; never 0, where its logarithm would be infinite."""
+    mean = probabilities.sum(0) / max(len(probabilities), 1)
+    return mean.clamp(min=torch.finfo(mean.dtype).tiny)
+
+
+def route_backward(
+    d_gates: Tensor,
+    d_probabilities: Tensor,
+    d_entropy: Tensor,
+    gates: Tensor,
+    probabilities: Tensor,
+    index: Tensor,
+    spread: Tensor | None,
+    noise: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the logits and of `spread`, both (B, M); the second is 0 without noise.
+
+    With p = softmax(h): dh = p (dp - sum p dp), for the gates likewise; dH_b/dh = -p (log p + H_b)
+    and dH(mean p)/dp = -(log mean p + 1) / B.
+    """
+    samples, k = index.shape
+    log = torch.where(probabilities > 0, probabilities, 1).log()
+    own = -(probabilities * log).sum(1, keepdim=True)
+    d_p = d_probabilities - d_entropy[1] * (_mean(probabilities).log() + 1) / samples
+    if k == 1:
+        d_p = d_p.scatter_add(1, index, d_gates)
+    d_noisy = probabilities * (d_p - (probabilities * d_p).sum(1, keepdim=True))
+    d_noisy = d_noisy - d_entropy[0] * probabilities * (log + own) / samples
+    if k > 1:
+        d_selected = gates * (d_gates - (gates * d_gates).sum(1, keepdim=True))
+        d_noisy = d_noisy.scatter_add(1, index, d_selected)
+    if spread is None or noise is None:
+        return d_noisy, torch.zeros_like(d_noisy)
+    return d_noisy, d_noisy * noise.to(d_noisy.dtype) * spread.to(d_noisy.dtype).sigmoid()
