@@ -29,32 +29,35 @@ def add_gram(gram: Tensor, rows: Tensor) -> None:
 class TridiagonalBasis:
     """V = Q Z: Q as the Householder reflectors of dsytrd, Z the eigenvectors of T."""
 
-    reflectors: np.ndarray  # (D - 1, D - 1), Fortran order
-    tau: np.ndarray  # (D - 1,)
-    vectors: Tensor  # Z, (D, D)
+    vectors: Tensor  # Z', (D, D), a row each
+    reflectors: Tensor  # (D - 1, D - 1), a row each
+    tau: Tensor  # (D - 1,)
 
     def expand(self, coefficients: Tensor) -> Tensor:
-        return self._apply_q(self.vectors @ coefficients, "N")
+        return self._apply_q(self.vectors.T @ coefficients, "N")
 
     def project(self, features: Tensor) -> Tensor:
-        return self._apply_q(features.T, "T").T @ self.vectors
+        return self._apply_q(features.T, "T").T @ self.vectors.T
 
     def _apply_q(self, columns: Tensor, transpose: str) -> Tensor:
         """Q columns or Q' columns, (D, m) -> (D, m). Q leaves the first row alone."""
         out = np.array(columns.numpy(), order="F")
-        if self.tau.size and out.shape[1]:
+        reflectors, tau = self.reflectors.numpy().T, self.tau.numpy()
+        if tau.size and out.shape[1]:
             tail = np.asfortranarray(out[1:])
-            lwork = int(lapack.dormqr("L", transpose, self.reflectors, self.tau, tail, -1)[1][0])
+            lwork = int(lapack.dormqr("L", transpose, reflectors, tau, tail, -1)[1][0])
             tail, _, info = lapack.dormqr(
-                "L", transpose, self.reflectors, self.tau, tail, lwork, overwrite_c=1
+                "L", transpose, reflectors, tau, tail, lwork, overwrite_c=1
             )
             _check(info, "dormqr")
             out[1:] = tail
         return torch.from_numpy(out)
 
 
-def spectrum(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, TridiagonalBasis]:
+def spectrum(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Eigenvalues (D,) ascending, V'rhs (D, C) and V of `gram` (D, D), upper triangle read.
+
+    V comes as the fields of a TridiagonalBasis.
 
     Raises:
         RuntimeError: LAPACK did not converge.
@@ -68,9 +71,13 @@ def spectrum(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, TridiagonalBasi
     else:
         eigenvalues, vectors, info = lapack.dstevd(diagonal, off_diagonal)
         _check(info, "dstevd")
-    basis = TridiagonalBasis(np.asfortranarray(reduced[1:, :-1]), tau, torch.from_numpy(vectors))
-    projections = basis.project(rhs.T).T
-    return torch.from_numpy(eigenvalues), projections, basis
+    basis = TridiagonalBasis(
+        torch.from_numpy(np.ascontiguousarray(vectors.T)),
+        torch.from_numpy(np.ascontiguousarray(reduced[1:, :-1].T)),
+        torch.from_numpy(tau),
+    )
+    projections = basis.project(rhs.T).T.contiguous()
+    return torch.from_numpy(eigenvalues), projections, basis.vectors, basis.reflectors, basis.tau
 
 
 def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:

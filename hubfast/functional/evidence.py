@@ -1,6 +1,8 @@
 """The evidence of every target at once."""
 
+import torch
 from torch import Tensor
+from torch.library import custom_op
 
 from hubfast import native, reference
 from hubfast.backend import choose
@@ -35,6 +37,13 @@ def evidence(
     expect(residual, "residual", (energy.shape[1],))
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
+    return EvidenceMaximum(*evidence_op(eigenvalues, energy, residual, count, backend))
+
+
+@custom_op("hubfast::evidence", mutates_args=())
+def evidence_op(
+    eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int, backend: str | None
+) -> tuple[Tensor, Tensor, Tensor]:
     find: Climb | None = None
     match choose(backend, *on_device(energy, cpu=("native",), cuda=("triton",))):
         case "native":
@@ -44,3 +53,11 @@ def evidence(
 
             find = climb
     return reference.evidence(eigenvalues, energy, residual, count, find)
+
+
+@evidence_op.register_fake
+def _(
+    eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int, backend: str | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    value, t, quadratic = (torch.empty_like(residual) for _ in range(3))
+    return value, t, quadratic

@@ -2,10 +2,12 @@
 
 import torch
 from torch import Tensor
+from torch.library import custom_op
 
 from hubfast import lapack, reference
 from hubfast.backend import choose
 from hubfast.functional.arguments import expect, on_device
+from hubfast.lapack import TridiagonalBasis
 from hubfast.spectrum import DenseBasis, Spectrum
 from hubfast.threads import cores, one_torch_thread, parallel_map
 
@@ -23,13 +25,34 @@ def spectrum(gram: Tensor, rhs: Tensor, *, backend: str | None = None) -> Spectr
     """
     expect(gram, "gram", (gram.shape[-1], gram.shape[-1]))
     expect(rhs, "rhs", (len(gram), None))
-    match choose(backend, *on_device(gram, cpu=("scipy",))):
-        case "scipy":
-            return Spectrum(*lapack.spectrum(gram, rhs))
-        case _:
-            with one_torch_thread():
-                eigenvalues, projections, vectors = reference.spectrum(gram, rhs)
-            return Spectrum(eigenvalues, projections, DenseBasis(vectors))
+    eigenvalues, projections, vectors, reflectors, tau = spectrum_op(gram, rhs, backend)
+    if not len(tau):  # V itself
+        return Spectrum(eigenvalues, projections, DenseBasis(vectors.T))
+    return Spectrum(eigenvalues, projections, TridiagonalBasis(vectors, reflectors, tau))
+
+
+@custom_op("hubfast::spectrum", mutates_args=())
+def spectrum_op(
+    gram: Tensor, rhs: Tensor, backend: str | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Eigenvalues, projections, and V as TridiagonalBasis holds it; for "torch" V' and no more."""
+    if _spectrum_backend(gram, backend) == "scipy":
+        return lapack.spectrum(gram, rhs)
+    with one_torch_thread():
+        eigenvalues, projections, vectors = reference.spectrum(gram, rhs)
+    return eigenvalues, projections, vectors.T.contiguous(), gram.new_empty(0, 0), gram.new_empty(0)
+
+
+@spectrum_op.register_fake
+def _(gram: Tensor, rhs: Tensor, backend: str | None) -> tuple[Tensor, ...]:
+    width = len(gram)
+    kept = width - 1 if _spectrum_backend(gram, backend) == "scipy" else 0
+    shapes = ((width,), rhs.shape, (width, width), (kept, kept), (kept,))
+    return tuple(gram.new_empty(shape) for shape in shapes)
+
+
+def _spectrum_backend(gram: Tensor, backend: str | None) -> str:
+    return choose(backend, *on_device(gram, cpu=("scipy",)))
 
 
 def truncated_svd(
@@ -65,17 +88,31 @@ def truncated_svd(
     differentiable = matrices.requires_grad and torch.is_grad_enabled()
     if differentiable or matrices.device.type != "cpu" or not matrices.numel():
         return reference.truncated_svd(matrices, rank, tol)
-    flat = matrices.flatten(0, -3) if matrices.ndim > 2 else matrices[None]
+    u, s, vh = svd_op(matrices)
+    return reference.truncate(u, s, vh, rank, tol)
+
+
+@custom_op("hubfast::svd", mutates_args=())
+def svd_op(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Thin U, S, Vh of `(..., n, D)` on the CPU."""
+    flat = matrices.reshape(-1, *matrices.shape[-2:])
     if len(flat) >= cores():
         found = parallel_map(lambda x: torch.linalg.svd(x, full_matrices=False), list(flat))
     else:
         with one_torch_thread():
             found = [lapack.svd(x) for x in flat]
-    u, s, vh = (
-        torch.stack(parts).unflatten(0, matrices.shape[:-2]) if matrices.ndim > 2 else parts[0]
-        for parts in zip(*found, strict=True)
-    )
-    return reference.truncate(u, s, vh, rank, tol)
+    u, s, vh = (torch.stack(parts) for parts in zip(*found, strict=True))
+    batch = matrices.shape[:-2]
+    return u.view(*batch, *u.shape[1:]), s.view(*batch, -1), vh.view(*batch, *vh.shape[1:])
+
+
+@svd_op.register_fake
+def _(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    *batch, n, width = matrices.shape
+    k = min(n, width)
+    shapes = ((*batch, n, k), (*batch, k), (*batch, k, width))
+    u, s, vh = (matrices.new_empty(shape) for shape in shapes)
+    return u, s, vh
 
 
 def resolvent_backend(like: Tensor, *, backend: str | None = None) -> str:

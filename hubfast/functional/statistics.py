@@ -1,6 +1,7 @@
 """Sums over samples that statistics are made of."""
 
 from torch import Tensor
+from torch.library import custom_op
 from torch.nn.functional import one_hot
 
 from hubfast import lapack, native, reference
@@ -18,6 +19,11 @@ def add_gram(gram: Tensor, rows: Tensor, *, backend: str | None = None) -> None:
     """
     expect(gram, "gram", (rows.shape[-1], rows.shape[-1]))
     expect(rows, "rows", (None, gram.shape[1]))
+    add_gram_op(gram, rows, backend)
+
+
+@custom_op("hubfast::add_gram", mutates_args=("gram",))
+def add_gram_op(gram: Tensor, rows: Tensor, backend: str | None) -> None:
     match choose(backend, *on_device(gram, cpu=("native", "scipy"))):
         case "native":
             native.add_gram(gram, rows)
@@ -25,6 +31,11 @@ def add_gram(gram: Tensor, rows: Tensor, *, backend: str | None = None) -> None:
             lapack.add_gram(gram, rows.contiguous())
         case _:
             reference.add_gram(gram, rows)
+
+
+@add_gram_op.register_fake
+def _(gram: Tensor, rows: Tensor, backend: str | None) -> None:
+    return None
 
 
 def add_moments(rows: Tensor, total: Tensor, cubic: Tensor, *, backend: str | None = None) -> float:

@@ -26,6 +26,7 @@ from hubfast.scores.statistics import FeatureStatistics
 
 TOLERANCE = 1e-9  # on L; where round-off may exceed it, the spectral form takes over
 LOWEST = 1e-7  # of |F'F|: a maximum at a smaller t is past TOLERANCE
+DEEPEST = 1e-11  # of |F'F|: down to here L is good enough to see that it has one
 TAIL = math.e**2  # of |F'F|: above, L is close to a parabola in 1 / t, so the grid may be coarse
 TAIL_STEP = 2.0  # in log t
 STEP = 1.0  # in log t; peaks of L are several units wide
@@ -62,9 +63,10 @@ class BandedSystem:
         found = _search(self._terms, self.form.norm, self.total, count)
         if found is None:
             return None
-        lost = EPSILON * self.form.norm / found.t
-        if self.rows is None:  # |y|^2 less almost all of it
-            lost = lost + EPSILON * self.total / found.quadratic
+        squared_condition = 1 + self.form.norm / found.t
+        lost = EPSILON * squared_condition
+        if self.rows is None:  # Q is |y|^2 less what F'y explains, maybe almost all of it
+            lost = lost + EPSILON * squared_condition.sqrt() * self.total / found.quadratic
         return found if bool((lost < TOLERANCE).all()) else None
 
     def means(self, t: Tensor) -> Tensor:
@@ -100,9 +102,9 @@ class BandedSystem:
 
     @property
     def full_rank(self) -> bool:
-        """Whether no direction but features that are always 0 (or samples) is lost in round-off."""
+        """Whether only features (or samples) that are always 0 are under DEEPEST, or round-off."""
         stats = self.stats
-        noise = self.form.norm * max(stats.count, len(stats.feature_sum)) * EPSILON
+        noise = self.form.norm * max(DEEPEST, max(stats.count, len(stats.feature_sum)) * EPSILON)
         gram_diagonal = stats.square_sums if self.rows is None else self.rows.square().sum(1)
         return self.form.missing_below(noise) < 0.5 + int((gram_diagonal == 0).sum())
 
@@ -119,7 +121,7 @@ class BandedSystem:
 
 
 def _search(terms: Terms, norm: float, total: Tensor, count: int) -> EvidenceMaximum | None:
-    """The maximum of L over t for every column; None where one lies below LOWEST."""
+    """The maximum of L over t for every column; None where one may lie below LOWEST."""
     silent = profile_value(total, torch.zeros_like(total), count)
     found = EvidenceMaximum(silent, torch.full_like(total, math.inf), total.clone())
     if norm == 0:
@@ -130,10 +132,11 @@ def _search(terms: Terms, norm: float, total: Tensor, count: int) -> EvidenceMax
         return None  # round-off
     value = profile_value(quadratic, log_det[:, None], count)
     best = value.argmax(0)
-    if bool((best == 0).any()):
+    rivals, second = second_peaks(value, STEP)
+    if bool((grid[torch.cat([best, second])] <= math.log(norm * LOWEST)).any()):
         return None
     inside = (best < len(grid) - 1).nonzero().flatten()  # at the end, L still rises to its limit
-    for columns, peaks in ((inside, best[inside]), second_peaks(value, STEP)):
+    for columns, peaks in ((inside, best[inside]), (rivals, second)):
         for part in _groups(grid[peaks]):
             inner = _refine(terms, grid, peaks[part], columns[part], count)
             _take_larger(found, columns[part], inner)
@@ -158,7 +161,7 @@ def _take_larger(found: EvidenceMaximum, columns: Tensor, other: EvidenceMaximum
 
 def _grid(norm: float) -> Tensor:
     """Values of log t."""
-    low, tail, high = (math.log(norm * bound) for bound in (LOWEST, TAIL, HIGHEST))
+    low, tail, high = (math.log(norm * bound) for bound in (DEEPEST, TAIL, HIGHEST))
     bulk = torch.arange(low, tail, STEP, dtype=torch.float64)
     return torch.cat([bulk, torch.arange(tail, high, TAIL_STEP, dtype=torch.float64)])
 

@@ -38,21 +38,21 @@ def solve(
         samples: All features `(n, D)` and their targets, if they are at hand.
     """
     coarse = stats.resolution > SQUARABLE
-    samples = None if coarse else samples or stats.rows
     if functional.resolvent_backend(stats.cross) == "native":
         banded = BandedSystem.of(stats, columns)
         found = banded.maximum(stats.count)
-        if found is not None and (samples is None or banded.full_rank):
+        if found is not None and (coarse or banded.full_rank):
             return found, banded
     spectral = decompose(stats, columns)
     found = spectral.maximum(stats.count)
-    precise = coarse or _precise(spectral, found)
-    if precise and (samples is None or spectral.rank == _full_rank(stats)):
+    total = stats.target_square_sum[columns]
+    if coarse or (spectral.rank == _full_rank(stats) and _precise(spectral, found, total)):
         return found, spectral
+    samples = samples or stats.rows
     if samples is None:
         warnings.warn(
-            "the sums over these float64 features are too ill-conditioned for a precise score; "
-            "fit the features as a whole, not in batches",
+            "the sums over these float64 features do not tell dependent features from very small "
+            "differences; for a precise score, fit the features as a whole, not in batches",
             stacklevel=4,
         )
         return found, spectral
@@ -61,12 +61,19 @@ def solve(
     return exact.maximum(stats.count), exact
 
 
-def _precise(spectral: Decomposition, found: EvidenceMaximum) -> bool:
-    """Whether the eigenvalues' errors, eps lambda_max, stay below TOLERANCE in the evidence."""
+def _precise(spectral: Decomposition, found: EvidenceMaximum, total: Tensor) -> bool:
+    """Whether round-off stays below TOLERANCE in the evidence.
+
+    That of the eigenvalues is eps lambda_max; that of F'y, eps |F| |y|, is divided by the smallest
+    singular value and counts in the residual, which is |y|^2 (`total`) less almost all of it.
+    """
     eigenvalues = spectral.eigenvalues[spectral.eigenvalues > 0]
     if not len(eigenvalues):
         return True
-    lost = EPSILON * eigenvalues.max() / torch.maximum(found.t, eigenvalues.min())
+    squared_condition = eigenvalues.max() / torch.maximum(found.t, eigenvalues.min())
+    lost = EPSILON * squared_condition
+    if bool((spectral.residual > 0).any()):
+        lost = lost + EPSILON * squared_condition.sqrt() * total / found.quadratic
     return bool((lost < TOLERANCE).all())
 
 
