@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench sanitize clean
 
 demo: $(VENV)/.installed
 	$(BIN)/hubfast demo --html demo.html
@@ -19,6 +19,20 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest benchmarks -q -s
+
+# The native core built to stop at the first bad access or undefined operation. Its functions for
+# several instruction sets are left out: the loader chooses among them before the checks are set up.
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
+sanitize: $(VENV)/.installed-dev
+	rm -rf build/sanitize && mkdir -p build/sanitize
+	cp -r csrc hubfast kernels LICENSE README.md pyproject.toml setup.py build/sanitize
+	rm -f build/sanitize/hubfast/*.so
+	cd build/sanitize && CXXFLAGS="-g -DHUBFAST_NO_CLONES $(SANITIZE)" LDFLAGS="$(SANITIZE)" \
+		$(abspath $(BIN))/python setup.py -q build_ext --inplace
+	grep -q __asan_init build/sanitize/hubfast/_native*.so
+	cd build/sanitize && ASAN_OPTIONS=detect_leaks=0 \
+		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+		$(abspath $(BIN))/python -m pytest -q -p no:cacheprovider ../../tests/test_native.py
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

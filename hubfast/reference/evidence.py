@@ -143,9 +143,9 @@ def newton(log_t: Tensor, derivatives: Derivatives, low: Tensor, high: Tensor) -
         step = log_t - slope / curvature
         inside = (curvature < 0) & (step >= low) & (step <= high)
         following = torch.where(inside, step, (low + high) / 2)
-        moved = (following - log_t).abs().max()
+        still = (following - log_t).abs() < NEWTON_TOLERANCE
         log_t = following
-        if moved < NEWTON_TOLERANCE:
+        if bool(still.all()):
             break
     return log_t
 
