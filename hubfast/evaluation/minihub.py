@@ -1,0 +1,56 @@
+"""Records of the mini-hub: every model really fine-tuned on every target, and all scores."""
+
+from collections.abc import Sequence
+from statistics import mean
+from typing import get_args
+
+import pandas as pd
+
+from hubfast.evaluation.records import Records
+from hubfast.minihub import Truth, load_target, model_names, truth
+from hubfast.ranking.run import rank
+from hubfast.scores.metric import ANY_TASK, Metric
+
+
+def minihub_records(
+    targets: Sequence[str] | None = None,
+    *,
+    full: bool = True,
+    seeds: int = 1,
+    progress: bool = True,
+) -> Records:
+    """Fine-tunes what has not been yet, scores every model by every metric, and joins the two.
+
+    Args:
+        targets: Names of targets; None for all, or the demo's if not `full`.
+        full: All models, not the demo's only.
+        seeds: Fine-tuning runs, averaged.
+        progress: Show bars.
+
+    Raises:
+        ValueError: Unknown target.
+    """
+    runs = truth(targets, full=full, seeds=seeds, progress=progress)
+    rows = []
+    for target in dict.fromkeys(run.target for run in runs):
+        rows += _rows(target, runs, full, progress)
+    return Records(pd.DataFrame(rows), get_args(Metric))
+
+
+def _rows(target: str, runs: Sequence[Truth], full: bool, progress: bool) -> list[dict]:
+    classes = load_target(target).kind == "classification"
+    metrics = get_args(Metric) if classes else ANY_TASK
+    hub = [f"minihub:{name}" for name in model_names(full=full)]
+    ranking = rank(hub, f"minihub:{target}", metrics=metrics, progress=progress)
+    if ranking.failed:
+        first = ranking.failed[0]
+        raise RuntimeError(f"{first.name} failed on {target}: {first.error}")
+    return [
+        {
+            "data": target,
+            "model": m.name,
+            "truth": mean(r.value for r in runs if (r.model, r.target) == (m.name, target)),
+            **{metric: m.scores[metric].score for metric in metrics},
+        }
+        for m in ranking.scored
+    ]
