@@ -100,7 +100,7 @@ def test_rank_by_several_metrics(hubfast, files):
     assert "consensus of 2 models on targets" in done.stdout
     written = json.loads((files / "r.json").read_text())
     assert list(written["models"][0]["scores"]) == ["logme", "knn", "gbc"]
-    assert written["hub"] == ["hub"]
+    assert written["location"] == "targets.npy"
 
 
 def test_bench_ranking_of_ones_own_records(hubfast, files):

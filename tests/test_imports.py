@@ -34,6 +34,7 @@ ALLOWED = {
     "ranking": {"scores", "hub", "data", "progress", "minihub"},
     "evaluation": {"ranking", "scores", "minihub", "progress"},
     "report": {"ranking"},
+    "plots": {"ranking", "report"},
     "info": {"backend"},
     "__init__": {"data", "hub", "ranking", "report"},
     "cli": {"data", "minihub", "ranking", "report", "info", "evaluation", "progress", "scores"},
