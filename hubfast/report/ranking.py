@@ -93,7 +93,7 @@ def _result(ranking: Ranking) -> Section:
         failed=len(ranking.failed),
         ties=sum(m.tied for m in scored[1:]),
         bounded=all(interval(m) is not None for m in scored),
-        vacuous=vacuous if ranking.metric == "h_score" else 0,
+        vacuous=vacuous if "h_score" in (ranking.metric, *ranking.metrics) else 0,
         facts=facts,
     )
     return Section("Result", body, "result")
