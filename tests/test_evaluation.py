@@ -96,7 +96,7 @@ def test_evaluate_tells_good_from_bad():
     regrets = found.frame[found.frame["measure"] == "regret_1"].set_index("score")
     better = regrets.loc["parameters", "value"] - regrets.loc["good", "value"]
     assert regrets.loc["good", "gain"] == pytest.approx(better)
-    assert "tau by truth" in str(found)
+    assert "by truth" in str(found)
 
 
 def test_prior_from_other_data_sets():

@@ -21,7 +21,7 @@ RESAMPLES = 300
 TAILS = (0.025, 0.975)
 TITLES = {
     "tau": "tau",
-    "tau_by_truth": "tau by truth",
+    "tau_by_truth": "by truth",
     "pearson": "Pearson",
     "regret_1": "regret@1",
     "regret_3": "regret@3",
@@ -68,20 +68,20 @@ class Evaluation:
         sets = len(self.by_data["data"].unique())
         table = Table(
             title=f"{self.models} models, means over {sets} data sets",
-            caption=f"± half of the 95 % bootstrap interval over models; gain: tau minus that of "
-            f"{self.prior!r} on the same data sets. tau: weights by both orders (scipy's "
-            "default); tau by truth: weights by the true order.",
+            caption=f"± half of the 95 % bootstrap interval over models (of all measures in the "
+            f"files). gain: tau less that of {self.prior!r} on the same data sets. Weighted tau: "
+            "by both orders (scipy's default), or by the true order.",
             box=box.SIMPLE,
+            padding=(0, 1, 0, 0),
         )
-        table.add_column("score")
-        for title in (*TITLES.values(), "gain", "data sets"):
-            table.add_column(title, justify="right")
+        table.add_column("score", no_wrap=True)
+        for title in (*TITLES.values(), "gain", "sets"):
+            table.add_column(title, justify="right", no_wrap=True)
         for score, rows in self.frame.groupby("score", sort=False):
             found = rows.set_index("measure")
-            cells = [
-                _cell(r.value, r.low, r.high) for r in (found.loc[m] for m in Measures._fields)
-            ]
             tau = found.loc["tau"]
+            cells = [_cell(tau.value, tau.low, tau.high)]
+            cells += [_cell(found.loc[m].value) for m in Measures._fields[1:]]
             gain = "" if score == self.prior else _cell(tau.gain, tau.gain_low, tau.gain_high)
             table.add_row(str(score), *cells, gain, str(int(tau.data_sets)))
         return table
@@ -210,7 +210,7 @@ def _tau_and_regret(measures: pd.Series) -> str:
     return f"{tau:.2f} ({measures['regret_1']:.3f})" if np.isfinite(tau) else "-"
 
 
-def _cell(value: float, low: float, high: float) -> str:
+def _cell(value: float, low: float = np.nan, high: float = np.nan) -> str:
     if not np.isfinite(value):
         return "-"
-    return f"{value:.3f} ± {(high - low) / 2:.2f}" if np.isfinite(high - low) else f"{value:.3f}"
+    return f"{value:.3f} ±{(high - low) / 2:.2f}" if np.isfinite(high - low) else f"{value:.3f}"
