@@ -1,7 +1,7 @@
 """All scores against the truth of all data sets, as a table, JSON or DataFrame."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,18 +88,13 @@ class Evaluation:
 
     def _by_data(self) -> Table:
         table = Table(title="tau (regret@1) by data set", box=box.SIMPLE)
-        table.add_column("score")
+        table.add_column("score", no_wrap=True)
         names = list(self.by_data["data"].unique())
         for name in names:
             table.add_column(str(name), justify="right")
         for score, rows in self.by_data.groupby("score", sort=False):
             wide = rows.pivot_table("value", "measure", "data")
-            cells = [
-                f"{wide[n].get('tau', np.nan):.2f} ({wide[n]['regret_1']:.3f})"
-                if n in wide
-                else "-"
-                for n in names
-            ]
+            cells = [_tau_and_regret(wide[name]) if name in wide else "-" for name in names]
             table.add_row(str(score), *cells)
         return table
 
@@ -135,26 +130,40 @@ def evaluate(
     found = {score: sets for score, sets in found.items() if sets}
     if prior not in found:
         raise ValueError(f"the prior {prior!r} has no data set with two scored models")
-    rows, by_data = [], []
+    frame = _mean_rows(found, prior)
+    order = frame[frame["measure"] == "tau"].sort_values("value", ascending=False)["score"]
+    place = {score: i for i, score in enumerate(order)}
+    frame, by_data = (
+        each.sort_values("score", key=lambda s: s.map(place), kind="stable", ignore_index=True)
+        for each in (frame, _long(found))
+    )
+    return Evaluation(frame, by_data, prior, len(names))
+
+
+def _long(found: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
+    rows = [
+        [score, data, name, values[0, i]]
+        for score, sets in found.items()
+        for i, name in enumerate(Measures._fields)
+        for data, values in sets.items()
+    ]
+    return pd.DataFrame(rows, columns=["score", "data", "measure", "value"])
+
+
+def _mean_rows(found: Mapping[str, Mapping[str, np.ndarray]], prior: str) -> pd.DataFrame:
+    """A row a score and measure: means over data sets, and gains over the prior."""
+    rows = []
     for score, sets in found.items():
         shared = [name for name in sets if name in found[prior]]
         for i, name in enumerate(Measures._fields):
             mean = _mean([values[:, i] for values in sets.values()])
-            gain = np.full(len(draws), np.nan)
+            gain = np.full_like(mean, np.nan)
             if shared:
                 sign = -1 if name.startswith("regret") else 1
-                gaps = [sign * (sets[n][:, i] - found[prior][n][:, i]) for n in shared]
-                gain = _mean(gaps)
+                gain = _mean([sign * (sets[n][:, i] - found[prior][n][:, i]) for n in shared])
             rows.append([score, name, *_interval(mean), *_interval(gain), len(sets)])
-            by_data += [[score, data, name, values[0, i]] for data, values in sets.items()]
     columns = ["value", "low", "high", "gain", "gain_low", "gain_high", "data_sets"]
-    frame = pd.DataFrame(rows, columns=["score", "measure", *columns])
-    order = frame[frame["measure"] == "tau"].sort_values("value", ascending=False)["score"]
-    place = {score: i for i, score in enumerate(order)}
-    frame = frame.sort_values("score", key=lambda s: s.map(place), kind="stable")
-    long = pd.DataFrame(by_data, columns=["score", "data", "measure", "value"])
-    long = long.sort_values("score", key=lambda s: s.map(place), kind="stable")
-    return Evaluation(frame.reset_index(drop=True), long.reset_index(drop=True), prior, len(names))
+    return pd.DataFrame(rows, columns=["score", "measure", *columns])
 
 
 def _draws(models: int, seed: int) -> np.ndarray:
