@@ -43,10 +43,10 @@ def gbc(x, y):
 def n_leep(x, y, clusters, seed=0):
     reduced = PCA(0.8, svd_solver="full").fit_transform(x)
     reduced = reduced / np.sqrt((reduced**2).mean())
-    fitted = GaussianMixture(clusters, random_state=seed).fit(reduced)
+    fitted = GaussianMixture(clusters, covariance_type="diag", random_state=seed).fit(reduced)
     density = np.array(
         [
-            weight * multivariate_normal(mean, covariance).pdf(reduced)
+            weight * multivariate_normal(mean, np.diag(covariance)).pdf(reduced)
             for weight, mean, covariance in zip(
                 fitted.weights_, fitted.means_, fitted.covariances_, strict=True
             )

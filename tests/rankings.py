@@ -1,6 +1,8 @@
 """Rankings to draw, with names that nobody should trust."""
 
-from hubfast.ranking.table import RankedModel, Ranking, Seconds
+from dataclasses import replace
+
+from hubfast.ranking.table import MetricScore, RankedModel, Ranking, Seconds
 
 NAMES = [
     "resnet50.a1_in1k",
@@ -31,6 +33,22 @@ def ranking(count=6, metric="logme", **changes):
     made = Ranking((*models, failed), metric=metric, **{**told, **changes})
     accuracies = {m.name: 0.9 - 0.01 * i**2 for i, m in enumerate(models)}
     return made.with_column("fine-tuned <accuracy>", accuracies)
+
+
+def several(count=6, metrics=("logme", "knn", "leep"), **changes):
+    """By several metrics: each a little different, the last one missing for the second model."""
+    alone = ranking(count)
+    models = []
+    for i, m in enumerate(alone.scored):
+        scores = {
+            metric: MetricScore(m.score - 0.1 * ((i + k) % 3), m.low, m.high, m.tied, 0.1)
+            for k, metric in enumerate(metrics)
+        }
+        if i == 1:
+            scores[metrics[-1]] = MetricScore(error="ValueError: no <logits> & none to be had")
+        models.append(replace(m, scores=scores, spec=f"timm:net {i}"))
+    told = {"metric": "consensus", "metrics": tuple(metrics), "location": "my photos", **changes}
+    return replace(alone, models=(*models, *alone.failed), **told)
 
 
 def shown(name):

@@ -100,7 +100,27 @@ def test_rank_by_several_metrics(hubfast, files):
     assert "consensus of 2 models on targets" in done.stdout
     written = json.loads((files / "r.json").read_text())
     assert list(written["models"][0]["scores"]) == ["logme", "knn", "gbc"]
-    assert written["hub"] == ["hub"]
+    assert written["location"] == "targets.npy"
+
+
+def test_bench_ranking_of_ones_own_records(hubfast, files):
+    rows = ["model,data,accuracy", "strong,targets,0.9", "weak,targets,0.5", "third,targets,0.7"]
+    (files / "truth.csv").write_text("\n".join(rows))
+    np.save(files / "hub" / "third.npy", np.load(files / "hub" / "weak.npy") + 1)
+    metrics = ["--metric", "logme", "--metric", "knn"]
+    hubfast("rank", "hub", "--data", "targets.npy", *metrics, "--quiet", "--json", "r.json")
+    outputs = ["--json", "e.json", "--csv", "e.csv", "--quiet"]
+    options = ["--ranking", "r.json", "--prior", "logme", *outputs]
+    done = hubfast("bench", "ranking", "truth.csv", *options)
+    assert done.returncode == 0, done.stderr
+    assert "3 models, means over 1 data sets" in done.stdout
+    assert "regret@3" in done.stdout
+    scores = {row["score"] for row in json.loads((files / "e.json").read_text())["scores"]}
+    assert scores >= {"logme", "knn", "consensus"}
+    assert set(pd.read_csv(files / "e.csv")["score"]) == scores
+    bad = hubfast("bench", "ranking", "--ranking", "r.json")
+    assert bad.returncode == 2
+    assert "--ranking needs RECORDS" in bad.stderr
 
 
 BAD = [

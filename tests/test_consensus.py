@@ -187,8 +187,14 @@ def test_what_was_ranked_is_kept_as_it_was_written(tmp_path):
     features, targets = problem()
     np.save(tmp_path / "a.npy", features["good"].numpy())
     np.save(tmp_path / "y.npy", targets)
-    found = rank([tmp_path / "a.npy"], str(tmp_path / "y.npy"), progress=False)
-    assert found.hub == (str(tmp_path / "a.npy"),)
+    written = ["timm:no_such_model", tmp_path / "a.npy", "minihub:no_such_model"]
+    found = rank(written, str(tmp_path / "y.npy"), progress=False)
+    specs = {m.name: m.spec for m in found}
+    assert specs == {
+        "timm:no_such_model": "timm:no_such_model",
+        "a": None,  # stored features are no model to tune
+        "no_such_model": "minihub:no_such_model",
+    }
     assert found.location == str(tmp_path / "y.npy")
     objects = rank({"x": tmp_path / "a.npy"}, targets, progress=False)
-    assert (objects.hub, objects.location) == ((), "")
+    assert (objects[0].spec, objects.location) == (None, "")

@@ -32,10 +32,12 @@ ALLOWED = {
     "hub": {"data", "minihub"},
     "pathway": {"functional", "reference", "threads", "progress", "cost"},
     "ranking": {"scores", "hub", "data", "progress", "minihub"},
+    "evaluation": {"ranking", "scores", "minihub", "progress"},
     "report": {"ranking"},
+    "plots": {"ranking", "report"},
     "info": {"backend"},
     "__init__": {"data", "hub", "ranking", "report"},
-    "cli": {"data", "minihub", "ranking", "report", "info"},
+    "cli": {"data", "minihub", "ranking", "report", "info", "evaluation", "progress", "scores"},
 }
 
 

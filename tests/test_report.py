@@ -1,11 +1,13 @@
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from typing import get_args
 
 import numpy as np
 import pytest
 from markupsafe import Markup
-from rankings import ranking, shown
+from rankings import ranking, several, shown
 
 from hubfast.ranking.table import RankedModel, Ranking
 from hubfast.report import Section, ranking_sections, write_page, write_ranking
@@ -13,6 +15,9 @@ from hubfast.report.figures import agreement
 from hubfast.report.labels import place, text_width
 from hubfast.report.numbers import MISSING, clip, decimals, evenly, number
 from hubfast.report.scatter import Point, cheapest
+from hubfast.report.steps import tune_command
+from hubfast.report.titles import TITLES
+from hubfast.scores.metric import Metric
 
 VOID = {"meta", "link", "br", "wbr", "img", "input", "hr"}
 
@@ -105,12 +110,56 @@ def test_ids_are_unique_and_links_lead_somewhere(tmp_path):
             assert value.removeprefix("#") in {*ids, "data:,"}
 
 
-@pytest.mark.parametrize("metric", ["logme", "h_score", "regularized_h_score", "leep", "nce", "x"])
+@pytest.mark.parametrize("metric", [*get_args(Metric), "x"])
 def test_every_metric_is_explained(tmp_path, metric):
     text = " ".join(written(tmp_path, ranking(metric=metric)).text.split())
     assert ("arXiv:" in text) == (metric != "x")
     assert "sampling error of these data only" in text
     assert ("Read with care: 3 of the 6" in text) == (metric == "h_score")
+
+
+def test_every_metric_has_a_title():
+    assert set(get_args(Metric)) < set(TITLES)
+
+
+def test_several_scores_stand_side_by_side(tmp_path):
+    content = several()
+    page = written(tmp_path, content)
+    titles = [section.title for section in ranking_sections(content)]
+    assert titles[1:4] == ["Ranking", "Scores side by side", "How to go on"]
+    assert titles[-1] == "What the scores mean"
+    start = next(i for i, row in enumerate(page.rows) if row[-3:] == ["LogME", "k-NN", "LEEP"])
+    for rank, (m, row) in enumerate(zip(content.scored, page.rows[start + 1 :], strict=False), 1):
+        assert row[0] == (f"{rank}=" if rank == 2 else f"{rank}")
+        assert row[1] == shown(m.name)
+        for metric, cell in zip(content.metrics, row[3:], strict=True):
+            value, *place = cell.split()
+            if m.scores[metric].score is None:
+                assert cell == MISSING
+                continue
+            assert value.replace("\N{MINUS SIGN}", "-") == f"{m.scores[metric].score:.3f}"
+            better = sum(
+                (x.scores[metric].score or -9) > m.scores[metric].score for x in content.scored
+            )
+            tied = m.scores[metric].tied and better > 0
+            assert place == [f"{better + 1}{'=' if tied else ''}"]
+    assert "ValueError: no <logits> & none to be had" in [a[2] for a in page.attributes]
+    text = " ".join(page.text.split())
+    for said in ("By the consensus of LogME, k-NN, LEEP", "Borda", "arXiv:2010.06402"):
+        assert said in text
+
+
+def test_the_next_command(tmp_path):
+    content = several()
+    assert " ".join(tune_command(content)) == (
+        "hubfast tune --hub 'timm:net 0' --hub 'timm:net 1' --hub 'timm:net 2' "
+        "--data 'my photos' --method b-tuning --top 3"
+    )
+    assert " ".join(tune_command(content)) in " ".join(written(tmp_path, content).text.split())
+    assert tune_command(replace(content, location="")) is None
+    text = " ".join(written(tmp_path, ranking(2)).text.split())
+    assert "have no command to go on with" in text
+    assert "ranking.top(2)" in text
 
 
 def test_writes_are_equal_and_leave_no_other_file(tmp_path):
@@ -156,6 +205,7 @@ def test_sections_join_others_on_a_page(tmp_path):
     assert titles == [
         "Result",
         "Ranking",
+        "How to go on",
         "Score against cost",
         "Score against fine-tuned <accuracy>",
         "Time",

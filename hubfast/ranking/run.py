@@ -13,6 +13,7 @@ from rich.progress import Progress
 from hubfast.data import TargetData, as_target_data
 from hubfast.hub import Extraction, Source, as_hub
 from hubfast.hub.model import first_line
+from hubfast.hub.stored import SUFFIXES
 from hubfast.progress import progress_bar
 from hubfast.ranking.consensus import CONSENSUS
 from hubfast.ranking.scoring import Outcome, rank_rows
@@ -78,8 +79,12 @@ def rank(
     if workers is None:
         workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
     how = Extraction(batch_size, device, workers, logits=bool({*chosen} & {*NEED_LOGITS}))
+    specs = _specs(hub, sources)
     with progress_bar(progress) as bars:
         outcomes = _run_all(sources, target, chosen, how, _special_rows(target, seed), bars)
+    outcomes = [
+        replace(o, row=replace(o.row, spec=spec)) for o, spec in zip(outcomes, specs, strict=True)
+    ]
     return Ranking(
         models=rank_rows(outcomes, chosen, seed),
         metric=chosen[0] if len(chosen) == 1 else CONSENSUS,
@@ -88,7 +93,6 @@ def rank(
         samples=len(target),
         classes=len(target.targets.unique()) if target.task == "classification" else None,
         metrics=chosen if len(chosen) > 1 else (),
-        hub=_written(hub),
         location=str(data) if isinstance(data, str | Path) else "",
     )
 
@@ -119,12 +123,21 @@ def _special_rows(target: TargetData, seed: int) -> Rows:
     return Rows(kept, kept[few].sort().values)
 
 
-def _written(hub: Any) -> tuple[str, ...]:
-    """The hub as one would write it on a command line; empty where one could not."""
-    specs = [hub] if isinstance(hub, str | Path) else hub
-    if not isinstance(specs, list | tuple) or not all(isinstance(x, str | Path) for x in specs):
-        return ()
-    return tuple(map(str, specs))
+def _specs(hub: Any, sources: Sequence[Source]) -> list[str | None]:
+    """For each source what one would write to have it again; None where one could not."""
+    written = [hub] if isinstance(hub, str | Path) else hub
+    if not isinstance(written, list | tuple):
+        return [None] * len(sources)
+    found: list[str | None] = []
+    for spec in written:
+        parts = as_hub([spec])
+        if not isinstance(spec, str | Path) or Path(spec).suffix in SUFFIXES or Path(spec).is_dir():
+            found += [None] * len(parts)  # objects; stored features, which are no models
+        elif len(parts) == 1:
+            found.append(str(spec))
+        else:
+            found += [f"{spec}:{part.name}" if spec == "minihub" else part.name for part in parts]
+    return found
 
 
 def _run_all(

@@ -51,8 +51,9 @@ def _several(scored: Sequence[Outcome], metrics: Sequence[Metric], seed: int) ->
         columns.append(column)
         samples.append(resamples)
     values = np.array([[np.nan if s.score is None else s.score for s in c] for c in columns])
-    consensus = [float(value) for value in borda(values)]
-    found = intervals(consensus, resampled_borda(samples))
+    # A model whose every score is infinite or NaN beats nobody.
+    consensus = [float(value) for value in np.nan_to_num(borda(values))]
+    found = intervals(consensus, np.nan_to_num(resampled_borda(samples)))
     return [
         replace(
             o.row,

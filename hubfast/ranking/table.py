@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
+
+from hubfast.ranking.console import SIDE_BY_SIDE, by_metric_table, ranking_table
 
 FORMAT = "hubfast.Ranking/1"
 
@@ -59,6 +60,7 @@ class RankedModel:
     parameters: int | None = None
     seconds: Seconds = Seconds()
     error: str | None = None
+    spec: str | None = None  # what one would write to have this model again
     scores: Mapping[str, MetricScore] = dataclasses.field(default_factory=dict)
 
 
@@ -77,8 +79,7 @@ class Ranking:
     classes: int | None = None
     extra: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     metrics: tuple[str, ...] = ()  # of a consensus
-    hub: tuple[str, ...] = ()  # what was ranked as it is written, where it was text
-    location: str = ""  # of the data, likewise
+    location: str = ""  # of the data as it was written; empty if it was an object
 
     def __len__(self) -> int:
         return len(self.models)
@@ -168,37 +169,19 @@ class Ranking:
             )
             for row in content.pop("models")
         ]
-        for name in ("metrics", "hub"):
-            content[name] = tuple(content.get(name, ()))
-        return cls(models=tuple(rows), **content)
+        metrics = tuple(content.pop("metrics", ()))
+        return cls(models=tuple(rows), metrics=metrics, **content)
 
     def table(self) -> Table:
         """The models with a score, for a rich console."""
-        title = f"{self.metric} of {len(self)} models on {self.data} ({self.samples} samples)"
-        table = Table(title=title, caption=self._caption(), box=box.SIMPLE, padding=(0, 1, 0, 0))
-        table.add_column("#", justify="right")
-        table.add_column("model", overflow="fold")
-        columns = (self.metric, "95 %", *self.metrics, *self.extra, "D", "params", "seconds")
-        for column in columns:
-            table.add_column(column, justify="right")
-        for rank, m in enumerate(self.scored, 1):
-            table.add_row(
-                f"{rank}{'=' if m.tied and rank > 1 else ''}",
-                m.name,
-                f"{m.score:.4f}",
-                _half_width(m),
-                *(_number(m.scores[metric].score, ".4g") for metric in self.metrics),
-                *(_number(values.get(m.name), ".3f") for values in self.extra.values()),
-                _number(m.width, "d"),
-                _millions(m.parameters),
-                f"{m.seconds.total:.2f}",
-                style="bold" if m.tied else "",
-            )
-        return table
+        return ranking_table(self)
 
     def __rich__(self) -> Group:
         failures = [Text(f"failed: {m.name}: {m.error}", style="red") for m in self.failed]
-        return Group(self.table(), *failures)
+        tables = [self.table()]
+        if len(self.metrics) > SIDE_BY_SIDE:
+            tables.append(by_metric_table(self))
+        return Group(*tables, *failures)
 
     def __str__(self) -> str:
         console = Console(width=120, color_system=None)
@@ -208,16 +191,6 @@ class Ranking:
 
     def _repr_html_(self) -> str:
         return self.to_frame().to_html(index=False, float_format="{:.4f}".format, na_rep="")
-
-    def _caption(self) -> str:
-        spent = {f.name: 0.0 for f in dataclasses.fields(Seconds)}
-        for m in self.models:
-            for name in spent:
-                spent[name] += getattr(m.seconds, name)
-        split = ", ".join(f"{name} {value:.1f} s" for name, value in spent.items())
-        ties = sum(m.tied for m in self.models)
-        shared = f"{ties} models are not distinguishable from the best (=, bold). " * (ties > 1)
-        return f"{shared}Time: {split}."
 
     def _row(self, rank: int, m: RankedModel) -> dict[str, Any]:
         return {
@@ -239,16 +212,3 @@ class Ranking:
 def _columns(m: RankedModel, metric: str) -> Iterator[tuple[str, Any]]:
     for name, value in dataclasses.asdict(m.scores.get(metric, MetricScore())).items():
         yield metric if name == "score" else f"{metric}_{name}", value
-
-
-def _half_width(m: RankedModel) -> str:
-    """Of the interval; `to_frame` and the report have both ends."""
-    return "-" if m.low is None or m.high is None else f"± {(m.high - m.low) / 2:.4f}"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
-
-def _millions(parameters: int | None) -> str:
-    return "-" if parameters is None else f"{parameters / 1e6:.2f}M"

@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from hubfast.ranking.table import Ranking
 from hubfast.report.figures import cost_figures, extra_figure
+from hubfast.report.metrics import side_by_side
 from hubfast.report.numbers import MISSING, clip, number, plural, whole
 from hubfast.report.page import Section, render, write_page
 from hubfast.report.rows import (
@@ -17,7 +18,8 @@ from hubfast.report.rows import (
     table_rows,
     time_rows,
 )
-from hubfast.report.titles import metric_title
+from hubfast.report.steps import next_steps
+from hubfast.report.titles import metric_title, title_of
 
 
 def write_ranking(path: str | Path, ranking: Ranking) -> None:
@@ -32,7 +34,10 @@ def write_ranking(path: str | Path, ranking: Ranking) -> None:
         OSError: The file cannot be written.
     """
     sections = ranking_sections(ranking)
-    subtitle = f"By {metric_title(ranking)}, without fine-tuning any of them"
+    by = metric_title(ranking)
+    if ranking.metrics:
+        by = f"the {by.lower()} of {', '.join(map(title_of, ranking.metrics))}"
+    subtitle = f"By {by}, without fine-tuning any of them"
     title = (
         f"Ranking of {plural(len(ranking), 'model')} for {clip(ranking.data, 60) or 'unnamed data'}"
     )
@@ -49,14 +54,19 @@ def ranking_sections(ranking: Ranking) -> list[Section]:
     sections = [_result(ranking)]
     if ranking.scored:
         sections.append(_table(ranking))
+        if ranking.metrics:
+            sections.append(side_by_side(ranking))
+        sections.append(next_steps(ranking))
         sections += _figures(ranking)
     if rows := time_rows(ranking):
         sections.append(_time(ranking, rows))
     if ranking.failed:
         body = render("failures.html", failed=ranking.failed, scored=len(ranking.scored))
         sections.append(Section("Failures", body, "failures"))
-    body = render("meaning.html", metric=ranking.metric, title=metric_title(ranking))
-    sections.append(Section("What the score means", body, "meaning"))
+    names = [(name, title_of(name)) for name in (ranking.metric, *ranking.metrics)]
+    body = render("meaning.html", metrics=names)
+    plural_s = "s mean" if ranking.metrics else " means"
+    sections.append(Section(f"What the score{plural_s}", body, "meaning"))
     return sections
 
 
@@ -83,7 +93,7 @@ def _result(ranking: Ranking) -> Section:
         failed=len(ranking.failed),
         ties=sum(m.tied for m in scored[1:]),
         bounded=all(interval(m) is not None for m in scored),
-        vacuous=vacuous if ranking.metric == "h_score" else 0,
+        vacuous=vacuous if "h_score" in (ranking.metric, *ranking.metrics) else 0,
         facts=facts,
     )
     return Section("Result", body, "result")

@@ -18,6 +18,8 @@ STRENGTH = 5.0  # a of the shrinkage exp(-a sigma), the paper's
 SMALLEST = 1e-10  # shrinkage, that of the authors' code
 FLOOR = 1e-10  # of the features' variance: classes at points still have a likelihood
 
+CERTAIN = 1e-9  # below, a likelihood's order between models is round-off
+
 
 def sfda(features: Any, targets: Any) -> float:
     """Mean log-likelihood of the targets under SFDA.
@@ -59,6 +61,7 @@ def fit_sfda(features: Any, targets: Any) -> SampleScore:
     mixed = own * x + (1 - own) * others[index]
     found = _log_posterior(mixed, index, classes, shrinkage, width)
     likelihood = found.log_softmax(1).gather(1, index[:, None])[:, 0].cpu()
+    likelihood = torch.where(likelihood > -CERTAIN, 0, likelihood)
     return SampleScore(float(likelihood.mean()), likelihood)
 
 

@@ -1,0 +1,47 @@
+"""How to go on from a ranking: the command that fine-tunes with its best models."""
+
+import math
+import shlex
+
+from hubfast.ranking.table import RankedModel, Ranking
+from hubfast.report.page import Section, render
+
+MOST = 3  # models to tune with: more teachers hardly helped in the paper on B-Tuning
+
+
+def tune_command(ranking: Ranking) -> list[str] | None:
+    """`hubfast tune ...` with the best models, an option with its value each; None if not known.
+
+    Models and data that were Python objects, or stored features, have no command.
+    """
+    best = ranking.scored[: _count(ranking)]
+    specs = [m.spec for m in best if m.spec is not None]
+    if not ranking.location or len(specs) < len(best):
+        return None
+    options = [("--hub", spec) for spec in specs]
+    options += [("--data", ranking.location), ("--method", "b-tuning"), ("--top", str(len(best)))]
+    return ["hubfast tune", *(f"{name} {shlex.quote(value)}" for name, value in options)]
+
+
+def next_steps(ranking: Ranking) -> Section:
+    """The section of a page; for rankings with a score."""
+    group = [m for m in ranking.scored if m.tied]
+    body = render(
+        "steps.html",
+        command=tune_command(ranking),
+        names=ranking.top(_count(ranking)),
+        group=group,
+        cheapest=_cheapest(group),
+    )
+    return Section("How to go on", body, "steps")
+
+
+def _count(ranking: Ranking) -> int:
+    return min(MOST, len(ranking.scored))
+
+
+def _cheapest(group: list[RankedModel]) -> RankedModel | None:
+    """The smallest of several models that cannot be told apart, if all sizes are known."""
+    if len(group) < 2 or any(m.parameters is None for m in group):
+        return None
+    return min(group, key=lambda m: m.parameters or math.inf)
