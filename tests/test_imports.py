@@ -22,14 +22,15 @@ ALLOWED = {
     "spectrum": set(),
     "lapack": set(),
     "interpolation": set(),
+    "optional": set(),
     "native": {"reference", "threads", "_native"},
     "banded": {"native"},
     "kernels": {"reference"},
     "functional": {"reference", "backend", "threads", "spectrum", "lapack", "native", "kernels"},
     "scores": {"functional", "reference", "threads", "spectrum", "banded", "interpolation"},
     "minihub": {"progress"},
-    "data": {"scores", "minihub"},
-    "hub": {"data", "minihub"},
+    "data": {"scores", "minihub", "optional", "progress", "threads"},
+    "hub": {"data", "minihub", "optional"},
     "pathway": {"functional", "reference", "threads", "progress", "cost"},
     "ranking": {"scores", "hub", "data", "progress", "minihub"},
     "report": {"ranking"},
@@ -66,7 +67,11 @@ def test_imports_point_one_way(path, part):
     assert imported - {part} <= ALLOWED[part]
 
 
-@pytest.mark.parametrize("module", ["triton", "timm", "torchvision", "huggingface_hub"])
+SLOW = ["triton", "timm", "torchvision", "huggingface_hub", "transformers", "datasets", "onnx"]
+SLOW += ["onnxruntime", "keras", "tensorflow", "yaml"]
+
+
+@pytest.mark.parametrize("module", SLOW)
 def test_import_is_light(module):
     """Slow or optional packages are imported where they are used."""
     code = f"import hubfast, hubfast.scores, sys; sys.exit({module!r} in sys.modules)"

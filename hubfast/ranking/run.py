@@ -10,7 +10,13 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
-from hubfast.data import TargetData, as_target_data
+from hubfast.data import (
+    MAX_UNREADABLE,
+    TargetData,
+    as_target_data,
+    class_sizes_note,
+    readable,
+)
 from hubfast.hub import Extraction, Source, as_hub
 from hubfast.hub.model import first_line
 from hubfast.progress import progress_bar
@@ -38,6 +44,8 @@ def rank(
     device: str | None = None,
     workers: int | None = None,
     seed: int = 0,
+    trust: bool = False,
+    max_unreadable: float = MAX_UNREADABLE,
     progress: bool = True,
 ) -> Ranking:
     """Ranks the models of a hub for a target task, without fine-tuning any.
@@ -62,6 +70,9 @@ def rank(
         device: `"cpu"`, `"cuda"`, `"cuda:1"`; None for a GPU where there is one.
         workers: Processes that prepare samples; None for a few when a GPU runs the models.
         seed: Of the subsample and of the intervals.
+        trust: Models may run code of their own; see `hubfast.hub.as_hub`.
+        max_unreadable: Share of the samples that may be unreadable, such as corrupt images; these
+            are left out for every model, and named in the notes of the ranking.
         progress: Show bars with the time left.
 
     Raises:
@@ -72,8 +83,9 @@ def rank(
             raise ValueError(f"{name} must be at least 1, got {value}")
     device = _device(device)
     chosen: tuple[Metric, ...] = (metric,) if metrics is None else tuple(metrics)
-    sources = as_hub(hub)
+    sources = as_hub(hub, trust=trust)
     target = as_target_data(data, task=task).sample(samples, seed)
+    target = readable(target, max_unreadable, progress=progress)
     _check_target(target, chosen)
     if workers is None:
         workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
@@ -90,7 +102,13 @@ def rank(
         metrics=chosen if len(chosen) > 1 else (),
         hub=_written(hub),
         location=str(data) if isinstance(data, str | Path) else "",
+        notes=_notes(target),
     )
+
+
+def _notes(target: TargetData) -> tuple[str, ...]:
+    uneven = class_sizes_note(target)
+    return target.notes if uneven is None else (*target.notes, uneven)
 
 
 def _device(device: str | None) -> str:
@@ -180,9 +198,13 @@ def _run(
                 raise
         spent[metric] = time.perf_counter() - begun
     seconds = Seconds(loaded - started, prepare, forward, score + sum(spent.values()))
-    row = RankedModel(source.name, width=width, parameters=model.parameters, seconds=seconds)
+    row = replace(_row(source), width=width, parameters=model.parameters, seconds=seconds)
     return Outcome(row, scores, spent, errors)
 
 
 def _failure(source: Source, why: str) -> Outcome:
-    return Outcome(RankedModel(source.name, error=why))
+    return Outcome(replace(_row(source), error=why))
+
+
+def _row(source: Source) -> RankedModel:
+    return RankedModel(source.name, note=source.note, licence=source.licence)

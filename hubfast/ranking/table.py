@@ -60,6 +60,8 @@ class RankedModel:
     seconds: Seconds = Seconds()
     error: str | None = None
     scores: Mapping[str, MetricScore] = dataclasses.field(default_factory=dict)
+    note: str = ""  # of its hub file
+    licence: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Ranking:
     metrics: tuple[str, ...] = ()  # of a consensus
     hub: tuple[str, ...] = ()  # what was ranked as it is written, where it was text
     location: str = ""  # of the data, likewise
+    notes: tuple[str, ...] = ()  # on the data: unreadable samples, uneven classes
 
     def __len__(self) -> int:
         return len(self.models)
@@ -168,7 +171,7 @@ class Ranking:
             )
             for row in content.pop("models")
         ]
-        for name in ("metrics", "hub"):
+        for name in ("metrics", "hub", "notes"):
             content[name] = tuple(content.get(name, ()))
         return cls(models=tuple(rows), **content)
 
@@ -181,6 +184,9 @@ class Ranking:
         columns = (self.metric, "95 %", *self.metrics, *self.extra, "D", "params", "seconds")
         for column in columns:
             table.add_column(column, justify="right")
+        licences = any(m.licence for m in self.scored)
+        if licences:
+            table.add_column("licence")
         for rank, m in enumerate(self.scored, 1):
             table.add_row(
                 f"{rank}{'=' if m.tied and rank > 1 else ''}",
@@ -192,13 +198,15 @@ class Ranking:
                 _number(m.width, "d"),
                 _millions(m.parameters),
                 f"{m.seconds.total:.2f}",
+                *([m.licence or "-"] if licences else []),
                 style="bold" if m.tied else "",
             )
         return table
 
     def __rich__(self) -> Group:
         failures = [Text(f"failed: {m.name}: {m.error}", style="red") for m in self.failed]
-        return Group(self.table(), *failures)
+        notes = [Text(f"note: {note}", style="yellow") for note in self.notes]
+        return Group(self.table(), *failures, *notes)
 
     def __str__(self) -> str:
         console = Console(width=120, color_system=None)
@@ -232,6 +240,8 @@ class Ranking:
             "width": m.width,
             "parameters": m.parameters,
             **{f"{key}_seconds": value for key, value in dataclasses.asdict(m.seconds).items()},
+            "licence": m.licence or None,
+            "note": m.note or None,
             "error": m.error,
         }
 
