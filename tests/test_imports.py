@@ -36,7 +36,7 @@ ALLOWED = {
     "report": {"ranking"},
     "info": {"backend"},
     "__init__": {"data", "hub", "ranking", "report"},
-    "cli": {"data", "minihub", "ranking", "report", "info"},
+    "cli": {"scores", "data", "minihub", "ranking", "report", "info"},
 }
 
 

@@ -67,24 +67,12 @@ def _several_of_each(lists: Sequence[Sequence[Any]]) -> Labels:
 
 
 def _complete(column: Sequence[Any], name: str) -> np.ndarray:
-    array = np.asarray(column) if _plain(column) else _objects(column)
-    if array.dtype.kind in "US":
-        array = array.astype(object)
-    missing = [
-        i
-        for i, x in enumerate(array.tolist() if array.dtype.kind == "O" else array)
-        if x is None or (isinstance(x, float | np.floating) and np.isnan(x))
-    ]
+    """The column as an array of numbers, or of objects; none of them missing."""
+    missing = [i for i, x in enumerate(column) if x is None or (np.isscalar(x) and x != x)]
     if missing:
         raise ValueError(f"every sample must have a {name!r}, missing in rows {missing[:5]}")
-    return array
-
-
-def _plain(column: Sequence[Any]) -> bool:
-    return not any(isinstance(x, list | tuple | np.ndarray) or x is None for x in column)
-
-
-def _objects(column: Sequence[Any]) -> np.ndarray:
-    array = np.empty(len(column), dtype=object)
+    if not any(isinstance(x, str | list | tuple | np.ndarray) for x in column):
+        return np.asarray(column)
+    array = np.empty(len(column), dtype=object)  # NumPy would make a table of lists
     array[:] = list(column)
     return array
