@@ -1,38 +1,26 @@
 """Shell completion: the script that typer writes, and what we complete."""
 
-import os
-import subprocess
-import sys
-
 import pytest
+from typer.testing import CliRunner
 
+from hubfast.cli import app
 from hubfast.cli.completion import complete_data, complete_metric, complete_model
+
+
+def asked(**environment):
+    """What the command prints when the shell asks it, as the shell does."""
+    return CliRunner().invoke(app, [], prog_name="hubfast", env=environment).stdout
+
+
+def complete(line):
+    """What bash offers for the last word of a line."""
+    words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+    return asked(_HUBFAST_COMPLETE="complete_bash", **words).split()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_shell_gets_a_script(shell):
-    environment = {**os.environ, "_HUBFAST_COMPLETE": f"source_{shell}"}
-    code = "import sys; sys.argv = ['hubfast']; from hubfast.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-    )
-    assert "_HUBFAST_COMPLETE" in done.stdout, done.stderr
-
-
-def complete(line):
-    """What bash offers for a line whose last word is being typed."""
-    words = line.split(" ")
-    environment = {
-        **os.environ,
-        "_HUBFAST_COMPLETE": "complete_bash",
-        "COMP_WORDS": line,
-        "COMP_CWORD": str(len(words) - 1),
-    }
-    code = "import sys; sys.argv = ['hubfast']; from hubfast.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-    )
-    return done.stdout.split()
+    assert "_HUBFAST_COMPLETE" in asked(_HUBFAST_COMPLETE=f"source_{shell}")
 
 
 def test_bash_completes_commands_and_scores():

@@ -1,5 +1,6 @@
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -79,6 +80,16 @@ def test_page_holds_every_name_and_number(tmp_path):
     assert "ValueError: no & such <file>" in page.text
     for text in ("0.7000", "0.6900 to 0.7200", "1 other model is not", "flowers", "250", "6 of 7"):
         assert text in " ".join(page.text.split())
+
+
+def test_notes_on_the_data_and_the_models(tmp_path):
+    content = ranking(notes=("1 of 9 samples cannot be read: <b>.png",))
+    assert "Notes" not in written(tmp_path, ranking()).text
+    first = replace(content.models[0], licence="CC-BY <4>", note="seen & known")
+    page = written(tmp_path, replace(content, models=(first, *content.models[1:])))
+    text = " ".join(page.text.split())
+    for said in ("1 of 9 samples cannot be read: <b>.png", "Licence: CC-BY <4>.", "seen & known"):
+        assert said in text
 
 
 def test_page_loads_nothing_and_runs_no_script_of_others(tmp_path):
