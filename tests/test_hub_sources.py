@@ -196,6 +196,26 @@ def test_torch_hub_needs_trust_and_names_what_is_wrong(tmp_path, data):
         run(as_source(f"torchhub:{folder}/plain", trust=True), data)
 
 
+def test_torchvision_entry_points_get_their_weights_and_preprocessing(tmp_path, data, monkeypatch):
+    import torchvision
+
+    model = torchvision.models.squeezenet1_1().eval()
+    (tmp_path / "hubconf.py").write_text("from torchvision.models import squeezenet1_1")
+    asked = []
+
+    def weights_from(url, **_):
+        asked.append(url)
+        return model.state_dict()
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", weights_from)
+    source = as_source(f"torchhub:{tmp_path}/squeezenet1_1", trust=True)
+    features, _, _ = run(source, data.subset(torch.arange(2)))
+    weights = torchvision.models.SqueezeNet1_1_Weights.DEFAULT
+    assert asked == [weights.url]
+    with torch.no_grad():
+        close(features, model(prepared(data.subset(torch.arange(2)), weights.transforms())))
+
+
 def test_remote_torch_hub_repository(tmp_path, data, monkeypatch):
     """One that is in torch.hub's folder is used from there; one that is not, is asked for."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
@@ -596,6 +616,7 @@ arguments = {width = 3}
         digits, small, repo = as_hub(file, trust=True)
         assert digits.name == "resnet_digits"
         assert (small.name, small.note, small.licence) == ("small", "exported on the spot", "MIT")
+        assert repo.name == "torchhub:repo/small"
         assert run(small, data)[0].shape == (COUNT, 6)
         assert run(repo, data)[0].shape == (COUNT, 3)
         with pytest.raises(PermissionError):

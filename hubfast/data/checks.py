@@ -98,8 +98,8 @@ def _faults(data: TargetData) -> Iterator[str | None]:
         try:
             data[index]
         except Exception as error:  # decoders raise whatever their format makes them
-            text = str(error).replace(data.name_of(index), "it").split("\n")[0]
-            return f"{type(error).__name__}: {text}"
+            kind, line = type(error).__name__, str(error).partition("\n")[0]
+            return kind if data.name_of(index) in line else f"{kind}: {line}"  # not named twice
         return None
 
     if not isinstance(data.samples, ImageFiles):  # others need not bear threads

@@ -54,7 +54,7 @@ def from_hf_dataset(
         ValueError: Columns that are not there, several splits, or samples without labels.
     """
     features = getattr(dataset, "features", None)
-    if features is None or not hasattr(dataset, "select_columns"):
+    if features is None or not hasattr(type(dataset), "__len__"):  # several splits, or a stream
         raise ValueError(f"data must be one split of a data set, got {type(dataset).__name__}")
     sample = sample_column or _sample_column(features)
     labelled = [c for c, f in features.items() if type(f).__name__ == "ClassLabel"]

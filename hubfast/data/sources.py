@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hubfast.data.hf_datasets import from_hf_dataset, is_hf_dataset, load_hf_dataset
 from hubfast.data.images import ImageFiles
+from hubfast.data.labels import encoded
 from hubfast.data.tables import SUFFIXES as TABLES
 from hubfast.data.tables import from_table
 from hubfast.data.target import TargetData
@@ -72,8 +73,11 @@ def as_target_data(
 
 def _from_arrays(samples: Any, targets: Any, task: Task | None, name: str) -> TargetData:
     count = len(targets if samples is None else samples)
+    names = None
+    if not isinstance(targets, Tensor) and np.asarray(targets[:1]).dtype.kind in "USO":  # words
+        targets, names = encoded([targets], ["targets"], task)
     values, task = as_targets(targets, count, task)
-    return TargetData(name, samples, values, task)
+    return TargetData(name, samples, values, task, names)
 
 
 def _from_dataset(

@@ -15,6 +15,7 @@ class Entry:
     """A model as a hub file describes it; only `model` must be there."""
 
     model: str
+    written: str  # `model` before its path was taken from the file's folder
     name: str | None = None
     note: str = ""
     licence: str = ""
@@ -63,6 +64,7 @@ def _entry(item: Any, where: str, folder: Path) -> Entry:
             raise ValueError(f"{key} of {where} must be a table, got {table[key]!r}")
     return Entry(
         model=_from_folder(table["model"], folder),
+        written=table["model"],
         name=table.get("name"),
         note=str(table.get("note", "")),
         licence=str(table.get("licence", table.get("license", ""))),

@@ -132,9 +132,12 @@ def _of(entry: hub_file.Entry, loading: Loading) -> list[Source]:
     found = _expand(entry.model, loading)
     if entry.name is not None and len(found) > 1:
         raise ValueError(f"{entry.model!r} is {len(found)} models, they cannot share one name")
+    name = entry.name
+    if name is None and entry.written != entry.model and not query.is_query(entry.written):
+        name = loader(entry.written)[0]  # shorter than with the path of the hub file
     return [
         Source(
-            entry.name or source.name,
+            name or source.name,
             source.load,
             entry.note or source.note,
             entry.licence or source.licence,

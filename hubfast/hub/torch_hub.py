@@ -52,7 +52,7 @@ def load(name: str, loading: Loading) -> Network:
         return Network(module, image_transform(loading.preprocessing))
     if isinstance(getattr(module, "pretrained_cfg", None), dict):
         return from_module(module)
-    transform = getattr(module, "transform", None) or _torchvision(entry, model)
+    transform = getattr(module, "transform", None) or _torchvision(entry, model, loading)
     return Network(module, transform, advice=ADVICE)
 
 
@@ -66,12 +66,15 @@ def _pretrained(entry: Callable[..., Any]) -> dict[str, Any]:
     return {}
 
 
-def _torchvision(entry: Callable[..., Any], model: str) -> Callable[[Any], Any] | None:
+def _torchvision(
+    entry: Callable[..., Any], model: str, loading: Loading
+) -> Callable[[Any], Any] | None:
+    """The preprocessing that belongs to the weights, if it is torchvision's own entry point."""
     if not getattr(entry, "__module__", "").startswith("torchvision."):
         return None
     from torchvision.models import get_model_weights
 
-    return get_model_weights(model).DEFAULT.transforms()
+    return get_model_weights(model)[loading.arguments.get("weights", "DEFAULT")].transforms()
 
 
 def _downloaded(repository: str) -> Path:
