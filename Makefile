@@ -1,10 +1,11 @@
 # make demo   ranks the built-in hub; make test   runs the tests; make lint   checks style and types
+# make docs   builds the site in site/
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*)
 
-.PHONY: demo test lint bench sanitize clean
+.PHONY: demo test lint bench docs sanitize clean
 
 demo: $(VENV)/.installed
 	$(BIN)/hubfast demo --html demo.html
@@ -19,6 +20,9 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest benchmarks -q -s
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m mkdocs build --strict
 
 # The native core built to stop at the first bad access or undefined operation. Its functions for
 # several instruction sets are left out: the loader chooses among them before the checks are set up.
@@ -46,4 +50,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info hubfast/*.so
+	rm -rf $(VENV) build site *.egg-info hubfast/*.so

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_info
 from hubfast.backend import missing
 
 PACKAGES = ("torch", "triton", "numpy", "scipy", "timm", "scikit-learn")
+OPTIONAL = ("transformers", "onnxruntime", "keras", "tensorflow", "datasets", "pyarrow")
 
 
 def info() -> dict[str, str]:
@@ -18,7 +19,7 @@ def info() -> dict[str, str]:
         "hubfast": importlib.metadata.version("hubfast"),
         "python": f"{platform.python_version()} on {platform.platform()}",
     }
-    for name in PACKAGES:
+    for name in (*PACKAGES, *OPTIONAL):
         try:
             facts[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -7,6 +7,9 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels then run on the CPU
 
 
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+
 @pytest.fixture(autouse=True)
 def reproducible() -> None:
     torch.manual_seed(0)

@@ -86,6 +86,16 @@ def test_page_holds_every_name_and_number(tmp_path):
         assert text in " ".join(page.text.split())
 
 
+def test_notes_on_the_data_and_the_models(tmp_path):
+    content = ranking(notes=("1 of 9 samples cannot be read: <b>.png",))
+    assert "Notes" not in written(tmp_path, ranking()).text
+    first = replace(content.models[0], licence="CC-BY <4>", note="seen & known")
+    page = written(tmp_path, replace(content, models=(first, *content.models[1:])))
+    text = " ".join(page.text.split())
+    for said in ("1 of 9 samples cannot be read: <b>.png", "Licence: CC-BY <4>.", "seen & known"):
+        assert said in text
+
+
 def test_page_loads_nothing_and_runs_no_script_of_others(tmp_path):
     page = written(tmp_path, ranking())
     assert page.tags.count("script") == 1

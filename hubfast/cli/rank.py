@@ -5,6 +5,7 @@ from typing import Annotated, Any, cast
 import typer
 from rich.console import Console
 
+from hubfast.cli.completion import complete_data, complete_metric, complete_model
 from hubfast.cli.output import Output, Quiet, check_folders, show_ranking
 
 
@@ -12,15 +13,22 @@ def rank(
     hub: Annotated[
         list[str],
         typer.Argument(
-            help="Models: timm:NAME, timm:NAME@CHECKPOINT, a file of features "
-            "(.npy, .npz, .safetensors) or a folder of them, minihub, minihub:NAME."
+            help="Models: timm:NAME, timm:NAME@CHECKPOINT, torchhub:REPO/MODEL, hf:NAME or "
+            "hf:FOLDER (transformers), onnx:FILE, export:FILE (torch.export), keras:FILE, "
+            "tfhub:FOLDER, minihub, minihub:NAME; a hub file (.yaml, .toml); features (.npy, .npz, "
+            ".safetensors, .parquet) or a folder of them. Several at once: 'onnx:zoo/*.onnx', "
+            "'timm:resnet*?params<30M&licence=apache-2.0'.",
+            autocompletion=complete_model,
         ),
     ],
     data: Annotated[
         str,
         typer.Option(
-            help="Target data: a folder with a sub-folder of images for each class, an .npz file "
-            "with 'images' and 'targets', a .npy file of targets for stored features, minihub:NAME."
+            help="Target data: a folder with a sub-folder of images for each class; a .csv, .tsv "
+            "or .parquet table of image paths or texts and labels; hfdata:NAME or hfdata:FOLDER "
+            "(NAME:CONFIG@SPLIT); an .npz file with 'images' and 'targets', a .npy file of targets "
+            "for stored features; minihub:NAME.",
+            autocompletion=complete_data,
         ),
     ],
     metric: Annotated[
@@ -28,7 +36,8 @@ def rank(
         typer.Option(
             help="Repeat for a consensus of several from the same pass: logme (the default), "
             "h_score, regularized_h_score, leep, nce, n_leep, transrate, gbc, sfda, parc, pactran, "
-            "knn, linear_probe, parameters."
+            "knn, linear_probe, parameters.",
+            autocompletion=complete_metric,
         ),
     ] = None,
     task: Annotated[
@@ -40,12 +49,33 @@ def rank(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; a GPU if any.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes preparing samples.")] = None,
     seed: Annotated[int, typer.Option(help="Of the subsample and of the intervals.")] = 0,
+    sample_column: Annotated[
+        str | None,
+        typer.Option(help="Of a table: image paths or texts; one with a usual name."),
+    ] = None,
+    target_column: Annotated[
+        list[str] | None,
+        typer.Option(help="Of a table; repeat for several targets; one with a usual name."),
+    ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="Models may run code of their own: torch.hub repositories, torch.export and "
+            "TensorFlow programs, remote code of transformers, Keras lambdas.",
+        ),
+    ] = False,
+    max_unreadable: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of samples that may be unreadable; left out."),
+    ] = 0.05,
     json: Output = None,
     csv: Output = None,
     html: Output = None,
     quiet: Quiet = False,
 ) -> None:
     """Rank models for target data without fine-tuning any."""
+    from hubfast.data import as_target_data
     from hubfast.minihub import build
     from hubfast.ranking import rank as rank_hub
     from hubfast.ranking.run import INTERRUPTED
@@ -54,9 +84,17 @@ def rank(
     names = [name.removeprefix("minihub:") for name in hub if name.startswith("minihub:")]
     if names or "minihub" in hub:
         build(None if "minihub" in hub else names, progress=not quiet)
+    given: Any = data
+    if sample_column or target_column:
+        given = as_target_data(
+            data,
+            task=cast(Any, task),
+            sample_column=sample_column,
+            target_columns=target_column or None,
+        )
     ranking = rank_hub(
         hub,
-        data,
+        given,
         metrics=cast(Any, metric or ["logme"]),
         task=cast(Any, task),
         samples=samples,
@@ -64,6 +102,8 @@ def rank(
         device=device,
         workers=workers,
         seed=seed,
+        trust=trust,
+        max_unreadable=max_unreadable,
         progress=not quiet,
     )
     show_ranking(ranking, json, csv, html)

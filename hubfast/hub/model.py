@@ -1,7 +1,7 @@
 """What a hub is made of: sources, which load into models that turn batches into features."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -49,6 +49,29 @@ class Source:
 
     name: str
     load: Callable[[], Model]
+    note: str = ""  # what its user should know
+    licence: str = ""
+    spec: str | None = None  # what one writes to have this model; None where nothing does
+
+
+@dataclass(frozen=True)
+class Loading:
+    """What a user says of a model beside its name."""
+
+    trust: bool = False  # it may run code of its own
+    preprocessing: Mapping[str, Any] | None = None  # see `preprocessing.image_transform`
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of a torch.hub entry point
+
+    def require_trust(self, name: str, why: str) -> None:
+        """Refuses to load `name` unless it is trusted.
+
+        Raises:
+            PermissionError: It is not.
+        """
+        if not self.trust:
+            raise PermissionError(
+                f"{name} {why}: say trust=True (--trust) if you trust where it comes from"
+            )
 
 
 def first_line(error: BaseException) -> str:

@@ -1,7 +1,8 @@
 """Models that run: any nn.Module or callable, fed with samples in their own preprocessing."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,15 @@ from hubfast.data import TargetData
 from hubfast.hub.model import Batch, Extraction, shape_error
 
 
+class FeatureModule(nn.Module):
+    """A module whose forward returns features `(b, D)`, and source logits `(b, Cs)` or None."""
+
+
+def stacked(samples: list[Any]) -> Any:
+    """Tensors as one batch; anything else as the list it is."""
+    return torch.stack(samples) if isinstance(samples[0], Tensor) else samples
+
+
 @dataclass(frozen=True, eq=False)
 class Network:
     """A module or callable that maps a batch to features.
@@ -20,16 +30,24 @@ class Network:
     Args:
         run: nn.Module or callable; see `features_of` for what it may return.
         transform: Turns a PIL image into the model's input tensor. None: the model takes float
-            tensors (stacked), a bare callable also lists of PIL images.
+            tensors (stacked), a bare callable also lists of PIL images or strings.
+        collate: Makes a batch of prepared samples.
+        reads_text: Samples are strings, which `collate` turns into tensors.
+        count: Parameters, where `run` does not hold them as torch's.
+        advice: How to give a module without a transform one.
     """
 
     run: Callable[[Any], Any]
     transform: Callable[[Any], Tensor] | None = None
+    collate: Callable[[list[Any]], Any] = stacked
+    reads_text: bool = False
+    count: int | None = None
+    advice: str = "hubfast.hub.as_source(module, transform=...)"
 
     @property
     def parameters(self) -> int | None:
-        if not isinstance(self.run, nn.Module):
-            return None
+        if self.count is not None or not isinstance(self.run, nn.Module):
+            return self.count
         return sum(p.numel() for p in self.run.parameters())
 
     def batches(self, data: TargetData, how: Extraction) -> Iterator[Batch]:
@@ -39,24 +57,24 @@ class Network:
             _Prepared(data, self),
             batch_size=how.batch_size,
             num_workers=how.workers,
-            collate_fn=_collate,
+            collate_fn=self.collate,
             pin_memory=how.device.startswith("cuda"),
         )
         seen, waiting = 0, time.perf_counter()
         for inputs in loader:
-            if isinstance(inputs, Tensor):
-                inputs = inputs.to(how.device, non_blocking=True)
+            inputs = _moved(inputs, how.device)
             started = time.perf_counter()
             with torch.inference_mode():
                 features, logits = features_of(self.run, inputs, how.logits)
             if features.is_cuda:
                 torch.cuda.synchronize(features.device)
             done = time.perf_counter()
-            index = torch.arange(seen, seen + len(inputs))
-            if len(features) != len(inputs):
-                raise shape_error("features", f"({len(inputs)}, D) for {len(inputs)}", features)
+            count = min(how.batch_size, len(data) - seen)
+            if len(features) != count:
+                raise shape_error("features", f"({count}, D) for {count}", features)
+            index = torch.arange(seen, seen + count)
             yield Batch(index, features, logits, started - waiting, done - started)
-            seen, waiting = seen + len(inputs), time.perf_counter()
+            seen, waiting = seen + count, time.perf_counter()
 
 
 def features_of(
@@ -65,6 +83,7 @@ def features_of(
     """Features `(b, D)` and, where asked for and there, source logits `(b, Cs)`.
 
     - timm models: the pooled features before the classifier, and the classifier's output.
+    - A FeatureModule: what it returns.
     - Other nn.Modules: if what they return comes straight out of an nn.Linear, that layer is the
       classifier and its input the features; else what they return is the features.
     - Callables: they return features, or (features, logits).
@@ -73,7 +92,7 @@ def features_of(
         maps = run.forward_features(inputs)  # type: ignore[operator]
         features = run.forward_head(maps, pre_logits=True)  # type: ignore[operator]
         out = run.forward_head(maps) if logits else None  # type: ignore[operator]
-    elif isinstance(run, nn.Module):
+    elif isinstance(run, nn.Module) and not isinstance(run, FeatureModule):
         features, out = _before_last_linear(run, inputs)
     else:
         result = run(inputs)
@@ -84,7 +103,9 @@ def features_of(
     return features.flatten(1), None if out is None else torch.as_tensor(out)
 
 
-def _before_last_linear(module: nn.Module, inputs: Any) -> tuple[Tensor, Tensor | None]:
+@contextmanager
+def last_linear(module: nn.Module) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """While it is open: a list that holds the input and output of the last nn.Linear that ran."""
     last: list[tuple[Tensor, Tensor]] = []
 
     def keep(_: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
@@ -92,13 +113,26 @@ def _before_last_linear(module: nn.Module, inputs: Any) -> tuple[Tensor, Tensor 
 
     hooks = [m.register_forward_hook(keep) for m in module.modules() if isinstance(m, nn.Linear)]
     try:
-        out = module(inputs)
+        yield last
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _before_last_linear(module: nn.Module, inputs: Any) -> tuple[Tensor, Tensor | None]:
+    with last_linear(module) as last:
+        out = module(inputs)
     if last and last[0][1] is out:
         return last[0]
     return out, None
+
+
+def _moved(inputs: Any, device: str) -> Any:
+    if isinstance(inputs, Tensor):
+        return inputs.to(device, non_blocking=True)
+    if isinstance(inputs, Mapping):
+        return {key: _moved(value, device) for key, value in inputs.items()}
+    return inputs
 
 
 class _Prepared(Dataset):
@@ -109,24 +143,25 @@ class _Prepared(Dataset):
         return len(self.data)
 
     def __getitem__(self, index: int) -> Any:
-        sample = self.data[index]
-        transform = self.network.transform
+        sample, network = self.data[index], self.network
+        module = isinstance(network.run, nn.Module)
+        if network.reads_text or (isinstance(sample, str) and (module or network.transform)):
+            if isinstance(sample, str) and network.reads_text:
+                return sample
+            wanted, got = ("text", "images") if network.reads_text else ("images", "text")
+            raise TypeError(f"this model reads {wanted}, the data gives {got}")
         if isinstance(sample, Tensor):
-            if transform is None:
+            if network.transform is None:
                 return sample
             raise TypeError(
                 "this model preprocesses images, the data gives float tensors of shape "
                 f"{tuple(sample.shape)}; give uint8 images"
             )
-        if transform is not None:
-            return transform(sample)
-        if isinstance(self.network.run, nn.Module):
+        if network.transform is not None:
+            return network.transform(sample)
+        if module:
             raise TypeError(
-                "the data gives images and this nn.Module has no preprocessing of its own; "
-                "give it one: hubfast.hub.as_source(module, transform=...)"
+                "the data gives images and this model has no preprocessing of its own; "
+                f"give it one: {network.advice}"
             )
         return sample
-
-
-def _collate(samples: list[Any]) -> Any:
-    return torch.stack(samples) if isinstance(samples[0], Tensor) else samples

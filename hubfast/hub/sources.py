@@ -1,55 +1,60 @@
 """From what people write, `timm:resnet50.a1_in1k` or a module, to the sources of a hub."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from hubfast.hub import stored, timm_models
-from hubfast.hub.model import Source
+from hubfast.hub import hub_file, query, stored, timm_models
+from hubfast.hub.loaders import FORMS, loader
+from hubfast.hub.model import Loading, Source
 from hubfast.hub.network import Network
 
-FORMS = (
-    "timm:NAME, timm:NAME@CHECKPOINT, minihub, minihub:NAME, "
-    "a .npy/.npz/.safetensors file of features or a folder of them"
-)
 
-
-def as_hub(hub: Any) -> list[Source]:
+def as_hub(hub: Any, *, trust: bool = False) -> list[Source]:
     """The sources of a hub, names made unique.
 
     Args:
         hub: One spec, a list of specs, or a mapping from names to specs. A spec is a string
-            (`FORMS`), an nn.Module, a callable from batch to features, or a Source.
+            (`FORMS`), an nn.Module, a callable from batch to features, or a Source. A hub file, a
+            query such as `"timm:resnet*?params<30M"` and a folder of features are several models.
+        trust: Models may run code of their own: torch.hub repositories, transformers' remote
+            code, Keras lambdas, torch.export programs, TensorFlow graphs.
 
     Raises:
         ValueError, TypeError: A spec of no known form, or an empty hub.
     """
-    named: list[Source] = []
+    loading, named = Loading(trust=trust), []
     if isinstance(hub, Mapping):
-        named = [as_source(spec, name=name) for name, spec in hub.items()]
+        named = [as_source(spec, name=name, trust=trust) for name, spec in hub.items()]
     else:
         one = isinstance(hub, str | Path | nn.Module | Source) or callable(hub)
         if not one and not isinstance(hub, Iterable):
             raise TypeError(f"hub must hold {FORMS}, modules or callables, got {hub!r}")
         specs: Iterable[Any] = [hub] if one else hub
         for spec in specs:
-            named += _expand(spec)
+            named += _expand(spec, loading)
     if not named:
         raise ValueError("hub must hold at least one model")
     seen: dict[str, int] = {}
     unique = []
     for source in named:
         seen[source.name] = count = seen.get(source.name, 0) + 1
-        name = source.name if count == 1 else f"{source.name} ({count})"
-        unique.append(Source(name, source.load))
+        unique.append(
+            replace(source, name=source.name if count == 1 else f"{source.name} ({count})")
+        )
     return unique
 
 
 def as_source(
-    spec: Any, *, name: str | None = None, transform: Callable[[Any], Tensor] | None = None
+    spec: Any,
+    *,
+    name: str | None = None,
+    transform: Callable[[Any], Tensor] | None = None,
+    trust: bool = False,
 ) -> Source:
     """One model of a hub.
 
@@ -58,10 +63,11 @@ def as_source(
         name: Shown in rankings; None for one made from the spec.
         transform: For modules and callables: turns a PIL image into the model's input. A timm
             module has its own; without one, the model takes the data's float tensors.
+        trust: As in `as_hub`.
     """
     match spec:
         case Source():
-            return Source(name or spec.name, spec.load)
+            return replace(spec, name=name or spec.name)
         case nn.Module() if hasattr(spec, "pretrained_cfg") and transform is None:
             config: Any = spec.pretrained_cfg
             label = name or config.get("architecture") or type(spec).__name__
@@ -69,7 +75,7 @@ def as_source(
         case str() | Path():
             if transform is not None:
                 raise ValueError(f"transform is for modules and callables, not for {spec!r}")
-            return _named(str(spec), name)
+            return _named(str(spec), name, Loading(trust=trust))
         case _ if callable(spec):
             label = name or str(getattr(spec, "__name__", type(spec).__name__))
             own = transform or getattr(spec, "transform", None)
@@ -77,35 +83,66 @@ def as_source(
     raise TypeError(f"hub must hold {FORMS}, modules or callables, got {type(spec).__name__}")
 
 
-def _expand(spec: Any) -> list[Source]:
-    if spec == "minihub":
+def _named(spec: str, name: str | None, loading: Loading) -> Source:
+    label, load = loader(spec)
+    features = Path(spec).suffix in stored.SUFFIXES  # are no model
+    return Source(name or label, partial(load, loading), spec=None if features else spec)
+
+
+def _expand(spec: Any, loading: Loading) -> list[Source]:
+    """All models that a spec stands for."""
+    if not isinstance(spec, str | Path):
+        return [as_source(spec)]
+    text = str(spec)
+    kind, colon, rest = text.partition(":")
+    if text == "minihub":
         from hubfast.minihub import model_names
 
-        return [as_source(f"minihub:{name}") for name in model_names()]
-    if isinstance(spec, str | Path) and Path(spec).is_dir():
-        files = sorted(p for p in Path(spec).iterdir() if p.suffix in stored.SUFFIXES)
-        if not files:
-            raise ValueError(f"no {stored.SUFFIXES} files in the folder {spec}")
-        return [as_source(path) for path in files]
-    return [as_source(spec)]
+        return [_named(f"minihub:{name}", None, loading) for name in model_names()]
+    if Path(text).suffix in hub_file.SUFFIXES:
+        return [source for entry in hub_file.read_hub_file(text) for source in _of(entry, loading)]
+    if kind == "timm" and query.is_query(rest):
+        found = query.matching_timm(rest)
+        return [
+            replace(_named(f"timm:{name}", None, loading), licence=licence)
+            for name, licence in found
+        ]
+    if query.is_query(text):
+        start, pattern = (f"{kind}:", rest) if colon else ("", text)
+        return [_named(f"{start}{path}", None, loading) for path in query.matching_files(pattern)]
+    if Path(text).is_dir():
+        return _in_folder(Path(text), loading)
+    return [_named(text, None, loading)]
 
 
-def _named(spec: str, name: str | None) -> Source:
-    kind, _, rest = spec.partition(":")
-    if kind == "timm" and rest:
-        model, at, checkpoint = rest.partition("@")
-        if at:
-            return Source(name or spec, partial(timm_models.from_checkpoint, model, checkpoint))
-        return Source(name or spec, partial(timm_models.pretrained, model))
-    if kind == "minihub" and rest:
-        return Source(name or rest, partial(_minihub, rest))
-    if Path(spec).suffix in stored.SUFFIXES:
-        return Source(name or Path(spec).stem, partial(stored.read, spec))
-    raise ValueError(f"hub must hold {FORMS}; got {spec!r}")
+def _in_folder(folder: Path, loading: Loading) -> list[Source]:
+    """Of its hub file, if there is one, else of the features in it."""
+    for suffix in hub_file.SUFFIXES:
+        if (folder / f"hub{suffix}").exists():
+            return _expand(folder / f"hub{suffix}", loading)
+    files = sorted(p for p in folder.iterdir() if p.suffix in stored.SUFFIXES)
+    if not files:
+        raise ValueError(f"no {stored.SUFFIXES} files in the folder {folder}, and no hub.yaml")
+    return [_named(str(path), None, loading) for path in files]
 
 
-def _minihub(name: str) -> Network:
-    from hubfast.minihub import build, load
-
-    build(names=[name], progress=False)  # no bar of its own inside a ranking's
-    return timm_models.from_module(load(name))
+def _of(entry: hub_file.Entry, loading: Loading) -> list[Source]:
+    loading = replace(loading, preprocessing=entry.preprocessing, arguments=entry.arguments or {})
+    if Path(entry.model).suffix in hub_file.SUFFIXES:
+        raise ValueError(f"a hub file must hold models, not hub files, got {entry.model!r}")
+    found = _expand(entry.model, loading)
+    if entry.name is not None and len(found) > 1:
+        raise ValueError(f"{entry.model!r} is {len(found)} models, they cannot share one name")
+    name = entry.name
+    if name is None and entry.written != entry.model and not query.is_query(entry.written):
+        name = loader(entry.written)[0]  # shorter than with the path of the hub file
+    return [
+        replace(
+            source,
+            name=name or source.name,
+            note=entry.note or source.note,
+            licence=entry.licence or source.licence,
+            spec=None if entry.preprocessing or entry.arguments else source.spec,
+        )
+        for source in found
+    ]

@@ -1,4 +1,4 @@
-"""Features that were computed elsewhere: .npy, .npz and .safetensors files."""
+"""Features that were computed elsewhere: .npy, .npz, .safetensors and .parquet files."""
 
 import time
 from collections.abc import Iterator
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from hubfast.data import TargetData
 from hubfast.hub.model import Batch, Extraction
+from hubfast.optional import require
 
-SUFFIXES = (".npy", ".npz", ".safetensors")
+SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,8 @@ def read(path: str | Path) -> StoredFeatures:
     """Opens a file of features.
 
     .npy: the (N, D) array, read from disk as needed. .npz, .safetensors: `features`, and
-    `logits` (N, Cs) for scores that need them.
+    `logits` (N, Cs) for scores that need them. .parquet: columns `features` and `logits` of lists,
+    or number columns only, which are the features.
 
     Raises:
         FileNotFoundError, ValueError: No such file, or not such content.
@@ -65,6 +67,8 @@ def read(path: str | Path) -> StoredFeatures:
             with safe_open(path, "pt") as file:
                 names = [name for name in file.keys() if name in ("features", "logits")]  # noqa: SIM118
                 arrays = {name: file.get_tensor(name) for name in names}
+        case ".parquet":
+            arrays = _from_parquet(path)
         case _:
             raise ValueError(f"features must be in one of {SUFFIXES}, got {path}")
     if "features" not in arrays:
@@ -73,6 +77,19 @@ def read(path: str | Path) -> StoredFeatures:
         if array.ndim != 2:
             raise ValueError(f"{name} in {path} must be (N, D), got {tuple(array.shape)}")
     return StoredFeatures(path, arrays["features"], arrays.get("logits"))
+
+
+def _from_parquet(path: Path) -> dict[str, np.ndarray]:
+    import pandas as pd
+
+    require("pyarrow", "data", str(path))
+    frame = pd.read_parquet(path)
+    lists = [name for name in ("features", "logits") if name in frame]
+    if lists:
+        return {name: np.stack(frame[name].to_list()) for name in lists}
+    if other := [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]:
+        raise ValueError(f"{path} must hold 'features' or numbers only, got columns {other}")
+    return {"features": frame.to_numpy()}
 
 
 def _take(array: np.ndarray | Tensor, rows: Tensor) -> Tensor:

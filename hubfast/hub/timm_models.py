@@ -1,8 +1,5 @@
 """timm models: pretrained weights by name, or a local checkpoint, each with its own transform."""
 
-import socket
-import urllib.parse
-import urllib.request
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,9 @@ from torch import Tensor, nn
 
 from hubfast.hub.model import first_line
 from hubfast.hub.network import Network
+from hubfast.hub.reach import unreachable_host
 
+FILES = ("model.safetensors", "pytorch_model.bin")  # of weights, in a Hugging Face repository
 # Where training scripts put the weights in a checkpoint; the averaged ones first.
 NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")
 
@@ -29,7 +28,9 @@ def pretrained(name: str) -> Network:
     if not timm.is_model(name):
         raise RuntimeError(f"timm has no model {name!r}")
     advice = f"without a network give a local file: timm:{name}@FILE"
-    if (host := _unreachable_host(name)) is not None:
+    repository = getattr(timm.models.get_pretrained_cfg(name), "hf_hub_id", None)
+    host = unreachable_host(repository, FILES) if repository else None
+    if host is not None:
         raise RuntimeError(f"the weights of {name!r} are not here and {host} not reached; {advice}")
     try:
         module = timm.create_model(name, pretrained=True)
@@ -38,29 +39,6 @@ def pretrained(name: str) -> Network:
             f"the weights of {name!r} could not be had ({first_line(error)}); {advice}"
         ) from error
     return from_module(module)
-
-
-def _unreachable_host(name: str) -> str | None:
-    """The weights' host, if they must be downloaded and it cannot be reached.
-
-    Asked first, because the download retries for most of a minute before it gives up.
-    """
-    import huggingface_hub
-    import timm
-
-    config = timm.models.get_pretrained_cfg(name)
-    repository = getattr(config, "hf_hub_id", None)
-    if not repository or urllib.request.getproxies():
-        return None
-    for file in ("model.safetensors", "pytorch_model.bin"):
-        if isinstance(huggingface_hub.try_to_load_from_cache(repository, file), str):
-            return None
-    host = urllib.parse.urlsplit(huggingface_hub.constants.ENDPOINT).hostname or ""
-    try:
-        socket.create_connection((host, 443), timeout=5).close()
-    except OSError:
-        return host
-    return None
 
 
 def from_checkpoint(name: str, path: str | Path) -> Network:

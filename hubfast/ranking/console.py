@@ -23,6 +23,9 @@ def ranking_table(ranking: "Ranking") -> Table:
     columns = (ranking.metric, "95 %", *metrics, *ranking.extra, "D", "params", "seconds")
     for column in columns:
         table.add_column(column, justify="right")
+    licences = any(m.licence for m in ranking.scored)
+    if licences:
+        table.add_column("licence")
     for rank, m in enumerate(ranking.scored, 1):
         table.add_row(
             f"{rank}{'=' if m.tied and rank > 1 else ''}",
@@ -34,6 +37,7 @@ def ranking_table(ranking: "Ranking") -> Table:
             _number(m.width, "d"),
             _millions(m.parameters),
             f"{m.seconds.total:.2f}",
+            *([m.licence or "-"] if licences else []),
             style="bold" if m.tied else "",
         )
     return table

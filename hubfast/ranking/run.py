@@ -10,10 +10,15 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
-from hubfast.data import TargetData, as_target_data
+from hubfast.data import (
+    MAX_UNREADABLE,
+    TargetData,
+    as_target_data,
+    class_sizes_note,
+    readable,
+)
 from hubfast.hub import Extraction, Source, as_hub
 from hubfast.hub.model import first_line
-from hubfast.hub.stored import SUFFIXES
 from hubfast.progress import progress_bar
 from hubfast.ranking.consensus import CONSENSUS
 from hubfast.ranking.scoring import Outcome, rank_rows
@@ -39,6 +44,8 @@ def rank(
     device: str | None = None,
     workers: int | None = None,
     seed: int = 0,
+    trust: bool = False,
+    max_unreadable: float = MAX_UNREADABLE,
     progress: bool = True,
 ) -> Ranking:
     """Ranks the models of a hub for a target task, without fine-tuning any.
@@ -63,6 +70,9 @@ def rank(
         device: `"cpu"`, `"cuda"`, `"cuda:1"`; None for a GPU where there is one.
         workers: Processes that prepare samples; None for a few when a GPU runs the models.
         seed: Of the subsample and of the intervals.
+        trust: Models may run code of their own; see `hubfast.hub.as_hub`.
+        max_unreadable: Share of the samples that may be unreadable, such as corrupt images; these
+            are left out for every model, and named in the notes of the ranking.
         progress: Show bars with the time left.
 
     Raises:
@@ -73,18 +83,15 @@ def rank(
             raise ValueError(f"{name} must be at least 1, got {value}")
     device = _device(device)
     chosen: tuple[Metric, ...] = (metric,) if metrics is None else tuple(metrics)
-    sources = as_hub(hub)
+    sources = as_hub(hub, trust=trust)
     target = as_target_data(data, task=task).sample(samples, seed)
+    target = readable(target, max_unreadable, progress=progress)
     _check_target(target, chosen)
     if workers is None:
         workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
     how = Extraction(batch_size, device, workers, logits=bool({*chosen} & {*NEED_LOGITS}))
-    specs = _specs(hub, sources)
     with progress_bar(progress) as bars:
         outcomes = _run_all(sources, target, chosen, how, _special_rows(target, seed), bars)
-    outcomes = [
-        replace(o, row=replace(o.row, spec=spec)) for o, spec in zip(outcomes, specs, strict=True)
-    ]
     return Ranking(
         models=rank_rows(outcomes, chosen, seed),
         metric=chosen[0] if len(chosen) == 1 else CONSENSUS,
@@ -94,7 +101,13 @@ def rank(
         classes=len(target.targets.unique()) if target.task == "classification" else None,
         metrics=chosen if len(chosen) > 1 else (),
         location=str(data) if isinstance(data, str | Path) else "",
+        notes=_notes(target),
     )
+
+
+def _notes(target: TargetData) -> tuple[str, ...]:
+    uneven = class_sizes_note(target)
+    return target.notes if uneven is None else (*target.notes, uneven)
 
 
 def _device(device: str | None) -> str:
@@ -121,23 +134,6 @@ def _special_rows(target: TargetData, seed: int) -> Rows:
     generator = torch.Generator().manual_seed(seed)
     few = torch.randperm(len(kept), generator=generator)[:INTERVAL_SAMPLES]
     return Rows(kept, kept[few].sort().values)
-
-
-def _specs(hub: Any, sources: Sequence[Source]) -> list[str | None]:
-    """For each source what one would write to have it again; None where one could not."""
-    written = [hub] if isinstance(hub, str | Path) else hub
-    if not isinstance(written, list | tuple):
-        return [None] * len(sources)
-    found: list[str | None] = []
-    for spec in written:
-        parts = as_hub([spec])
-        if not isinstance(spec, str | Path) or Path(spec).suffix in SUFFIXES or Path(spec).is_dir():
-            found += [None] * len(parts)  # objects; stored features, which are no models
-        elif len(parts) == 1:
-            found.append(str(spec))
-        else:
-            found += [f"{spec}:{part.name}" if spec == "minihub" else part.name for part in parts]
-    return found
 
 
 def _run_all(
@@ -193,9 +189,13 @@ def _run(
                 raise
         spent[metric] = time.perf_counter() - begun
     seconds = Seconds(loaded - started, prepare, forward, score + sum(spent.values()))
-    row = RankedModel(source.name, width=width, parameters=model.parameters, seconds=seconds)
+    row = replace(_row(source), width=width, parameters=model.parameters, seconds=seconds)
     return Outcome(row, scores, spent, errors)
 
 
 def _failure(source: Source, why: str) -> Outcome:
-    return Outcome(RankedModel(source.name, error=why))
+    return Outcome(replace(_row(source), error=why))
+
+
+def _row(source: Source) -> RankedModel:
+    return RankedModel(source.name, note=source.note, licence=source.licence, spec=source.spec)

@@ -62,6 +62,8 @@ class RankedModel:
     error: str | None = None
     spec: str | None = None  # what one would write to have this model again
     scores: Mapping[str, MetricScore] = dataclasses.field(default_factory=dict)
+    note: str = ""  # of its hub file
+    licence: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Ranking:
     extra: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     metrics: tuple[str, ...] = ()  # of a consensus
     location: str = ""  # of the data as it was written; empty if it was an object
+    notes: tuple[str, ...] = ()  # on the data: unreadable samples, uneven classes
 
     def __len__(self) -> int:
         return len(self.models)
@@ -169,8 +172,9 @@ class Ranking:
             )
             for row in content.pop("models")
         ]
-        metrics = tuple(content.pop("metrics", ()))
-        return cls(models=tuple(rows), metrics=metrics, **content)
+        for name in ("metrics", "notes"):
+            content[name] = tuple(content.get(name, ()))
+        return cls(models=tuple(rows), **content)
 
     def table(self) -> Table:
         """The models with a score, for a rich console."""
@@ -178,10 +182,11 @@ class Ranking:
 
     def __rich__(self) -> Group:
         failures = [Text(f"failed: {m.name}: {m.error}", style="red") for m in self.failed]
+        notes = [Text(f"note: {note}", style="yellow") for note in self.notes]
         tables = [self.table()]
         if len(self.metrics) > SIDE_BY_SIDE:
             tables.append(by_metric_table(self))
-        return Group(*tables, *failures)
+        return Group(*tables, *failures, *notes)
 
     def __str__(self) -> str:
         console = Console(width=120, color_system=None)
@@ -205,6 +210,8 @@ class Ranking:
             "width": m.width,
             "parameters": m.parameters,
             **{f"{key}_seconds": value for key, value in dataclasses.asdict(m.seconds).items()},
+            "licence": m.licence or None,
+            "note": m.note or None,
             "error": m.error,
         }
 

@@ -51,7 +51,7 @@ def ranking_sections(ranking: Ranking) -> list[Section]:
     """
     if not isinstance(ranking, Ranking):
         raise TypeError(f"ranking must be a Ranking, got {type(ranking).__name__}")
-    sections = [_result(ranking)]
+    sections = [_result(ranking), *_notes(ranking)]
     if ranking.scored:
         sections.append(_table(ranking))
         if ranking.metrics:
@@ -97,6 +97,15 @@ def _result(ranking: Ranking) -> Section:
         facts=facts,
     )
     return Section("Result", body, "result")
+
+
+def _notes(ranking: Ranking) -> list[Section]:
+    """What should be known of the data, and what the hub file says of its models."""
+    described = [m for m in ranking if m.note or m.licence]
+    if not described and not ranking.notes:
+        return []
+    body = render("notes.html", notes=ranking.notes, described=described)
+    return [Section("Notes", body, "notes")]
 
 
 def _table(ranking: Ranking) -> Section:

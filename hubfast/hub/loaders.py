@@ -1,0 +1,84 @@
+"""Which loader a spec names: `hf:org/model` is transformers', `a.onnx` is onnxruntime's."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from hubfast.hub import (
+    exported,
+    hf,
+    keras_models,
+    onnx_models,
+    saved_models,
+    stored,
+    timm_models,
+    torch_hub,
+)
+from hubfast.hub.model import Loading, Model
+from hubfast.hub.network import Network
+from hubfast.hub.preprocessing import image_transform
+
+KINDS = ("timm", "minihub", "torchhub", "hf", "onnx", "export", "keras", "tfhub")
+FORMS = (
+    "timm:NAME, timm:NAME@CHECKPOINT, torchhub:REPO/MODEL, hf:NAME or hf:FOLDER, onnx:FILE, "
+    "export:FILE, keras:FILE, tfhub:FOLDER, minihub, minihub:NAME, a .yaml or .toml hub file, "
+    "a .npy/.npz/.safetensors/.parquet file of features or a folder of them"
+)
+Load = Callable[[Loading], Model]
+
+
+def loader(spec: str) -> tuple[str, Load]:
+    """A name to show, and what loads the model.
+
+    Raises:
+        ValueError: A spec of no known form.
+    """
+    kind, _, rest = spec.partition(":")
+    suffix = Path(spec).suffix
+    if kind in KINDS and rest:
+        return (rest if kind == "minihub" else spec), _of_kind(kind, rest)
+    match suffix:
+        case ".onnx":
+            return Path(spec).stem, partial(onnx_models.load, spec)
+        case ".pt2":
+            return Path(spec).stem, partial(exported.load, spec)
+        case ".keras":
+            return Path(spec).stem, partial(keras_models.load, spec)
+        case _ if suffix in stored.SUFFIXES:
+            return Path(spec).stem, lambda loading: stored.read(spec)
+    raise ValueError(f"hub must hold {FORMS}; got {spec!r}")
+
+
+def _of_kind(kind: str, rest: str) -> Load:
+    match kind:
+        case "timm":
+            return partial(_timm, rest)
+        case "minihub":
+            return lambda loading: _minihub(rest)
+        case "torchhub":
+            return partial(torch_hub.load, rest)
+        case "hf":
+            return partial(hf.load, rest)
+        case "onnx":
+            return partial(onnx_models.load, rest)
+        case "export":
+            return partial(exported.load, rest)
+        case "keras":
+            return partial(keras_models.load, rest)
+        case _:
+            return partial(saved_models.load, rest)
+
+
+def _timm(name: str, loading: Loading) -> Network:
+    model, at, checkpoint = name.partition("@")
+    found = timm_models.from_checkpoint(model, checkpoint) if at else timm_models.pretrained(model)
+    if loading.preprocessing is None:
+        return found
+    return Network(found.run, image_transform(loading.preprocessing))
+
+
+def _minihub(name: str) -> Network:
+    from hubfast.minihub import build, load
+
+    build(names=[name], progress=False)  # no bar of its own inside a ranking's
+    return timm_models.from_module(load(name))

@@ -1,0 +1,111 @@
+"""How a model wants its images, for files that hold no torch module to say so.
+
+A configuration has timm's keys: `input_size` (a side, [height, width] or [3, height, width]),
+`mean` and `std` of the channels of images in [0, 1], `interpolation`, `crop_pct`, `crop_mode`.
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hubfast.optional import require
+
+NEEDED = ("input_size", "mean", "std")
+KNOWN = (*NEEDED, "interpolation", "crop_pct", "crop_mode")
+Transform = Callable[[Any], Tensor]
+
+
+def image_transform(config: Mapping[str, Any], size: tuple[int, int] | None = None) -> Transform:
+    """From a PIL image to the tensor `(3, height, width)` that `config` describes.
+
+    Without `crop_pct` the shorter side is resized to the input size, so that nothing is cut off
+    but what exceeds its shape.
+
+    Args:
+        config: See the top of this file.
+        size: Height and width that the model takes, where `config` has no `input_size`.
+
+    Raises:
+        ValueError: Unknown or missing keys.
+    """
+    from timm.data import create_transform  # slow to import
+
+    if size is not None:
+        config = {"input_size": size, **config}
+    unknown = sorted(set(config) - {*KNOWN})
+    missing = [key for key in NEEDED if key not in config]
+    if unknown or missing:
+        raise ValueError(
+            f"preprocessing must have {list(NEEDED)}, may have {list(KNOWN[3:])}; "
+            f"got unknown {unknown}, missing {missing}"
+        )
+    side = config["input_size"]
+    height, width = (side, side) if isinstance(side, int) else tuple(side)[-2:]
+    chosen: dict[str, Any] = {"crop_pct": 1.0, "interpolation": "bicubic", **config}
+    chosen["input_size"] = (3, int(height), int(width))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about training-only transforms
+        return create_transform(**chosen, is_training=False)
+
+
+def transform_of_file(
+    path: Path,
+    given: Mapping[str, Any] | None = None,
+    own: Mapping[str, Any] | None = None,
+    size: tuple[int, int] | None = None,
+) -> Transform | None:
+    """The preprocessing of the model in `path`: the first of these that there is, else None.
+
+    1. `given`, by the user; 2. `own`, kept in the file itself; 3. `NAME.json` beside it;
+    4. timm's `config.json`, and 5. transformers' `preprocessor_config.json`, in its folder.
+
+    Args:
+        path: The model's file or folder.
+        given, own: Configurations; see the top of this file.
+        size: Height and width that the model takes, where that is fixed.
+    """
+    folder = path if path.is_dir() else path.parent
+    for config in (given, own, _json(path.with_suffix(".json")), _timm(folder / "config.json")):
+        if config is not None:
+            return image_transform(config, size)
+    if (folder / "preprocessor_config.json").exists():
+        return processor_transform(str(folder))
+    return None
+
+
+def advice(path: str | Path) -> str:
+    """How to say it."""
+    return (
+        f"preprocessing: {{input_size: 224, mean: [...], std: [...]}} of {path} in a hub file, "
+        f"or a file {Path(path).stem}.json beside it with these keys"
+    )
+
+
+def processor_transform(folder: str, trust: bool = False) -> Transform:
+    """What the image processor of transformers does that `folder`, or a name, configures."""
+    transformers = require("transformers", "transformers", f"{folder}/preprocessor_config.json")
+    processor = transformers.AutoImageProcessor.from_pretrained(folder, trust_remote_code=trust)
+    return _Processor(processor)
+
+
+class _Processor:
+    """A class, not a closure, because worker processes must be able to receive it."""
+
+    def __init__(self, processor: Any):
+        self.processor = processor
+
+    def __call__(self, image: Any) -> Tensor:
+        return self.processor(image, return_tensors="pt")["pixel_values"][0]
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _timm(path: Path) -> Mapping[str, Any] | None:
+    config = (_json(path) or {}).get("pretrained_cfg")
+    return None if config is None else {key: config[key] for key in KNOWN if key in config}

@@ -1,0 +1,101 @@
+"""Hubs as queries: `timm:resnet*?params<30M`, `onnx:models/*.onnx`."""
+
+import glob
+import operator
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+
+COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+    "=": operator.eq,
+}
+UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
+CONDITION = re.compile(r"\s*([a-z_]+)\s*(<=|>=|<|>|=)\s*(\S+?)\s*")
+FIELDS = {"params": "params", "parameters": "params", "input_size": "input_size"}
+LICENCE = ("licence", "license")
+
+
+def is_query(name: str) -> bool:
+    """Whether it stands for several models, or for those that meet conditions."""
+    return any(mark in name for mark in "*?[")
+
+
+def matching_timm(query: str) -> list[tuple[str, str]]:
+    """Names and licences of timm's pretrained models that `query` asks for, in its order.
+
+    Args:
+        query: A name with `*`, and after a `?` conditions joined by `&`, all to be met:
+            `params<30M` (K, M, G), `input_size<=224`, `licence=apache-2.0`.
+
+    Raises:
+        ValueError: A condition of no such form, or nothing matches.
+    """
+    import timm  # slow to import
+
+    pattern, _, conditions = query.partition("?")
+    tests = [_test(condition) for condition in re.split("[&,]", conditions) if condition.strip()]
+    found = []
+    for name in timm.list_models(pattern or "*", pretrained=True):
+        config: Any = timm.models.get_pretrained_cfg(name)
+        if all(test(name, config) for test in tests):
+            found.append((name, str(config.license or "")))
+    if not found:
+        raise ValueError(f"no pretrained timm model matches {query!r}")
+    return found
+
+
+def matching_files(pattern: str) -> list[str]:
+    """Files and folders that `pattern` matches, sorted.
+
+    Raises:
+        ValueError: None does.
+    """
+    found = sorted(glob.glob(pattern))
+    if not found:
+        raise ValueError(f"no file matches {pattern!r}")
+    return found
+
+
+def _test(condition: str) -> Callable[[str, Any], bool]:
+    match = CONDITION.fullmatch(condition)
+    if match is not None:
+        field, sign, value = match.groups()
+        if field in LICENCE and sign == "=":
+            return lambda name, config: str(config.license or "").lower() == value.lower()
+        number = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)([KMGB]?)", value, re.IGNORECASE)
+        if field in FIELDS and number is not None:
+            bound = float(number[1]) * UNITS[number[2].upper()]
+            size = _parameters if FIELDS[field] == "params" else _input_size
+            return lambda name, config: COMPARE[sign](size(name, config), bound)
+    raise ValueError(
+        "conditions must be like params<30M, input_size<=224 or licence=apache-2.0, "
+        f"got {condition!r}"
+    )
+
+
+def _input_size(name: str, config: Any) -> int:
+    return int(config.input_size[-1])
+
+
+def _parameters(name: str, config: Any) -> int:
+    return _count(name.partition(".")[0], int(config.num_classes))
+
+
+@cache
+def _count(architecture: str, classes: int) -> int:
+    """Parameters of an architecture, from shapes alone where it can be built so."""
+    import timm
+
+    try:
+        with torch.device("meta"):
+            module = timm.create_model(architecture, pretrained=False, num_classes=classes)
+    except (RuntimeError, NotImplementedError):  # it computes with values while it is built
+        module = timm.create_model(architecture, pretrained=False, num_classes=classes)
+    return sum(p.numel() for p in module.parameters())
