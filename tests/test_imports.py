@@ -32,10 +32,11 @@ ALLOWED = {
     "hub": {"data", "minihub"},
     "pathway": {"functional", "reference", "threads", "progress", "cost"},
     "ranking": {"scores", "hub", "data", "progress", "minihub"},
-    "report": {"ranking"},
+    "tuning": {"ranking", "scores", "hub", "data", "progress", "cost", "minihub"},
+    "report": {"ranking", "tuning"},
     "info": {"backend"},
     "__init__": {"data", "hub", "ranking", "report"},
-    "cli": {"data", "minihub", "ranking", "report", "info"},
+    "cli": {"data", "minihub", "ranking", "report", "info", "tuning"},
 }
 
 
