@@ -32,7 +32,7 @@ ALLOWED = {
     "hub": {"data", "minihub"},
     "pathway": {"functional", "reference", "threads", "progress", "cost"},
     "ranking": {"scores", "hub", "data", "progress", "minihub"},
-    "tuning": {"ranking", "scores", "hub", "data", "progress", "cost", "minihub"},
+    "tuning": {"ranking", "scores", "hub", "data", "progress", "cost", "minihub", "pathway"},
     "report": {"ranking", "tuning"},
     "info": {"backend"},
     "__init__": {"data", "hub", "ranking", "report"},

@@ -58,7 +58,7 @@ def test_what_cannot_be_tuned_is_said(tmp_path):
     np.save(tmp_path / "f.npy", np.zeros((3, 2)))
     source = as_source(str(tmp_path / "f.npy"))
     assert isinstance(source.load(), StoredFeatures)
-    with pytest.raises(TypeError, match="hub model 'f' must be an nn.Module"):
+    with pytest.raises(TypeError, match=r"hub model 'f' must be an nn.Module"):
         from_source(source, 2, torch.rand(2, 3, 8, 8))
     solarize = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), torch.square])
     with pytest.raises(ValueError, match="transform must resize, crop and normalise"):
@@ -108,7 +108,7 @@ def test_augmentation_follows_from_seed_epoch_and_position():
     assert torch.equal(pictures[(2, 3)][0], again[(2, 3)][0])
     assert not torch.equal(pictures[(2, 3)][0], pictures[(1, 3)][0])
     assert not torch.equal(pictures[(2, 3)][0], other[(2, 3)][0])
-    with pytest.raises(ValueError, match="augment must be one of .*, got 'x'"):
+    with pytest.raises(ValueError, match=r"augment must be one of .*, got 'x'"):
         Pictures(pictures.data, labels, tiny.SIZE, augment="x")
 
 

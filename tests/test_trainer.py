@@ -99,7 +99,7 @@ def test_a_checkpoint_is_whole_or_absent(tmp_path, monkeypatch):
         checkpoint.save(path, {"step": 2})
     assert checkpoint.load(path)["step"] == 1
     torch.save({"other": 1}, path)
-    with pytest.raises(ValueError, match="does not hold hubfast.Checkpoint"):
+    with pytest.raises(ValueError, match=r"does not hold hubfast\.Checkpoint"):
         checkpoint.load(path)
 
 

@@ -61,7 +61,7 @@ def test_every_method(hub, ranking, tmp_path, method):
         test=tiny.data(12, seed=1),
         trainer=trainer(),
     )
-    several = method in ("kd", "b-tuning", "ensemble", "distill", "knowledge-flow")
+    several = method in ("kd", "b-tuning", "ensemble", "distill", "knowledge-flow", "hub-pathway")
     assert tuned.models == tuple(ranking.top(2 if several else 1))
     assert [len(e.targets) for e in tuned.evaluations.values()] == [6, 12]
     assert tuned.cost.multiply_adds > 0
@@ -69,7 +69,7 @@ def test_every_method(hub, ranking, tmp_path, method):
     tuned.save(tmp_path / "model")
     saved = torch.load(tmp_path / "model" / "model.pt", weights_only=False)
     images = torch.rand(2, 3, 8, 8)
-    if method == "ensemble":
+    if method in ("ensemble", "hub-pathway"):
         torch.testing.assert_close(saved(images), tuned.module(images))
     else:
         assert type(saved) is type(hub["first"])
@@ -144,6 +144,10 @@ def test_teachers_see_augmented_pictures(hub, ranking):
 def test_wrong_arguments(hub, ranking):
     with pytest.raises(ValueError, match=r"method must be one of .*, got 'x'"):
         tune(hub, tiny.data(), method="x")
+    with pytest.raises(ValueError, match=r"weight is for one of .*, not for 'single'"):
+        tune(hub, tiny.data(), method="single", weight=1.0)
+    with pytest.raises(ValueError, match="weight must not be negative, got -1"):
+        tune(hub, tiny.data(), method="bss", weight=-1.0)
     with pytest.raises(ValueError, match="top must be at least 1, got 0"):
         tune(hub, tiny.data(), top=0)
     with pytest.raises(ValueError, match="top must be at most 3"):

@@ -28,7 +28,7 @@ def tune(
         str,
         typer.Option(
             help="One model: single, bss, l2-sp, delta, co-tuning, stoch-norm. Several: kd, "
-            "b-tuning, ensemble, distill, knowledge-flow."
+            "b-tuning, ensemble, distill, knowledge-flow, hub-pathway."
         ),
     ] = "b-tuning",
     top: Annotated[int, typer.Option(min=1, help="Models used by a method of several.")] = 3,
@@ -48,6 +48,9 @@ def tune(
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
     optimizer: Annotated[str, typer.Option(help="adamw or sgd.")] = "adamw",
     schedule: Annotated[str, typer.Option(help="one-cycle, cosine, step, constant.")] = "one-cycle",
+    weight: Annotated[
+        float | None, typer.Option(min=0, help="Of the method's loss term; as published.")
+    ] = None,
     augment: Annotated[str, typer.Option(help="none, crop or crop-flip.")] = "none",
     size: Annotated[
         int | None, typer.Option(min=8, help="Side of pictures; their own, or a model's.")
@@ -101,6 +104,7 @@ def tune(
         validation=validation,
         test=test,
         trainer=trainer,
+        weight=weight,
         augment=cast(Any, augment),
         size=None if size is None else (size, size),
         resume=resume,

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from hubfast.pathway import HubModel, HubPathway, pathway_generator
 from hubfast.tuning.b_tuning import BTuning
 from hubfast.tuning.bss import BSS
 from hubfast.tuning.co_tuning import CoTuning, category_relationship, source_probabilities
@@ -33,7 +34,19 @@ Method = Literal[
     "ensemble",
     "distill",
     "knowledge-flow",
+    "hub-pathway",
 ]
+WEIGHTS = {  # of each method's term, as published; kd's is divided by the student's width
+    "bss": 1e-3,
+    "l2-sp": 0.01,
+    "delta": 0.01,
+    "co-tuning": 2.3,
+    "kd": 1.0,
+    "b-tuning": 100.0,
+    "distill": 1.0,
+}
+PATHWAYS = 2  # models that a sample goes through, of Hub-Pathway
+SMALL_PICTURES = 64  # pixels: below, Hub-Pathway's generator is timm's smallest network
 ATTENTION_SAMPLES = 32  # that DELTA's attention is computed on
 NO_DECAY = ("l2-sp", "delta")  # whose terms take the place of weight decay
 
@@ -50,13 +63,32 @@ def check_method(name: str, count: int) -> None:
         raise ValueError(f"top must be at least 1, got {count}")
 
 
+def check_weight(name: str, weight: float | None) -> None:
+    """Refuses a weight for a method without such a term, or a negative one.
+
+    Raises:
+        ValueError: So it is.
+    """
+    if weight is None:
+        return
+    if name not in WEIGHTS:
+        raise ValueError(f"weight is for one of {tuple(WEIGHTS)}, not for {name!r}")
+    if weight < 0:
+        raise ValueError(f"weight must not be negative, got {weight}")
+
+
 def models_used(name: str, top: int) -> int:
     """How many of the `top` models a method takes: one that tunes a single model takes one."""
     return 1 if name in get_args(OneModel) else top
 
 
 def build(
-    name: Method, setting: Setting, fit: Callable[[nn.Module], object], seed: int = 0
+    name: Method,
+    setting: Setting,
+    fit: Callable[[nn.Module], object],
+    *,
+    weight: float | None = None,
+    seed: int = 0,
 ) -> nn.Module:
     """The module that a method trains; the student is the setting's first model.
 
@@ -64,83 +96,105 @@ def build(
         name: Of the method.
         setting: Models and data.
         fit: Trains a module in place: for methods that need another one tuned before.
+        weight: Of the method's term; None for that of WEIGHTS.
         seed: Of new layers.
 
     Raises:
         ValueError: The method cannot be had for these models or this task.
     """
+    weight = WEIGHTS.get(name, 0.0) if weight is None else weight
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         match name:
             case "single" | "bss" | "l2-sp" | "delta" | "co-tuning" | "stoch-norm":
-                return _one_model(name, setting)
+                return _one_model(name, setting, weight)
             case "kd" | "b-tuning":
-                return _with_teachers(name, setting)
+                return _with_teachers(name, setting, weight)
             case "ensemble":
                 return Ensemble(setting.all(), setting.task)
             case "distill":
-                return _distill(setting, fit)
+                return _distill(setting, fit, weight)
             case "knowledge-flow":
                 student, teachers = setting.load(), setting.all()
                 return KnowledgeFlow(
                     student, teachers, setting.task, setting.example, setting.steps
                 )
+            case "hub-pathway":
+                return _hub_pathway(setting)
 
 
-def _one_model(name: OneModel, setting: Setting) -> Regularised:
+def _one_model(name: OneModel, setting: Setting, weight: float) -> Regularised:
     model = setting.load()
     terms: Mapping[str, nn.Module] = {}
     match name:
         case "bss":
-            terms = {"bss": BSS()}
+            terms = {"bss": BSS(weight)}
         case "l2-sp":
-            terms = {"l2_sp": L2SP(model)}
+            terms = {"l2_sp": L2SP(model, weight)}
         case "delta":
-            terms = {"delta": Delta(model, _attention(setting))}
+            terms = {"delta": Delta(model, _attention(setting), weight)}
         case "co-tuning":
-            terms = {"co_tuning": _co_tuning(model, setting)}
+            terms = {"co_tuning": _co_tuning(model, setting, weight)}
         case "stoch-norm":
             model.model = stoch_norm(model.model)
     return Regularised(model, setting.task, terms)
 
 
-def _with_teachers(name: Literal["kd", "b-tuning"], setting: Setting) -> Regularised:
+def _with_teachers(name: Literal["kd", "b-tuning"], setting: Setting, weight: float) -> Regularised:
     model, teachers = setting.load(), setting.teachers()
     fits = [setting.posterior(k)[1] for k in range(len(setting.sources))]
     if name == "kd":
         widths = [fit.means.shape[1] for fit in fits]
-        return Regularised(
-            model, setting.task, {"kd": KD(model.width, widths, teachers, 1 / model.width)}
-        )
+        kd = KD(model.width, widths, teachers, weight / model.width)
+        return Regularised(model, setting.task, {"kd": kd})
     term = BTuning(
         fits[0].means,
         teachers,
         [fit.means for fit in fits],
         [fit.score for fit in fits],
+        weight=weight,
         deviation=setting.labels.deviation,
     )
     return Regularised(model, setting.task, {"b_tuning": term})
 
 
-def _distill(setting: Setting, fit: Callable[[nn.Module], object]) -> Regularised:
+def _distill(setting: Setting, fit: Callable[[nn.Module], object], weight: float) -> Regularised:
     ensemble = Ensemble(setting.all(), setting.task)
     fit(ensemble)
     teachers: nn.Module = Teachers([ensemble], "logits")
     if setting.pictures.augment is None:
         teachers = cache(Teachers([ensemble], "logits"), setting.pictures, device=setting.device)
-    term = SoftTargets(teachers, deviation=setting.labels.deviation)
+    term = SoftTargets(teachers, weight, deviation=setting.labels.deviation)
     return Regularised(setting.load(), setting.task, {"distill": term})
 
 
-def _co_tuning(model: Pretrained, setting: Setting) -> CoTuning:
+def _hub_pathway(setting: Setting) -> HubPathway:
+    _check_classes("hub-pathway", setting)
+    models = {
+        source.name: HubModel(model)
+        for source, model in zip(setting.sources, setting.all(), strict=True)
+    }
+    small = max(setting.pictures.size) <= SMALL_PICTURES
+    generator = pathway_generator("test_resnet" if small else None, len(models))
+    # Pretrained resizes and normalises by itself, so the generator is all that sees raw pictures.
+    return HubPathway(
+        models, min(PATHWAYS, len(models)), classes=setting.labels.outputs, generator=generator
+    )
+
+
+def _check_classes(name: str, setting: Setting) -> None:
+    if setting.labels.task != "classification":
+        raise ValueError(f"{name} is for classification, the targets are {setting.labels.task}")
+
+
+def _co_tuning(model: Pretrained, setting: Setting, weight: float) -> CoTuning:
     (source_head,) = model.source_head
     if source_head is None or setting.labels.task != "classification":
         raise ValueError("co-tuning needs a model with its source classifier, and classes to tune")
     probabilities = source_probabilities(source_head, setting.posterior(0)[0])
     targets = setting.pictures.targets
-    return CoTuning(
-        source_head, category_relationship(probabilities, targets, setting.labels.outputs)
-    )
+    relationship = category_relationship(probabilities, targets, setting.labels.outputs)
+    return CoTuning(source_head, relationship, weight)
 
 
 def _attention(setting: Setting) -> dict[str, Tensor | None]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,19 @@ from hubfast.ranking import Ranking, rank
 from hubfast.tuning.evaluation import Evaluation, evaluate
 from hubfast.tuning.history import History
 from hubfast.tuning.measure import Cost, PeakMemory, inference_cost, inference_speed
-from hubfast.tuning.methods import NO_DECAY, Method, build, check_method, models_used
+from hubfast.tuning.methods import (
+    NO_DECAY,
+    Method,
+    build,
+    check_method,
+    check_weight,
+    models_used,
+)
 from hubfast.tuning.pictures import Augment, Labels, Pictures, picture_size
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.save import save_model
 from hubfast.tuning.setting import Setting
-from hubfast.tuning.stoch_norm import plain_norm
+from hubfast.tuning.stoch_norm import StochNorm, plain_norm
 from hubfast.tuning.trainer import Trainer
 
 
@@ -57,6 +65,7 @@ def tune(
     validation: float | TargetData = 0.2,
     test: Any = None,
     trainer: Trainer | None = None,
+    weight: float | None = None,
     augment: Augment = "none",
     size: tuple[int, int] | None = None,
     resume: bool = False,
@@ -73,6 +82,7 @@ def tune(
         validation: Share of `data` held out, or data of its own; 0 for none.
         test: Data to evaluate on in the end.
         trainer: Recipe, devices, folder for checkpoints; None for the defaults.
+        weight: Of the method's own loss term; None for its published value.
         augment: Of training pictures.
         size: Height and width of pictures; None for their own, at most what a model wants.
         resume: Go on from the trainer's checkpoint.
@@ -83,6 +93,7 @@ def tune(
         TrainingDiverged: A loss term became NaN.
     """
     check_method(method, top)
+    check_weight(method, weight)
     trainer = trainer or Trainer()
     if method in NO_DECAY:
         trainer = replace(trainer, recipe=replace(trainer.recipe, weight_decay=0.0))
@@ -99,7 +110,8 @@ def tune(
     seed = trainer.recipe.seed
     pictures = Pictures(train, labels, size, augment=augment, seed=seed)
     held_pictures = None if held is None else Pictures(held, labels, size)
-    run = _train(method, sources, pictures, labels, trainer, held_pictures, resume)
+    make = partial(build, method, weight=weight, seed=seed)
+    run = _train(make, sources, pictures, labels, trainer, held_pictures, resume)
     built = run.module
     tuned = time.perf_counter()
     device = next(built.parameters()).device
@@ -166,7 +178,7 @@ class _Run:
 
 
 def _train(
-    method: Method,
+    make: Callable[..., nn.Module],
     sources: Sequence[Source],
     pictures: Pictures,
     labels: Labels,
@@ -186,10 +198,10 @@ def _train(
         before.fit(teacher, pictures, labels, resume=resume)
 
     with PeakMemory(device) as memory:
-        built = build(method, setting, fit, recipe.seed)
+        built = make(setting, fit)
         sizes.append(cost.parameters(built))
         history = trainer.fit(built, pictures, labels, validation=held, resume=resume)
-    module = plain_norm(built) if method == "stoch-norm" else built
+    module = plain_norm(built) if any(isinstance(m, StochNorm) for m in built.modules()) else built
     return _Run(module, history, memory.bytes, sum(sizes))
 
 
