@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from hubfast.cli import minihub
+from hubfast.cli import bench, minihub
 from hubfast.cli.info import info
 from hubfast.cli.rank import demo, rank
 from hubfast.cli.tune import tune
@@ -19,6 +19,7 @@ app = typer.Typer(
 for command in (rank, tune, demo, info):
     app.command()(command)
 app.add_typer(minihub.app, name="minihub")
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
