@@ -49,7 +49,7 @@ def tune(
     optimizer: Annotated[str, typer.Option(help="adamw or sgd.")] = "adamw",
     schedule: Annotated[str, typer.Option(help="one-cycle, cosine, step, constant.")] = "one-cycle",
     weight: Annotated[
-        float | None, typer.Option(min=0, help="Of the method's loss term; as published.")
+        float | None, typer.Option(min=0, help="Of the method's loss term; its default.")
     ] = None,
     augment: Annotated[str, typer.Option(help="none, crop or crop-flip.")] = "none",
     size: Annotated[

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
@@ -167,7 +167,8 @@ def _read(path: Path, recipe: Recipe) -> dict[Job, Trial]:
         except json.JSONDecodeError:  # cut off by a kill
             continue
         if row.pop("recipe") == _key(recipe):
-            known[tuple(row.pop("job"))] = Trial(**row)
+            job: Any = tuple(row.pop("job"))
+            known[job] = Trial(**row)
     return known
 
 

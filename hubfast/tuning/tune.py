@@ -82,7 +82,7 @@ def tune(
         validation: Share of `data` held out, or data of its own; 0 for none.
         test: Data to evaluate on in the end.
         trainer: Recipe, devices, folder for checkpoints; None for the defaults.
-        weight: Of the method's own loss term; None for its published value.
+        weight: Of the method's own loss term; None for that of `methods.WEIGHTS`.
         augment: Of training pictures.
         size: Height and width of pictures; None for their own, at most what a model wants.
         resume: Go on from the trainer's checkpoint.
