@@ -34,11 +34,22 @@ ALLOWED = {
     "pathway": {"functional", "reference", "threads", "progress", "cost"},
     "ranking": {"scores", "hub", "data", "progress", "minihub"},
     "evaluation": {"ranking", "scores", "minihub", "progress"},
-    "report": {"ranking"},
+    "tuning": {"ranking", "scores", "hub", "data", "progress", "cost", "minihub", "pathway"},
+    "report": {"ranking", "tuning"},
     "plots": {"ranking", "report"},
     "info": {"backend"},
     "__init__": {"data", "hub", "ranking", "report"},
-    "cli": {"data", "minihub", "ranking", "report", "info", "evaluation", "progress", "scores"},
+    "cli": {
+        "data",
+        "evaluation",
+        "info",
+        "minihub",
+        "progress",
+        "ranking",
+        "report",
+        "scores",
+        "tuning",
+    },
 }
 
 

@@ -9,13 +9,14 @@ from rich.markup import escape
 from hubfast.cli import bench, minihub
 from hubfast.cli.info import info
 from hubfast.cli.rank import demo, rank
+from hubfast.cli.tune import tune
 
 app = typer.Typer(
     help="Rank, tune and compare a hub of pre-trained models on a small target data set.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (rank, demo, info):
+for command in (rank, tune, demo, info):
     app.command()(command)
 app.add_typer(minihub.app, name="minihub")
 app.add_typer(bench.app, name="bench")

@@ -3,11 +3,8 @@
 import typer
 
 from hubfast.cli.bench_ranking import bench_ranking
+from hubfast.cli.bench_tuning import tuning
 
 app = typer.Typer(help="Measure how good scores and methods are, here.", no_args_is_help=True)
 app.command("ranking")(bench_ranking)
-
-
-@app.callback()
-def bench() -> None:
-    """Keeps the commands below `bench` even while there is one."""
+app.command("tuning")(tuning)

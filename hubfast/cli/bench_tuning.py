@@ -1,0 +1,108 @@
+"""`hubfast bench tuning`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hubfast.cli.output import Output, Quiet, check_folders
+
+if TYPE_CHECKING:
+    from hubfast.tuning.comparison import Trial
+
+
+def tuning(
+    method: Annotated[
+        list[str] | None, typer.Option(help="Only these, repeated for more; all.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Targets of the mini-hub; handwritten, lowercase, ...")
+    ] = None,
+    share: Annotated[
+        list[float] | None, typer.Option(min=0.1, max=1, help="Of training data; 0.5 and 1.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1)] = 3,
+    results: Annotated[
+        Path, typer.Option(dir_okay=False, help="Trials are kept there, and never repeated.")
+    ] = Path("tuning_trials.jsonl"),
+    speed: Annotated[
+        bool, typer.Option("--speed", help="Measure costs and speeds, not accuracy.")
+    ] = False,
+    csv: Output = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compare every way to tune on the mini-hub: accuracy with intervals, or costs."""
+    from typing import get_args
+
+    from hubfast.tuning import Method
+    from hubfast.tuning.comparison import SHARES, TARGETS, compare
+
+    check_folders(results, csv)
+    methods = tuple(method or get_args(Method))
+    if speed:
+        _speed(methods, csv, quiet)
+        return
+    trials = compare(
+        results,
+        methods=methods,
+        targets=tuple(target or TARGETS),
+        shares=tuple(share or SHARES),
+        seeds=seeds,
+        progress=not quiet,
+    )
+    _accuracies(trials, csv)
+    _selection(trials)
+
+
+def _accuracies(trials: "list[Trial]", csv: Path | None) -> None:
+    from hubfast.tuning.summary import accuracies
+
+    found = accuracies(trials)
+    table = Table(*found.columns, title="accuracy on test data, 95 % intervals", box=None)
+    for row in found.itertuples(index=False):
+        table.add_row(*map(str, row))
+    Console().print(table)
+    if csv:
+        found.to_csv(csv, index=False)
+
+
+def _selection(trials: "list[Trial]") -> None:
+    from hubfast.tuning.summary import selection
+
+    found = selection(trials)
+    if found is not None:
+        Console().print(
+            f"Over {found.runs} runs: rank and tune the best-ranked once {found.ranked}; tune all "
+            f"and take the best on test data {found.best}; a model taken blindly {found.mean}."
+        )
+
+
+def _speed(methods: tuple[str, ...], csv: Path | None, quiet: bool) -> None:
+    import pandas as pd
+
+    from hubfast.tuning.speed import measure_costs, once_against_all
+
+    found = measure_costs(methods, progress=not quiet)
+    titles = ("train params", "params", "MMACs", "train it/s", "samples/s", "peak MB")
+    table = Table("method", *titles, title="costs on the mini-hub, batches of about 32", box=None)
+    for name, cost in found.items():
+        memory = "-" if cost.peak_memory is None else f"{cost.peak_memory / 1e6:.0f}"
+        table.add_row(
+            name,
+            f"{cost.train_parameters / 1e6:.2f}M",
+            f"{cost.parameters / 1e6:.2f}M",
+            f"{cost.multiply_adds / 1e6:.1f}",
+            f"{cost.iterations_per_second:.1f}",
+            f"{cost.samples_per_second:.0f}",
+            memory,
+        )
+    Console().print(table)
+    if csv:
+        pd.DataFrame([{"method": k, **vars(v)} for k, v in found.items()]).to_csv(csv, index=False)
+    once = once_against_all()
+    Console().print(
+        f"Rank {once.models} models {once.rank:.1f} s and tune one {once.tune_best:.1f} s, against "
+        f"{once.tune_all:.1f} s to tune them all: {once.share:.2f} of the time."
+    )

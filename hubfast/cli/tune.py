@@ -1,0 +1,151 @@
+"""`hubfast tune`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hubfast.cli.output import Quiet
+
+if TYPE_CHECKING:
+    from hubfast.tuning import Tuned
+
+RANKING, MODEL, REPORT = "ranking.json", "model", "report.html"  # in the output folder
+
+
+def tune(
+    hub: Annotated[
+        list[str],
+        typer.Option(
+            help="A model, as in rank: timm:NAME, timm:NAME@CHECKPOINT, minihub, minihub:NAME. "
+            "Repeat for more."
+        ),
+    ],
+    data: Annotated[str, typer.Option(help="Training data, as in rank.")],
+    method: Annotated[
+        str,
+        typer.Option(
+            help="One model: single, bss, l2-sp, delta, co-tuning, stoch-norm. Several: kd, "
+            "b-tuning, ensemble, distill, knowledge-flow, hub-pathway."
+        ),
+    ] = "b-tuning",
+    top: Annotated[int, typer.Option(min=1, help="Models used by a method of several.")] = 3,
+    output: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder for the model, checkpoints and report.")
+    ] = Path("tuned"),
+    ranking: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Of rank --json; else ranks first."),
+    ] = None,
+    validation: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the data held out; 0 for none.")
+    ] = 0.2,
+    test: Annotated[str | None, typer.Option(help="Data to evaluate on in the end.")] = None,
+    epochs: Annotated[int, typer.Option(min=1)] = 25,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
+    optimizer: Annotated[str, typer.Option(help="adamw or sgd.")] = "adamw",
+    schedule: Annotated[str, typer.Option(help="one-cycle, cosine, step, constant.")] = "one-cycle",
+    weight: Annotated[
+        float | None, typer.Option(min=0, help="Of the method's loss term; its default.")
+    ] = None,
+    augment: Annotated[str, typer.Option(help="none, crop or crop-flip.")] = "none",
+    size: Annotated[
+        int | None, typer.Option(min=8, help="Side of pictures; their own, or a model's.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, auto.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="How many, by DDP.")] = 1,
+    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, 16-mixed.")] = "32-true",
+    workers: Annotated[int, typer.Option(min=0, help="Processes preparing pictures.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the split and of training.")] = 0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Live metrics in OUTPUT/tensorboard.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint in OUTPUT.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Rank models for training data and tune the best ones."""
+    from hubfast.minihub import build
+    from hubfast.ranking import Ranking
+    from hubfast.tuning import Recipe, Trainer
+    from hubfast.tuning import tune as tune_hub
+
+    names = [name.removeprefix("minihub:") for name in hub if name.startswith("minihub:")]
+    if names or "minihub" in hub:
+        build(None if "minihub" in hub else names, progress=not quiet)
+    recipe = Recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        rate=rate,
+        optimizer=cast(Any, optimizer),
+        schedule=cast(Any, schedule),
+        seed=seed,
+    )
+    trainer = Trainer(
+        recipe,
+        folder=output,
+        accelerator=device,
+        devices=devices,
+        precision=precision,
+        workers=workers,
+        tensorboard=tensorboard,
+        progress=not quiet,
+    )
+    tuned = tune_hub(
+        hub,
+        data,
+        method=cast(Any, method),
+        top=top,
+        ranking=_known_ranking(output, ranking, resume, Ranking),
+        validation=validation,
+        test=test,
+        trainer=trainer,
+        weight=weight,
+        augment=cast(Any, augment),
+        size=None if size is None else (size, size),
+        resume=resume,
+        on_ranking=lambda found: found.to_json(_in(output, RANKING)),
+    )
+    _write(tuned, output)
+    _show(tuned, output)
+
+
+def _in(folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name
+
+
+def _known_ranking(output: Path, ranking: Path | None, resume: bool, kind: Any) -> Any:
+    """Of the file that was named, or when resuming that of the run that was cut off."""
+    if ranking is None and resume and (output / RANKING).exists():
+        ranking = output / RANKING
+    return None if ranking is None else kind.from_json(ranking)
+
+
+def _write(tuned: "Tuned", output: Path) -> None:
+    from hubfast.report import write_tuning
+
+    tuned.save(_in(output, MODEL))
+    write_tuning(output / REPORT, tuned)
+
+
+def _show(tuned: "Tuned", output: Path) -> None:
+    table = Table(show_header=False, box=None)
+    table.add_row("models", ", ".join(tuned.models))
+    for name, found in tuned.evaluations.items():
+        table.add_row(f"{name} {found.metric}", f"{found.value:.4f}")
+    table.add_row("parameters", f"{tuned.cost.parameters / 1e6:.2f}M")
+    table.add_row("multiply-adds", f"{tuned.cost.multiply_adds / 1e9:.4f}G a picture")
+    table.add_row("training", f"{tuned.cost.iterations_per_second:.1f} steps/s")
+    table.add_row("inference", f"{tuned.cost.samples_per_second:.0f} pictures/s")
+    for stage, seconds in tuned.seconds.items():
+        table.add_row(f"time to {stage}", f"{seconds:.1f} s")
+    table.add_row("model", str(output / MODEL))
+    table.add_row("report", str(output / REPORT))
+    console = Console()
+    console.print(f"[bold]{tuned.method}[/bold] on {tuned.data}", highlight=False)
+    console.print(table)

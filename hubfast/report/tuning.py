@@ -1,0 +1,136 @@
+"""The report of a tuned model: quality, curves, confusion matrix, cost, and the ranking before."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from hubfast.report.curves import curves
+from hubfast.report.numbers import MISSING, clip, number, plural, whole
+from hubfast.report.page import Section, render, write_page
+from hubfast.report.ranking import ranking_sections
+from hubfast.tuning import Tuned
+
+MOST_CLASSES = 40  # that a confusion matrix is shown for
+WORST = 10  # confusions listed where there are more classes
+
+
+def write_tuning(path: str | Path, tuned: Tuned) -> None:
+    """Writes the report of a tuned model as one HTML file that loads nothing.
+
+    Args:
+        path: Of the file, replaced if there is one.
+        tuned: As `hubfast.tuning.tune` returns it.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    sections = [_result(tuned), _curves(tuned)]
+    for name, found in tuned.evaluations.items():
+        if found.confusion is not None:
+            sections.append(_confusion(name, found.confusion, tuned.labels.names))
+    sections.append(_cost(tuned))
+    if tuned.ranking is not None:
+        for section in ranking_sections(tuned.ranking):
+            title = {"Result": "Ranking result", "Time": "Ranking time"}.get(
+                section.title, section.title
+            )
+            sections.append(Section(title, section.body, f"hub-{section.id}"))
+    title = f"{clip(tuned.models[0], 50)} tuned on {clip(tuned.data, 50) or 'unnamed data'}"
+    write_page(path, title, sections, f"Method: {tuned.method}")
+
+
+def _result(tuned: Tuned) -> Section:
+    recipe = tuned.recipe
+    facts = {
+        "Method": tuned.method,
+        "Models": ", ".join(tuned.models),
+        "Outputs": f"{whole(tuned.labels.outputs)} ({tuned.labels.task})",
+        "Pictures": f"{tuned.size[0]} x {tuned.size[1]}",
+        "Training": f"{plural(recipe.epochs, 'epoch')}, {plural(tuned.history.steps, 'step')}",
+        "Recipe": f"{recipe.optimizer}, rate {recipe.rate:g}, {recipe.schedule}, "
+        f"batch {recipe.batch_size}, decay {recipe.weight_decay:g}, seed {recipe.seed}",
+    }
+    rows = [
+        {
+            "name": name,
+            "metric": found.metric,
+            "value": number(found.value, 4),
+            "samples": whole(len(found.targets)),
+        }
+        for name, found in tuned.evaluations.items()
+    ]
+    return Section("Result", render("tuning_result.html", rows=rows, facts=facts), "result")
+
+
+def _curves(tuned: Tuned) -> Section:
+    history = tuned.history
+    terms = history.terms
+    total = [sum(step) for step in zip(*terms.values(), strict=True)]
+    shown = {"loss": total, **terms} if len(terms) > 1 else {"loss": total}
+    text = "Means of each epoch, on training batches."
+    if len(terms) > 1:
+        text += " The loss is the sum of its terms."
+    body = curves(shown, x="epoch", y="loss", alt="Loss by epoch", caption=text)
+    if history.metric:
+        metric = next(iter(tuned.evaluations.values())).metric
+        body += curves(
+            {metric: history.metric},
+            x="epoch",
+            y=f"validation {metric}",
+            alt=f"Validation {metric} by epoch",
+            caption="On the validation part, which is not trained on. The last epoch's weights "
+            "are the result: none were picked by this curve.",
+        )
+    return Section("Curves", body, "curves")
+
+
+@dataclass(frozen=True)
+class _Cell:
+    count: str
+    share: str  # of the row, as CSS per cent
+    right: bool
+
+
+def _confusion(name: str, counts: Tensor, names: tuple[str, ...]) -> Section:
+    title = f"Confusion matrix, {name}"
+    table = [
+        [
+            _Cell(whole(n) if n else "", f"{100 * n / max(sum(row), 1):.0f}%", i == j)
+            for j, n in enumerate(row)
+        ]
+        for i, row in enumerate(counts.tolist())
+    ]
+    wrong = counts.clone().fill_diagonal_(0)
+    worst = [
+        (names[int(at) // len(names)], names[int(at) % len(names)], whole(int(n)))
+        for n, at in zip(*wrong.flatten().sort(descending=True, stable=True), strict=True)
+        if n > 0
+    ]
+    body = render(
+        "confusion.html",
+        table=table if len(names) <= MOST_CLASSES else [],
+        names=[clip(each, 24) for each in names],
+        worst=worst[:WORST],
+        right=whole(int(counts.trace())),
+        total=whole(int(counts.sum())),
+    )
+    return Section(title, body, f"confusion-{name}")
+
+
+def _cost(tuned: Tuned) -> Section:
+    cost, memory = tuned.cost, tuned.cost.peak_memory
+    rows = {
+        "Parameters of the tuned model": whole(cost.parameters),
+        "Parameters held in training": whole(cost.train_parameters),
+        "Multiply-adds of one picture": whole(cost.multiply_adds),
+        "Training steps a second": _digits(cost.iterations_per_second),
+        "Pictures a second in use": _digits(cost.samples_per_second),
+        "Memory that training took": MISSING if memory is None else f"{memory / 1e6:.0f} MB",
+        **{f"Seconds to {stage}": _digits(value) for stage, value in tuned.seconds.items()},
+    }
+    return Section("Cost", render("tuning_cost.html", rows=rows), "cost")
+
+
+def _digits(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else whole(round(value))

@@ -1,0 +1,73 @@
+"""Tuning: from a ranked hub to a better model, with regularisers, teachers or several models.
+
+`tune` does it all in one call; `Trainer` trains any method, `build` makes one by name.
+"""
+
+from hubfast.tuning.b_tuning import BTuning, b_tuning, teacher_weights
+from hubfast.tuning.bss import BSS, bss
+from hubfast.tuning.co_tuning import CoTuning, category_relationship, co_tuning
+from hubfast.tuning.delta import Delta, channel_attention, delta
+from hubfast.tuning.ensemble import Ensemble
+from hubfast.tuning.evaluation import Evaluation, evaluate, predict
+from hubfast.tuning.history import History
+from hubfast.tuning.kd import KD, SoftTargets, kd, soft_targets
+from hubfast.tuning.knowledge_flow import KnowledgeFlow
+from hubfast.tuning.l2_sp import L2SP, l2_sp
+from hubfast.tuning.methods import Method, build
+from hubfast.tuning.objective import Objective, Regularised, Seen, TaskLoss, TrainingDiverged
+from hubfast.tuning.pictures import Labels, Pictures
+from hubfast.tuning.pretrained import Pretrained, from_source
+from hubfast.tuning.recipe import Recipe
+from hubfast.tuning.setting import Setting
+from hubfast.tuning.stoch_norm import StochNorm, plain_norm, stoch_norm
+from hubfast.tuning.teachers import CachedTeachers, Teachers, cache
+from hubfast.tuning.trainer import Trainer
+from hubfast.tuning.tune import Tuned, tune
+
+__all__ = [
+    "BSS",
+    "KD",
+    "L2SP",
+    "BTuning",
+    "CachedTeachers",
+    "CoTuning",
+    "Delta",
+    "Ensemble",
+    "Evaluation",
+    "History",
+    "KnowledgeFlow",
+    "Labels",
+    "Method",
+    "Objective",
+    "Pictures",
+    "Pretrained",
+    "Recipe",
+    "Regularised",
+    "Seen",
+    "Setting",
+    "SoftTargets",
+    "StochNorm",
+    "TaskLoss",
+    "Teachers",
+    "Trainer",
+    "TrainingDiverged",
+    "Tuned",
+    "b_tuning",
+    "bss",
+    "build",
+    "cache",
+    "category_relationship",
+    "channel_attention",
+    "co_tuning",
+    "delta",
+    "evaluate",
+    "from_source",
+    "kd",
+    "l2_sp",
+    "plain_norm",
+    "predict",
+    "soft_targets",
+    "stoch_norm",
+    "teacher_weights",
+    "tune",
+]

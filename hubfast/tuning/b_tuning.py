@@ -1,0 +1,90 @@
+"""B-Tuning: the student predicts, through LogME's posterior means, what K teachers predict.
+
+You, Liu, Wang, Jordan, Long: "Ranking and Tuning Pre-trained Models: A New Paradigm for
+Exploiting Model Hubs", JMLR 2022, section 5.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hubfast.tuning.objective import Seen
+
+
+def teacher_weights(scores: Sequence[float], temperature: float = 0.1) -> Tensor:
+    """softmax(LogME / T), `(K,)` float64.
+
+    Raises:
+        ValueError: T is not positive.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+    return (torch.tensor(scores, dtype=torch.float64) / temperature).softmax(0)
+
+
+def b_tuning(
+    features: Tensor,
+    means: Tensor,
+    teachers: Sequence[Tensor],
+    teacher_means: Sequence[Tensor],
+    weights: Tensor,
+) -> Tensor:
+    """Mean over samples and outputs of `(M phi - sum_k pi_k M_k phi_k)^2`; a scalar.
+
+    Nothing is learnt but the features: widths may all differ, predictions meet in C dimensions.
+
+    Args:
+        features: Of the student, `(B, D)`.
+        means: LogME's posterior means on the student's own pre-trained features, `(C, D)`.
+        teachers: Of K teachers, `(B, D_k)`.
+        teacher_means: `(C, D_k)`.
+        weights: pi, `(K,)`; see `teacher_weights`.
+    """
+    wanted = torch.stack(
+        [
+            weight * F.linear(x, mean)
+            for weight, x, mean in zip(weights, teachers, teacher_means, strict=True)
+        ]
+    ).sum(0)
+    return F.mse_loss(F.linear(features, means), wanted)
+
+
+class BTuning(nn.Module):
+    """The term `weight * b_tuning`; published with weight 100, K = 3 and T = 0.1.
+
+    Args:
+        means: Of the student, `(C, D)`; `LogME.means`, as those of the teachers.
+        teachers: `Teachers` or `CachedTeachers`, of features.
+        teacher_means: `(C, D_k)` each.
+        scores: LogME of the teachers.
+        deviation: `(C,)`: predictions are compared in these units; None for classes.
+    """
+
+    def __init__(
+        self,
+        means: Tensor,
+        teachers: nn.Module,
+        teacher_means: Sequence[Tensor],
+        scores: Sequence[float],
+        *,
+        weight: float = 100.0,
+        temperature: float = 0.1,
+        deviation: Tensor | None = None,
+    ):
+        super().__init__()
+        self.weight, self.teachers, self.count = weight, teachers, len(scores)
+        unit = 1.0 if deviation is None else deviation[:, None]
+        self.means: Tensor
+        self.weights: Tensor
+        self.register_buffer("means", (means / unit).float(), persistent=False)
+        for k, mean in enumerate(teacher_means):
+            self.register_buffer(f"means_{k}", (mean / unit).float(), persistent=False)
+        weights = teacher_weights(scores, temperature).float()
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, seen: Seen) -> Tensor:
+        teachers = self.teachers(seen.images, seen.rows)
+        means = [self.get_buffer(f"means_{k}") for k in range(self.count)]
+        return self.weight * b_tuning(seen.features, self.means, teachers, means, self.weights)

@@ -1,0 +1,68 @@
+"""How good a method is on data."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hubfast.tuning.pictures import Labels, Pictures
+from hubfast.tuning.teachers import in_order
+
+METRICS = {"classification": "accuracy", "multilabel": "mean average precision", "regression": "R2"}
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Quality on a set of samples."""
+
+    metric: str
+    value: float
+    logits: Tensor  # (n, C)
+    targets: Tensor  # (n,) or (n, C), encoded
+    confusion: Tensor | None  # (C, C) counts, rows the true classes; for classification
+
+
+@torch.inference_mode()
+def predict(
+    method: nn.Module, pictures: Pictures, *, batch_size: int = 128, device: str = "cpu"
+) -> Tensor:
+    """Logits of all `pictures` in eval mode, `(n, C)` on the CPU; the mode is restored."""
+    was_training = method.training
+    method.eval()
+    batches = in_order(pictures, batch_size)
+    found = [method(images.to(device)).float().cpu() for images, _, _ in batches]
+    method.train(was_training)
+    return torch.cat(found)
+
+
+def evaluate(
+    method: nn.Module,
+    pictures: Pictures,
+    labels: Labels,
+    *,
+    batch_size: int = 128,
+    device: str = "cpu",
+) -> Evaluation:
+    """Accuracy, mean average precision or R2 (torchmetrics) of a method on `pictures`."""
+    logits = predict(method, pictures, batch_size=batch_size, device=device)
+    targets = pictures.targets
+    value, confusion = _metric(logits, targets, labels)
+    return Evaluation(METRICS[labels.task], value, logits, targets, confusion)
+
+
+def _metric(logits: Tensor, targets: Tensor, labels: Labels) -> tuple[float, Tensor | None]:
+    from torchmetrics.functional import classification, r2_score  # slow to import
+
+    match labels.task:
+        case "classification":
+            confusion = classification.multiclass_confusion_matrix(
+                logits.argmax(1), targets, num_classes=labels.outputs
+            )
+            return float(confusion.trace() / confusion.sum().double()), confusion
+        case "multilabel":
+            value = classification.multilabel_average_precision(
+                logits.sigmoid(), targets.long(), num_labels=labels.outputs
+            )
+            return float(value), None
+        case _:
+            return float(r2_score(logits.double(), targets.double())), None

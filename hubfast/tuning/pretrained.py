@@ -1,0 +1,179 @@
+"""A pre-trained model with a new head, fed with pictures in [0, 1]."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from hubfast.hub import Network, Source
+
+HEAD_DEVIATION = 0.01  # of a new head's weights, as B-Tuning and Zoo-Tuning start it
+
+
+class Pretrained(nn.Module):
+    """Normalisation and resizing, the model without its classifier, and a new linear head.
+
+    `forward(images)` gives logits `(B, outputs)`; `features(images)` what the head sees, `(B, D)`.
+
+    Args:
+        model: Maps `(B, 3, h, w)` to the output of an `nn.Linear`, which is taken off, or to
+            features `(B, D)`. It is changed in place.
+        outputs: Width of the new head: classes, or regression columns.
+        example: A batch of the data's pictures, `(b, 3, H, W)`: run once to find the classifier.
+        mean, deviation: Of a channel, what the model subtracts and divides by.
+        size: Height and width that the model wants; None: whatever comes.
+        shift, scale: `(outputs,)`: forward gives `scale * head + shift`, so that a regression
+            head starts at the targets' mean and in their unit. None: the head as it is.
+
+    Raises:
+        ValueError: The model returns neither a classifier's output nor features.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        outputs: int,
+        example: Tensor,
+        *,
+        mean: Sequence[float] = (0.0, 0.0, 0.0),
+        deviation: Sequence[float] = (1.0, 1.0, 1.0),
+        size: tuple[int, int] | None = None,
+        shift: Tensor | None = None,
+        scale: Tensor | None = None,
+    ):
+        super().__init__()
+        self.size = size
+        self.mean: Tensor
+        self.deviation: Tensor
+        for name, values in (("mean", mean), ("deviation", deviation)):
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+        prepared = self.prepare(example)
+        self.place, classifier = find_classifier(model, prepared)
+        if classifier is not None:
+            set_module(model, self.place, nn.Identity())
+        self.model = model
+        self.source_head = (classifier,)  # in a tuple: not a part of this module
+        self.width = _width(model, prepared)
+        self.head = nn.Linear(self.width, outputs)
+        nn.init.normal_(self.head.weight, std=HEAD_DEVIATION)
+        nn.init.zeros_(self.head.bias)
+        self.shift: Tensor | None
+        self.scale: Tensor | None
+        self.register_buffer("shift", shift, persistent=False)
+        self.register_buffer("scale", scale, persistent=False)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Pictures in [0, 1], of any size, as the model wants them."""
+        if self.size is not None and images.shape[-2:] != self.size:
+            images = nn.functional.interpolate(images, self.size, mode="bilinear", antialias=True)
+        return (images - self.mean) / self.deviation
+
+    def features(self, images: Tensor) -> Tensor:
+        """`(B, 3, H, W)` in [0, 1] -> `(B, D)`."""
+        return self.model(self.prepare(images))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """`(B, D)` -> `(B, outputs)`."""
+        out = self.head(features)
+        if self.scale is not None:
+            out = out * self.scale
+        return out if self.shift is None else out + self.shift
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits(self.features(images))
+
+    def export(self) -> nn.Module:
+        """A copy of the plain model, head in the old classifier's place, for normalised input."""
+        model, head = copy.deepcopy(self.model), copy.deepcopy(self.head)
+        with torch.no_grad():
+            if self.scale is not None:
+                head.weight.mul_(self.scale[:, None])
+                head.bias.mul_(self.scale)
+            if self.shift is not None:
+                head.bias.add_(self.shift)
+        if not self.place:
+            return nn.Sequential(model, head)
+        set_module(model, self.place, head)
+        timm: Any = model
+        if hasattr(timm, "num_classes"):
+            timm.num_classes = head.out_features
+        if isinstance(config := getattr(timm, "pretrained_cfg", None), dict):
+            timm.pretrained_cfg = {**config, "num_classes": head.out_features}
+        return model.eval()
+
+
+def from_source(source: Source, outputs: int, example: Tensor, **options: Any) -> Pretrained:
+    """A fresh copy of a hub's model, to be tuned; arguments as in `Pretrained`.
+
+    Raises:
+        TypeError: It cannot be trained: stored features, or a callable that is no nn.Module.
+        ValueError: Its preprocessing is not resizing and normalisation by channel.
+    """
+    network = source.load()
+    if not isinstance(network, Network) or not isinstance(network.run, nn.Module):
+        raise TypeError(f"hub model {source.name!r} must be an nn.Module to be tuned")
+    if network.transform is not None:
+        mean, deviation, size = preprocessing(network.transform)
+        options = {"mean": mean, "deviation": deviation, "size": size, **options}
+    # A copy: a module that the user gave is loaded as itself, each time.
+    return Pretrained(copy.deepcopy(network.run), outputs, example, **options)
+
+
+def preprocessing(
+    transform: Callable[[Any], Tensor],
+) -> tuple[list[float], list[float], tuple[int, int]]:
+    """Mean, deviation and size that a picture transform normalises with, found by using it.
+
+    Raises:
+        ValueError: It is not `(x - mean) / deviation` on plain grey pictures.
+    """
+    levels = (0, 51, 255)  # 51 / 255 = 0.2
+    black, grey, white = (transform(Image.new("RGB", (64, 64), (v, v, v))) for v in levels)
+    low, high = (x.double().flatten(1).mean(1) for x in (black, white))
+    wanted = low + 0.2 * (high - low)
+    if black.ndim != 3 or not torch.allclose(grey.double().flatten(1).mean(1), wanted, atol=1e-3):
+        raise ValueError("transform must resize, crop and normalise by channel, nothing else")
+    deviation = 1 / (high - low)
+    mean = -low * deviation
+    return mean.tolist(), deviation.tolist(), (black.shape[1], black.shape[2])
+
+
+def find_classifier(model: nn.Module, inputs: Tensor) -> tuple[str, nn.Linear | None]:
+    """Name and module of the nn.Linear whose output the model returns; `("", None)` without."""
+    last: list[tuple[str, nn.Linear, Tensor]] = []
+    hooks = [
+        module.register_forward_hook(lambda m, _, out, name=name: last.append((name, m, out)))
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and name
+    ]
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            out = model.eval()(inputs)
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    if last and last[-1][2] is out:
+        return last[-1][0], last[-1][1]
+    return "", None
+
+
+def set_module(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Puts `module` in the place called `name`, such as `layer1.0.bn1`."""
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
+
+
+@torch.no_grad()
+def _width(model: nn.Module, inputs: Tensor) -> int:
+    was_training = model.training
+    out = model.eval()(inputs)
+    model.train(was_training)
+    if not isinstance(out, Tensor) or out.ndim != 2:
+        got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise ValueError(f"model must return a classifier's output or features (B, D), got {got}")
+    return out.shape[1]

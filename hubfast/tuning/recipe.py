@@ -1,0 +1,87 @@
+"""How long and how fast to train."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from hubfast.tuning.pretrained import Pretrained
+
+Optimizer = Literal["adamw", "sgd"]
+Schedule = Literal["one-cycle", "cosine", "step", "constant"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyper-parameters of a run, all that its result depends on besides method and data."""
+
+    epochs: int = 25
+    batch_size: int = 32
+    rate: float = 1e-3  # highest learning rate
+    head_factor: float = 1.0  # of new heads' learning rate
+    optimizer: Optimizer = "adamw"  # "sgd": with Nesterov momentum 0.9
+    weight_decay: float = 0.05
+    schedule: Schedule = "one-cycle"  # "step": a tenth after two thirds of the steps
+    smoothing: float = 0.05  # of labels
+    clip: float | None = None  # largest norm of the gradient
+    seed: int = 0  # of the order, augmentation and everything random in the model
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "rate", "head_factor"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name, allowed in (("optimizer", Optimizer), ("schedule", Schedule)):
+            if getattr(self, name) not in get_args(allowed):
+                raise ValueError(
+                    f"{name} must be one of {get_args(allowed)}, got {getattr(self, name)!r}"
+                )
+
+    def as_dict(self) -> dict[str, Any]:
+        """By name, for a checkpoint or a report."""
+        return asdict(self)
+
+    def differences(self, other: dict[str, Any]) -> list[str]:
+        """Names of the values that differ from those of `as_dict` of another."""
+        return [f.name for f in fields(self) if other.get(f.name) != getattr(self, f.name)]
+
+    def build(self, module: nn.Module, steps: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
+        """Optimiser of everything trainable in `module`, and its schedule."""
+        heads = {id(p) for p in _head_parameters(module)}
+        trained = [p for p in module.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if id(p) not in heads], "lr": self.rate},
+            {"params": [p for p in trained if id(p) in heads], "lr": self.rate * self.head_factor},
+        ]
+        groups = [group for group in groups if group["params"]]
+        if not groups:
+            raise ValueError("method must have parameters to train, got none")
+        optimizer: torch.optim.Optimizer
+        if self.optimizer == "adamw":
+            optimizer = torch.optim.AdamW(groups, weight_decay=self.weight_decay)
+        else:
+            optimizer = torch.optim.SGD(
+                groups, momentum=0.9, nesterov=True, weight_decay=self.weight_decay
+            )
+        return optimizer, self._scheduler(optimizer, steps)
+
+    def _scheduler(self, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
+        rates = [group["lr"] for group in optimizer.param_groups]
+        schedulers = torch.optim.lr_scheduler
+        match self.schedule:
+            case "one-cycle":
+                return schedulers.OneCycleLR(optimizer, rates, total_steps=steps)
+            case "cosine":
+                return schedulers.CosineAnnealingLR(optimizer, steps)
+            case "step":
+                return schedulers.StepLR(optimizer, max(1, steps * 2 // 3))
+            case _:
+                return schedulers.ConstantLR(optimizer, factor=1.0)
+
+
+def _head_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
+    for part in module.modules():
+        if isinstance(part, Pretrained):
+            yield from part.head.parameters()

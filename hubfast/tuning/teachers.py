@@ -1,0 +1,75 @@
+"""What teachers say about a batch: computed with it, or once before training."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from hubfast.tuning.pictures import Pictures
+
+Output = Literal["features", "logits"]
+
+
+class Teachers(nn.Module):
+    """Frozen models, always in eval mode; `forward(images, rows)` gives what each says.
+
+    Args:
+        models: Each with `features(images)`, or with `forward(images)` for logits.
+        output: Which of the two.
+    """
+
+    def __init__(self, models: Sequence[nn.Module], output: Output = "features"):
+        super().__init__()
+        self.models = nn.ModuleList(models).requires_grad_(False).eval()
+        self.output = output
+
+    def train(self, mode: bool = True) -> "Teachers":
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, rows: Tensor | None = None) -> list[Tensor]:
+        if self.output == "logits":
+            return [model(images) for model in self.models]
+        return [model.features(images) for model in self.models]  # type: ignore[operator]
+
+
+class CachedTeachers(nn.Module):
+    """Looks up what was computed before, `values[k][rows]`: for pictures that are not augmented.
+
+    Args:
+        values: Of every teacher, `(n, D_k)`.
+    """
+
+    def __init__(self, values: Sequence[Tensor]):
+        super().__init__()
+        self.count = len(values)
+        for k, value in enumerate(values):
+            self.register_buffer(f"values_{k}", value, persistent=False)
+
+    def forward(self, images: Tensor, rows: Tensor | None = None) -> list[Tensor]:
+        if rows is None:
+            raise ValueError("rows must say which samples these are: the teachers are cached")
+        return [self.get_buffer(f"values_{k}")[rows] for k in range(self.count)]
+
+
+def cache(
+    teachers: Teachers, pictures: Pictures, *, batch_size: int = 64, device: str = "cpu"
+) -> CachedTeachers:
+    """Runs `teachers` once over `pictures`, in their order.
+
+    Raises:
+        ValueError: The pictures are augmented, so that they differ from epoch to epoch.
+    """
+    if pictures.augment is not None:
+        raise ValueError("pictures must not be augmented for their teachers to be cached")
+    teachers.to(device)
+    found = [teachers(images.to(device)) for images, _, _ in in_order(pictures, batch_size)]
+    return CachedTeachers([torch.cat(values) for values in zip(*found, strict=True)])
+
+
+def in_order(pictures: Pictures, batch_size: int, workers: int = 0) -> DataLoader:
+    """Every sample once, in order, not shuffled."""
+    keys = [(0, position) for position in range(len(pictures))]
+    return DataLoader(pictures, batch_size=batch_size, sampler=keys, num_workers=workers)

@@ -1,0 +1,247 @@
+"""The one training loop: any method, any loss terms, one device or many, resumable."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from hubfast.progress import progress_bar
+from hubfast.tuning import checkpoint
+from hubfast.tuning.evaluation import evaluate
+from hubfast.tuning.history import EpochMeans, History
+from hubfast.tuning.objective import Objective, TaskLoss, check_finite
+from hubfast.tuning.pictures import BatchOrder, Labels, Pictures, seed_of
+from hubfast.tuning.recipe import Recipe
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains methods under one recipe.
+
+    Devices, precision and processes are Lightning Fabric's; schedules are torch's. Everything
+    random follows from the recipe's seed and the step, so that a run that was killed and resumed
+    ends with the weights of one that was not.
+
+    Args:
+        recipe: How long and how fast.
+        folder: Where checkpoints and TensorBoard logs go; None for neither.
+        accelerator, devices, strategy, precision: As in `lightning_fabric.Fabric`; strategy "ddp"
+            under torchrun for several processes.
+        workers: Processes that prepare pictures.
+        tensorboard: Write live metrics to `folder/tensorboard`.
+        save_every: Steps between checkpoints; None for once an epoch.
+        progress: Show a bar.
+    """
+
+    recipe: Recipe = field(default_factory=Recipe)
+    folder: Path | None = None
+    accelerator: str = "auto"
+    devices: int | str = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+    workers: int = 0
+    tensorboard: bool = False
+    save_every: int | None = None
+    progress: bool = True
+
+    def fit(
+        self,
+        method: nn.Module,
+        pictures: Pictures,
+        labels: Labels,
+        *,
+        validation: Pictures | None = None,
+        resume: bool = False,
+    ) -> History:
+        """Trains `method` in place and leaves it in eval mode on the device.
+
+        Args:
+            method: `forward(images) -> logits`; with loss terms of its own `losses(images,
+                targets)` or `losses(images, targets, rows)`.
+            pictures: Training data.
+            labels: What its outputs stand for.
+            validation: Evaluated after each epoch.
+            resume: Go on from the folder's checkpoint, if there is one.
+
+        Raises:
+            TrainingDiverged: A loss term became NaN or infinite.
+            ValueError: The checkpoint is of another recipe, or options do not fit.
+        """
+        if self.folder is None and (resume or self.tensorboard):
+            raise ValueError("folder must say where checkpoints and logs are")
+        fabric = self._fabric()
+        device = fabric.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            return _Run(self, fabric, method, pictures, labels, validation).train(resume)
+
+    def _fabric(self) -> "Fabric":
+        from lightning_fabric import Fabric  # slow to import
+
+        options: Any = {
+            "accelerator": self.accelerator,
+            "devices": self.devices,
+            "strategy": self.strategy,
+            "precision": self.precision,
+        }
+        fabric = Fabric(**options)
+        if fabric.world_size > 1:
+            fabric.launch()
+        return fabric
+
+    @property
+    def device(self) -> torch.device:
+        """That this process trains on."""
+        return self._fabric().device
+
+
+class _Run:
+    """One call of `Trainer.fit`."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        fabric: "Fabric",
+        method: nn.Module,
+        pictures: Pictures,
+        labels: Labels,
+        validation: Pictures | None,
+    ):
+        self.trainer, self.recipe, self.fabric = trainer, trainer.recipe, fabric
+        self.method, self.pictures, self.labels = method, pictures, labels
+        self.validation = validation
+        self.order = self._order(0)
+        self.steps = len(self.order)
+        self.history, self.means = History(), EpochMeans()
+        objective = Objective(method, TaskLoss(labels, self.recipe.smoothing))
+        objective.to(fabric.device)  # before the optimiser: its state lies where the weights do
+        optimizer, self.schedule = self.recipe.build(objective, self.steps)
+        self.objective, self.optimizer = fabric.setup(objective, optimizer)
+
+    def train(self, resume: bool) -> History:
+        trainer, fabric = self.trainer, self.fabric
+        first = self._restore() if resume else 0
+        writer = self._writer(first)
+        loader = self._loader(first)
+        every = trainer.save_every or self.order.per_epoch
+        self.method.train()
+        with progress_bar(trainer.progress and fabric.global_rank == 0) as bars:
+            bar = bars.add_task("training", total=self.steps, completed=first)
+            for step, batch in enumerate(loader, first):
+                terms = self._step(step, batch)
+                if writer is not None:
+                    for name, value in terms.items():
+                        writer.add_scalar(f"loss/{name}", value, step)
+                if (step + 1) % self.order.per_epoch == 0:
+                    self._end_of_epoch(writer, step + 1)
+                shown = f"epoch {step // self.order.per_epoch + 1}/{self.recipe.epochs}"
+                bars.update(bar, advance=1, description=f"{shown} loss {sum(terms.values()):.3f}")
+                if (step + 1) % every == 0 or step + 1 == self.steps:
+                    self._save(step + 1)
+        if writer is not None:
+            writer.close()
+        self.method.eval()
+        return self.history
+
+    def _step(self, step: int, batch: Any) -> dict[str, float]:
+        """One step of training; returns the terms' values."""
+        started = time.perf_counter()
+        images, targets, rows = (x.to(self.fabric.device, non_blocking=True) for x in batch)
+        torch.manual_seed(seed_of(self.recipe.seed, step, self.fabric.global_rank))
+        found: dict[str, Tensor] = self.objective(images, targets, rows)
+        values = torch.stack([term.detach().double() for term in found.values()]).tolist()
+        terms = dict(zip(found, values, strict=True))
+        check_finite(terms, step, rows)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(torch.stack([term.float() for term in found.values()]).sum())
+        if self.recipe.clip is not None:
+            self.fabric.clip_gradients(self.objective, self.optimizer, max_norm=self.recipe.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        self.means.add(terms, len(images))
+        self.history.steps += 1
+        self.history.samples += len(images) * self.fabric.world_size
+        self.history.seconds += time.perf_counter() - started
+        return terms
+
+    def _end_of_epoch(self, writer: Any, step: int) -> None:
+        self.means.close(self.history)
+        if self.validation is None:
+            return
+        device = str(self.fabric.device)
+        found = evaluate(self.method, self.validation, self.labels, device=device)
+        self.history.metric.append(found.value)
+        if writer is not None:
+            writer.add_scalar(f"validation/{found.metric}", found.value, step)
+
+    def _order(self, first: int) -> BatchOrder:
+        return BatchOrder(
+            len(self.pictures),
+            self.recipe.batch_size,
+            self.recipe.epochs,
+            self.recipe.seed,
+            first=first,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+        )
+
+    def _loader(self, first: int) -> DataLoader:
+        # Its own generator: with the global one, a worker's seed would be drawn from it.
+        return DataLoader(
+            self.pictures,
+            batch_sampler=self._order(first),
+            num_workers=self.trainer.workers,
+            pin_memory=self.fabric.device.type == "cuda",
+            generator=torch.Generator().manual_seed(self.recipe.seed),
+        )
+
+    def _writer(self, first: int) -> Any:
+        if not self.trainer.tensorboard or self.fabric.global_rank != 0:
+            return None
+        assert self.trainer.folder is not None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ValueError("tensorboard needs the package: pip install tensorboard") from error
+        return SummaryWriter(str(self.trainer.folder / "tensorboard"), purge_step=first)
+
+    def _save(self, step: int) -> None:
+        folder = self.trainer.folder
+        if folder is None or self.fabric.global_rank != 0:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {
+            "step": step,
+            "recipe": self.recipe.as_dict(),
+            "samples": len(self.pictures),
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "history": self.history.as_dict(),
+            "means": vars(self.means),
+        }
+        checkpoint.save(folder / "checkpoint.pt", content)
+
+    def _restore(self) -> int:
+        """Loads the checkpoint and returns the step to go on with."""
+        assert self.trainer.folder is not None
+        path = self.trainer.folder / "checkpoint.pt"
+        if not path.exists():
+            return 0
+        content = checkpoint.load(path)
+        differ = self.recipe.differences(content["recipe"])
+        differ += ["data"] * (content["samples"] != len(self.pictures))
+        if differ:
+            raise ValueError(f"{path} is of a run with another {', '.join(differ)}")
+        self.method.load_state_dict(content["method"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.schedule.load_state_dict(content["schedule"])
+        self.history = History.from_dict(content["history"])
+        self.means = EpochMeans(**content["means"])
+        return content["step"]

@@ -1,0 +1,219 @@
+"""tune(): ranks a hub, tunes its best models with one method, and says what came of it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from hubfast import cost
+from hubfast.data import TargetData, as_target_data
+from hubfast.hub import Source, as_hub
+from hubfast.ranking import Ranking, rank
+from hubfast.tuning.evaluation import Evaluation, evaluate
+from hubfast.tuning.history import History
+from hubfast.tuning.measure import Cost, PeakMemory, inference_cost, inference_speed
+from hubfast.tuning.methods import (
+    NO_DECAY,
+    Method,
+    build,
+    check_method,
+    check_weight,
+    models_used,
+)
+from hubfast.tuning.pictures import Augment, Labels, Pictures, picture_size
+from hubfast.tuning.recipe import Recipe
+from hubfast.tuning.save import save_model
+from hubfast.tuning.setting import Setting
+from hubfast.tuning.stoch_norm import StochNorm, plain_norm
+from hubfast.tuning.trainer import Trainer
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """A tuned model and how it came about."""
+
+    method: str
+    module: nn.Module  # pictures (B, 3, H, W) in [0, 1] -> logits, in eval mode
+    models: tuple[str, ...]  # that it was made of, best first
+    data: str
+    labels: Labels
+    size: tuple[int, int]  # of pictures
+    recipe: Recipe
+    history: History
+    evaluations: dict[str, Evaluation]  # by "validation" and "test"
+    cost: Cost
+    seconds: dict[str, float]  # by stage
+    ranking: Ranking | None
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the plain model and its card; see `hubfast.tuning.save`."""
+        export: Any = getattr(self.module, "export", None)
+        save_model(Path(folder), self.module if export is None else export(), self)
+
+
+def tune(
+    hub: Any,
+    data: Any,
+    *,
+    method: Method = "b-tuning",
+    top: int = 3,
+    ranking: Ranking | None = None,
+    validation: float | TargetData = 0.2,
+    test: Any = None,
+    trainer: Trainer | None = None,
+    weight: float | None = None,
+    augment: Augment = "none",
+    size: tuple[int, int] | None = None,
+    resume: bool = False,
+    on_ranking: Callable[[Ranking], object] | None = None,
+) -> Tuned:
+    """Ranks the models of a hub for a task and tunes the best ones.
+
+    Args:
+        hub: Models, see `hubfast.hub.as_hub`; those used must be nn.Modules.
+        data: Training data, see `hubfast.data.as_target_data`.
+        method: How to tune; the student is the best-ranked model.
+        top: So many models, for methods that use several.
+        ranking: Of this hub; None to rank it by LogME, on the training part only.
+        validation: Share of `data` held out, or data of its own; 0 for none.
+        test: Data to evaluate on in the end.
+        trainer: Recipe, devices, folder for checkpoints; None for the defaults.
+        weight: Of the method's own loss term; None for that of `methods.WEIGHTS`.
+        augment: Of training pictures.
+        size: Height and width of pictures; None for their own, at most what a model wants.
+        resume: Go on from the trainer's checkpoint.
+        on_ranking: Called with the ranking before training, to keep it.
+
+    Raises:
+        ValueError, TypeError: Bad arguments; the message names them.
+        TrainingDiverged: A loss term became NaN.
+    """
+    check_method(method, top)
+    check_weight(method, weight)
+    trainer = trainer or Trainer()
+    if method in NO_DECAY:
+        trainer = replace(trainer, recipe=replace(trainer.recipe, weight_decay=0.0))
+    train, held = _split(as_target_data(data), validation, trainer.recipe.seed)
+    labels = Labels.of(train)
+    started = time.perf_counter()
+    if ranking is None:
+        ranking = rank(hub, train, progress=trainer.progress)
+    if on_ranking is not None:
+        on_ranking(ranking)
+    ranked = time.perf_counter()
+    sources = _chosen(hub, ranking, models_used(method, top))
+    size = size or _size(train, sources, labels)
+    seed = trainer.recipe.seed
+    pictures = Pictures(train, labels, size, augment=augment, seed=seed)
+    held_pictures = None if held is None else Pictures(held, labels, size)
+    make = partial(build, method, weight=weight, seed=seed)
+    run = _train(make, sources, pictures, labels, trainer, held_pictures, resume)
+    built = run.module
+    tuned = time.perf_counter()
+    device = next(built.parameters()).device
+    sets = {"validation": held_pictures}
+    if test is not None:
+        sets["test"] = Pictures(as_target_data(test), labels, size)
+    evaluations = {
+        name: evaluate(built, each, labels, device=str(device))
+        for name, each in sets.items()
+        if each is not None
+    }
+    return Tuned(
+        method=method,
+        module=built,
+        models=tuple(source.name for source in sources),
+        data=train.name,
+        labels=labels,
+        size=size,
+        recipe=trainer.recipe,
+        history=run.history,
+        evaluations=evaluations,
+        cost=_cost(run, pictures, trainer.recipe.batch_size),
+        seconds={"rank": ranked - started, "tune": tuned - ranked},
+        ranking=ranking,
+    )
+
+
+def _split(
+    data: TargetData, validation: float | TargetData, seed: int
+) -> tuple[TargetData, TargetData | None]:
+    if isinstance(validation, TargetData):
+        return data, validation
+    if not 0 <= validation < 1:
+        raise ValueError(f"validation must be a share in 0..1 or data, got {validation}")
+    if validation == 0:
+        return data, None
+    return data.split(1 - validation, seed)
+
+
+def _chosen(hub: Any, ranking: Ranking, count: int) -> list[Source]:
+    """The best `count` models of a ranking, from the hub."""
+    known = {source.name: source for source in as_hub(hub)}
+    names = ranking.top(min(count, len(ranking.scored)) or 1)
+    if len(names) < count:
+        raise ValueError(f"top must be at most {len(names)}, the models with a score, got {count}")
+    if missing := [name for name in names if name not in known]:
+        raise ValueError(f"ranking must be of this hub, got models that it lacks: {missing}")
+    return [known[name] for name in names]
+
+
+def _size(train: TargetData, sources: Sequence[Source], labels: Labels) -> tuple[int, int]:
+    """Pictures' own size, at most the largest that a model wants."""
+    probe = Pictures(train, labels, picture_size(train, [None]))
+    setting = Setting(sources, probe, labels, steps=1)
+    return picture_size(train, [model.size for model in setting.all()])
+
+
+@dataclass(frozen=True)
+class _Run:
+    module: nn.Module
+    history: History
+    memory: int | None
+    parameters: int  # of all stages
+
+
+def _train(
+    make: Callable[..., nn.Module],
+    sources: Sequence[Source],
+    pictures: Pictures,
+    labels: Labels,
+    trainer: Trainer,
+    held: Pictures | None,
+    resume: bool,
+) -> _Run:
+    recipe, device = trainer.recipe, trainer.device
+    steps = recipe.epochs * max(1, len(pictures) // recipe.batch_size)
+    setting = Setting(sources, pictures, labels, steps, recipe.smoothing, str(device))
+    folder = trainer.folder and trainer.folder / "teachers"
+    before = replace(trainer, folder=folder)
+    sizes: list[int] = []
+
+    def fit(teacher: nn.Module) -> None:
+        sizes.append(cost.parameters(teacher))
+        before.fit(teacher, pictures, labels, resume=resume)
+
+    with PeakMemory(device) as memory:
+        built = make(setting, fit)
+        sizes.append(cost.parameters(built))
+        history = trainer.fit(built, pictures, labels, validation=held, resume=resume)
+    module = plain_norm(built) if any(isinstance(m, StochNorm) for m in built.modules()) else built
+    return _Run(module, history, memory.bytes, sum(sizes))
+
+
+def _cost(run: _Run, pictures: Pictures, batch_size: int) -> Cost:
+    device = next(run.module.parameters()).device
+    images = pictures.batch(range(min(batch_size, len(pictures)))).to(device)
+    deployed = getattr(run.module, "deployed", run.module)
+    return Cost(
+        train_parameters=run.parameters,
+        parameters=cost.parameters(deployed),
+        multiply_adds=inference_cost(deployed, images[:1]),
+        iterations_per_second=run.history.iterations_per_second,
+        samples_per_second=inference_speed(deployed, images),
+        peak_memory=run.memory,
+    )

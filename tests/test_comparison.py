@@ -1,0 +1,110 @@
+"""The comparison on the mini-hub: resumed trials, intervals, selection, costs, its command."""
+
+import dataclasses
+import math
+
+import pytest
+from scipy import stats
+from typer.testing import CliRunner
+
+from hubfast.cli import app
+from hubfast.minihub import models
+from hubfast.minihub.models import spec_of
+from hubfast.threads import one_torch_thread
+from hubfast.tuning import Recipe, comparison, speed
+from hubfast.tuning.comparison import Trial, compare, data_of
+from hubfast.tuning.summary import Interval, accuracies, selection
+
+TINY = dataclasses.replace(spec_of("convnext_hasty"), name="tiny", samples=64, epochs=1)
+OTHER = dataclasses.replace(TINY, name="other", source="letters")
+QUICK = Recipe(epochs=1, batch_size=60)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HUBFAST_CACHE", str(tmp_path))
+    monkeypatch.setattr(models, "MODELS", (TINY, OTHER))
+    monkeypatch.setattr(comparison, "TOP", 2)
+    data_of.cache_clear()
+    with one_torch_thread():
+        yield tmp_path
+    data_of.cache_clear()
+
+
+def test_trials_are_kept_and_resumed(cache, monkeypatch):
+    path = cache / "trials.jsonl"
+    options = {
+        "targets": ["handwritten"],
+        "shares": [0.5],
+        "seeds": 1,
+        "recipe": QUICK,
+        "progress": False,
+    }
+    first = compare(path, methods=["single"], **options)
+    assert [(t.method, t.samples) for t in first] == [("single", 50), ("each", 50), ("each", 50)]
+    assert {t.model for t in first[1:]} == {"tiny", "other"}
+    ranked = next(t for t in first if t.method == "single")
+    alone = next(t for t in first[1:] if t.model == ranked.model)
+    assert ranked.accuracy == alone.accuracy  # the same model, trained the same way
+    text = path.read_text()
+    path.write_text(text + '{"recipe": "cut off by a k')
+
+    def refuse(*_):
+        raise AssertionError("a trial was repeated")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(comparison, "_run", refuse)
+        assert compare(path, methods=["single"], **options) == first
+    more = compare(path, methods=["single", "ensemble"], **options)
+    assert [t.method for t in more] == ["single", "ensemble", "each", "each"]
+    assert compare(path, methods=["single", "ensemble"], **options) == more
+    with pytest.raises(ValueError, match=r"methods must be of .*, got \['x'\]"):
+        compare(path, methods=["x"])
+
+
+def trial(method, target, seed, accuracy, model="m"):
+    return Trial(method, target, 1.0, seed, model, 10, accuracy, 1, 1, 1, 0.1, 1.0)
+
+
+def test_intervals_and_paired_differences():
+    values = [0.5, 0.7, 0.9]
+    found = Interval.of(values)
+    low, high = stats.t.interval(0.95, 2, 0.7, stats.sem(values))
+    assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high))
+    assert math.isnan(Interval.of([0.5]).half)
+    trials = [trial("single", "a", s, v) for s, v in enumerate(values)]
+    trials += [trial("bss", "a", s, v + 0.05) for s, v in enumerate(values)]
+    table = accuracies(trials)
+    assert table.method.tolist() == ["bss", "single"]  # best first
+    gain = table["minus single"].iloc[0]
+    assert (gain.mean, gain.half) == pytest.approx((0.05, 0.0), abs=1e-9)
+    assert table["a 100%"].iloc[1].mean == pytest.approx(0.7)
+
+
+def test_selection_compares_with_the_best_of_all():
+    trials = [trial("single", "a", s, v) for s, v in enumerate([0.8, 0.6])]
+    assert selection(trials) is None
+    trials += [trial("each", "a", s, v, "x") for s, v in enumerate([0.8, 0.6])]
+    trials += [trial("each", "a", s, v, "y") for s, v in enumerate([0.4, 0.8])]
+    found = selection(trials)
+    means = found.ranked.mean, found.best.mean, found.mean.mean
+    assert means == pytest.approx((0.7, 0.8, 0.65))
+
+
+def test_once_against_all(cache, monkeypatch):
+    monkeypatch.setattr(speed, "RECIPE", QUICK)
+    found = speed.once_against_all()
+    assert found.models == 2
+    assert 0 < found.tune_best < found.tune_all
+    assert found.share == (found.rank + found.tune_best) / found.tune_all
+
+
+def test_the_command(cache, monkeypatch):
+    monkeypatch.setattr(comparison, "RECIPE", QUICK)
+    monkeypatch.setattr(compare, "__kwdefaults__", {**compare.__kwdefaults__, "recipe": QUICK})
+    command = ["bench", "tuning", "--method", "single", "--target", "handwritten", "--share"]
+    command += ["0.5", "--seeds", "1", "--quiet", "--results", str(cache / "t.jsonl")]
+    done = CliRunner().invoke(app, [*command, "--csv", str(cache / "t.csv")])
+    assert done.exit_code == 0, done.output
+    assert "rank and tune the best-ranked once" in done.output.replace("\n", " ")
+    assert (cache / "t.csv").read_text().startswith("method,handwritten 50%,mean")
