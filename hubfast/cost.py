@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from hubfast.functional.flops import formulas
+
 
 def parameters(module: nn.Module) -> int:
     """Number of trained values; buffers such as running statistics do not count."""
@@ -17,6 +19,6 @@ def multiply_adds(module: nn.Module, *inputs: Tensor) -> int:
     Papers on vision call this number FLOPs (ResNet-50 at 224 pixels: 4.1 G); torch counts a
     multiply-add as two. The module runs once, in its present mode; a meta-device module works.
     """
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=formulas()) as counter:
         module(*inputs)
     return counter.get_total_flops() // 2
