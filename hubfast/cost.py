@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from hubfast.functional.flops import formulas
+
 NORMS = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 ACTIVATIONS = (nn.ReLU, nn.GELU, nn.SiLU, nn.Hardswish, nn.LeakyReLU)
@@ -23,7 +25,7 @@ def multiply_adds(module: nn.Module, *inputs: Tensor) -> int:
     Papers on vision call this number FLOPs (ResNet-50 at 224 pixels: 4.1 G); torch counts a
     multiply-add as two. The module runs once, in its present mode; a meta-device module works.
     """
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=formulas()) as counter:
         module(*inputs)
     return counter.get_total_flops() // 2
 

@@ -4,16 +4,22 @@ from hubfast.functional.evidence import evidence
 from hubfast.functional.pathway import combine, dispatch, route
 from hubfast.functional.spectrum import resolvent_backend, spectrum, truncated_svd
 from hubfast.functional.statistics import add_gram, add_moments, class_sums
+from hubfast.functional.zoo import aggregate, align, sample_conv
+from hubfast.functional.zoo_conv import zoo_conv
 
 __all__ = [
     "add_gram",
     "add_moments",
+    "aggregate",
+    "align",
     "class_sums",
     "combine",
     "dispatch",
     "evidence",
     "resolvent_backend",
     "route",
+    "sample_conv",
     "spectrum",
     "truncated_svd",
+    "zoo_conv",
 ]

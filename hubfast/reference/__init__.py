@@ -1,5 +1,6 @@
 """Every op in plain torch, float64-capable: the specification, the fallback, the tests' truth."""
 
+from hubfast.reference.aggregate import aggregate, aggregate_backward, align
 from hubfast.reference.dispatch import (
     combine,
     combine_backward,
@@ -25,6 +26,12 @@ from hubfast.reference.evidence import (
 from hubfast.reference.fixed_point import FixedPoint, fixed_point, mackay
 from hubfast.reference.linear import add_gram, add_moments, spectrum, truncate, truncated_svd
 from hubfast.reference.route import Routes, group, route, route_backward
+from hubfast.reference.sample_conv import (
+    Geometry,
+    sample_conv,
+    sample_conv_backward,
+    zoo_conv,
+)
 
 __all__ = [
     "GRID_STEP",
@@ -34,9 +41,13 @@ __all__ = [
     "Climb",
     "EvidenceMaximum",
     "FixedPoint",
+    "Geometry",
     "Routes",
     "add_gram",
     "add_moments",
+    "aggregate",
+    "aggregate_backward",
+    "align",
     "climb",
     "combine",
     "combine_backward",
@@ -52,9 +63,12 @@ __all__ = [
     "profile_value",
     "route",
     "route_backward",
+    "sample_conv",
+    "sample_conv_backward",
     "search_range",
     "second_peaks",
     "spectrum",
     "truncate",
     "truncated_svd",
+    "zoo_conv",
 ]

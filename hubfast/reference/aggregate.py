@@ -1,0 +1,47 @@
+"""Zoo-Tuning's weights: channel alignment, and the gate-weighted sum of a hub's weights.
+
+Shu et al., "Zoo-Tuning: Adaptive Transfer from A Zoo of Models", ICML 2021: a layer's weights W_m
+of M models become, for sample b, `W_b = sum_m a_bm T_m W_m`.
+"""
+
+import torch
+from torch import Tensor
+
+
+def align(weights: Tensor, alignment: Tensor) -> Tensor:
+    """`T_m W_m`: mixes the output channels of each model's weights.
+
+    In a grouped convolution channels of one group only are mixed: they see the same inputs.
+
+    Args:
+        weights: `(M, O, ...)`.
+        alignment: T, `(M, O, O / groups)`: a block of rows a group.
+    """
+    models, out, channels = alignment.shape
+    blocks = (models, out // channels, channels, -1)
+    return (alignment.reshape(blocks) @ weights.reshape(blocks)).reshape(weights.shape)
+
+
+def aggregate(weights: Tensor, gates: Tensor, dtype: torch.dtype) -> Tensor:
+    """`W_b = sum_m a_bm W_m`.
+
+    Args:
+        weights: `(M, ...)`.
+        gates: a, `(B, M)`.
+        dtype: Of the result; sums are in the wider of the arguments' dtypes.
+
+    Returns:
+        `(B, ...)`.
+    """
+    wide = torch.promote_types(weights.dtype, gates.dtype)
+    mixed = gates.to(wide) @ weights.to(wide).flatten(1)
+    return mixed.to(dtype).view(len(gates), *weights.shape[1:])
+
+
+def aggregate_backward(grad: Tensor, weights: Tensor, gates: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of weights and gates from `grad` `(B, ...)`."""
+    wide = torch.promote_types(weights.dtype, gates.dtype)
+    rows, mixed = weights.flatten(1).to(wide), grad.flatten(1).to(wide)
+    weights_grad = gates.to(wide).T @ mixed
+    gates_grad = mixed @ rows.T
+    return weights_grad.view(weights.shape).to(weights.dtype), gates_grad.to(gates.dtype)

@@ -1,0 +1,294 @@
+"""Drop-in layers whose weights are a gated sum of M models' weights."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from hubfast.functional import align as aligned
+from hubfast.functional import zoo_conv
+from hubfast.functional.zoo_conv import Form
+from hubfast.zoo.gate import Activation, Gate, LiteGate
+from hubfast.zoo.planner import plan
+
+Padding = int | tuple[int, ...] | str
+
+
+@dataclass
+class Samples:
+    """How many samples a network is working on, where its layers see windows of them."""
+
+    count: int | None = None
+
+
+class _ZooLayer(nn.Module):
+    """Weights, bias, alignment and gate of M models.
+
+    A model's kernel is flat in memory, `(M, O, I / groups * k * k)`, because what has four or five
+    dimensions takes part in `Module.to(memory_format=torch.channels_last)`.
+    """
+
+    def __init__(
+        self,
+        models: int,
+        weight: tuple[int, ...],
+        channels: int,
+        *,
+        groups: int,
+        bias: bool,
+        align: bool,
+        gate: Activation,
+        lite: bool,
+        form: Form | None,
+    ):
+        super().__init__()
+        if models < 1:
+            raise ValueError(f"models must be at least 1, got {models}")
+        out = weight[0]
+        self.models, self.groups, self.form = models, groups, form
+        self.kernel = weight  # of one model
+        self.weight = nn.Parameter(torch.empty(models, out, prod(weight[1:])))
+        self.bias = nn.Parameter(torch.empty(models, out)) if bias else None
+        shape = (models, out, out // groups)
+        self.alignment = nn.Parameter(torch.empty(shape)) if align else None
+        self.gate = (LiteGate if lite else Gate)(channels, models, gate)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws each model's weights as torch's layers do; alignment is the identity."""
+        for weight in self.weight:
+            nn.init.kaiming_uniform_(weight, a=5**0.5)
+        if self.bias is not None:
+            bound = self.weight[0, 0].numel() ** -0.5
+            nn.init.uniform_(self.bias, -bound, bound)
+        if self.alignment is not None:
+            with torch.no_grad():
+                identity = torch.eye(self.alignment.shape[2], dtype=self.alignment.dtype)
+                self.alignment.copy_(identity.repeat(self.groups, 1).expand_as(self.alignment))
+
+    @torch.no_grad()
+    def fold_alignment(self) -> None:
+        """Replaces the weights by the aligned ones, for inference."""
+        if self.alignment is not None:
+            self.weight.copy_(aligned(self.weight, self.alignment))
+            self.alignment = None
+
+    @torch.no_grad()
+    def shared(self) -> dict[str, Tensor]:
+        """Weight, and bias, of the plain layer that this one is in evaluation; Lite only.
+
+        Raises:
+            TypeError: Weights differ from sample to sample.
+        """
+        if not isinstance(self.gate, LiteGate):
+            raise TypeError("only Lite layers are one plain layer: weights here differ by sample")
+        weight: Tensor = self.weight
+        if self.alignment is not None:
+            weight = aligned(weight, self.alignment)
+        gates = self.gate.shared().to(weight.dtype)
+        found = {"weight": torch.tensordot(gates, weight, 1).view(self.kernel)}
+        return found if self.bias is None else found | {"bias": gates @ self.bias}
+
+    def _form(self, samples: int, pixels: int, device: str) -> Form:
+        if self.form is not None:
+            return self.form
+        how: dict[str, Any] = {"groups": self.groups, "aligned": self.alignment is not None}
+        return plan(samples, self.models, self.kernel, pixels, device=device, **how)
+
+
+class _ZooConv(_ZooLayer):
+    dimensions: int
+
+    def __init__(
+        self,
+        models: int,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] = 1,
+        padding: Padding = 0,
+        dilation: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        *,
+        align: bool = False,
+        gate: Activation = "sigmoid",
+        lite: bool = False,
+        form: Form | None = None,
+    ):
+        for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if channels % groups:
+                raise ValueError(f"{name} must divide into {groups} groups, got {channels}")
+        kernel = self._each(kernel_size)
+        super().__init__(
+            models,
+            (out_channels, in_channels // groups, *kernel),
+            in_channels,
+            groups=groups,
+            bias=bias,
+            align=align,
+            gate=gate,
+            lite=lite,
+            form=form,
+        )
+        self.kernel_size, self.stride, self.dilation = (
+            kernel,
+            self._each(stride),
+            self._each(dilation),
+        )
+        self.padding = padding if isinstance(padding, str) else self._each(padding)
+        self.padding_mode = padding_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` `(B, I, ...)` -> `(B, O, ...)`."""
+        gates = self.gate(x)
+        x, padding = self._padded(x)
+        sizes = zip(x.shape[2:], self.kernel_size, self.stride, padding, self.dilation, strict=True)
+        pixels = 1
+        for n, k, s, p, d in sizes:
+            pixels *= (n + 2 * p - d * (k - 1) - 1) // s + 1
+        return zoo_conv(
+            x,
+            self.weight.view(self.models, *self.kernel),
+            gates,
+            self.bias,
+            self.alignment,
+            stride=self.stride,
+            padding=padding,
+            dilation=self.dilation,
+            groups=self.groups,
+            form=self._form(x.shape[0], pixels, x.device.type),
+        )
+
+    def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        """The input, and what padding with zeros is left to the convolution."""
+        nothing = (0,) * self.dimensions
+        kernel = list(zip(self.kernel_size, self.stride, self.dilation, strict=True))
+        if self.padding == "valid":
+            return x, nothing
+        if self.padding == "tf_same":  # TensorFlow's: depends on the size of the input
+            total = [
+                max((-(n // -s) - 1) * s + d * (k - 1) + 1 - n, 0)
+                for n, (k, s, d) in zip(x.shape[2:], kernel, strict=True)
+            ]
+        elif self.padding == "same":
+            total = [d * (k - 1) for k, _, d in kernel]
+        elif self.padding_mode == "zeros":
+            return x, cast(tuple[int, ...], self.padding)
+        else:
+            total = [2 * cast(int, p) for p in self.padding]
+        sides = [side for n in reversed(total) for side in (n // 2, n - n // 2)]
+        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+        return pad(x, sides, mode=mode), nothing
+
+    def _each(self, value: int | tuple[int, ...]) -> tuple[int, ...]:
+        return (value,) * self.dimensions if isinstance(value, int) else tuple(value)
+
+    def extra_repr(self) -> str:
+        return (
+            f"models={self.models}, out_channels={self.kernel[0]}, kernel_size={self.kernel_size}, "
+            f"stride={self.stride}, padding={self.padding}, groups={self.groups}, "
+            f"bias={self.bias is not None}, align={self.alignment is not None}"
+        )
+
+
+class ZooConv2d(_ZooConv):
+    """`nn.Conv2d` whose weights are a gated sum of M models' weights.
+
+    Shu et al., "Zoo-Tuning", ICML 2021.
+
+    Args:
+        models: M, at least 1.
+        in_channels: And the following: as `nn.Conv2d`'s. Padding may be `"tf_same"`, too.
+        align: Transform each model's output channels by a trained matrix, at first the identity.
+        gate: Activation, see `Gate`.
+        lite: Gates are shared by all samples, see `LiteGate`.
+        form: Of `functional.zoo_conv`; None lets `plan` choose by shapes.
+
+    Parameters are `weight` `(M, O, I / groups * k * k)`, `bias` `(M, O)`, `alignment`
+    `(M, O, O / groups)`, and the gate's.
+    """
+
+    dimensions = 2
+
+
+class ZooConv1d(_ZooConv):
+    """`nn.Conv1d` whose weights are a gated sum of M models' weights; see `ZooConv2d`."""
+
+    dimensions = 1
+
+
+class ZooConv3d(_ZooConv):
+    """`nn.Conv3d` whose weights are a gated sum of M models' weights; see `ZooConv2d`."""
+
+    dimensions = 3
+
+
+class ZooLinear(_ZooLayer):
+    """`nn.Linear` whose weights are a gated sum of M models' weights.
+
+    Rows of the input are samples; what lies between the first and the last dimension, such as
+    tokens, shares a sample's weights.
+
+    Args:
+        models: M, at least 1.
+        in_features: I.
+        out_features: O.
+        bias: As `nn.Linear`'s.
+        align: As in `ZooConv2d`; so are gate, lite and form.
+        gate: Activation, see `Gate`.
+        lite: See `LiteGate`.
+        form: Of `functional.zoo_conv`.
+        samples: Where a network cuts samples into windows and makes those its rows, tells how many
+            samples there are; `ZooTuning` keeps it up to date.
+    """
+
+    def __init__(
+        self,
+        models: int,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        align: bool = False,
+        gate: Activation = "softmax",
+        lite: bool = False,
+        form: Form | None = None,
+        samples: Samples | None = None,
+    ):
+        super().__init__(
+            models,
+            (out_features, in_features),
+            in_features,
+            groups=1,
+            bias=bias,
+            align=align,
+            gate=gate,
+            lite=lite,
+            form=form,
+        )
+        self.samples = samples or Samples()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` `(B, ..., I)` -> `(B, ..., O)`."""
+        count, rows = self.samples.count, x.shape[0]
+        if count is None or rows % count:
+            count = rows
+        tokens = x.reshape(count, -1, x.shape[-1]).mT  # (B, I, T)
+        y = zoo_conv(
+            tokens,
+            self.weight[..., None],
+            self.gate(tokens),
+            self.bias,
+            self.alignment,
+            form=self._form(count, tokens.shape[2], x.device.type),
+        )
+        return y.mT.reshape(*x.shape[:-1], self.weight.shape[1])
+
+    def extra_repr(self) -> str:
+        models, out, features = self.weight.shape
+        return f"models={models}, in_features={features}, out_features={out}"

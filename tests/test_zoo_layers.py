@@ -1,0 +1,117 @@
+"""Zoo-Tuning layers, gates and the choice of a form."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from hubfast.zoo import Gate, LiteGate, ZooConv1d, ZooConv2d, ZooConv3d, ZooLinear, plan
+
+PLAIN = {ZooConv1d: nn.Conv1d, ZooConv2d: nn.Conv2d, ZooConv3d: nn.Conv3d}
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"stride": 2, "padding": 1, "dilation": 2, "groups": 2},
+        {"padding": "same", "bias": False},
+        {"padding": 1, "padding_mode": "circular"},
+    ],
+)
+def test_one_model_is_the_plain_layer(kind, options):
+    layer = kind(1, 4, 6, 3, **options, gate="softmax")  # one gate: one
+    plain = PLAIN[kind](4, 6, 3, **options)
+    with torch.no_grad():
+        plain.weight.copy_(layer.weight[0].view_as(plain.weight))
+        if plain.bias is not None:
+            plain.bias.copy_(layer.bias[0])
+    x = torch.randn(2, 4, *(7,) * layer.dimensions)
+    assert_close(layer(x), plain(x))
+
+
+def test_linear_takes_rows_tokens_and_windows():
+    layer = ZooLinear(2, 5, 3)
+    for shape in [(4, 5), (4, 6, 5), (4, 2, 3, 5)]:
+        x = torch.randn(shape)
+        gates = layer.gate(x.reshape(4, -1, 5).mT)
+        weight = torch.einsum("bm,moi->boi", gates, layer.weight)
+        expected = x.reshape(4, -1, 5) @ weight.mT + (gates @ layer.bias)[:, None]
+        assert_close(layer(x), expected.view(*shape[:-1], 3))
+    tokens = torch.randn(2, 12, 5)
+    layer.samples.count = 2  # six windows of two tokens each
+    windows = layer(tokens.reshape(12, 2, 5))
+    layer.samples.count = None
+    assert_close(windows.reshape(2, 12, 3), layer(tokens))
+
+
+@pytest.mark.parametrize("activation", ["softmax", "normalized"])
+def test_gates_sum_to_one(activation):
+    gate = Gate(6, 3, activation)
+    nn.init.normal_(gate.select.weight)
+    gates = gate(torch.randn(4, 6, 5, 5))
+    assert_close(gates.sum(1), torch.ones(4))
+    assert gates.std(0).min() > 0  # by sample
+
+
+def test_gate_by_hand():
+    gate = Gate(4, 1)  # 4 -> 2 -> 1
+    with torch.no_grad():
+        gate.squeeze.weight.copy_(torch.tensor([[1.0, 0, 0, 0], [0, -1, 0, 0]]))
+        gate.select.weight.copy_(torch.tensor([[2.0, 5.0]]))
+        gate.select.bias.fill_(-1)
+    x = torch.tensor([[1.0, 3.0, 0, 0]])[..., None] * torch.tensor([0.5, 1.5])  # means 1 and 3
+    assert_close(gate(x), torch.tensor(1.0).sigmoid().view(1, 1))  # 2 relu(1) + 5 relu(-3) - 1
+
+
+def test_lite_average_is_that_of_the_batches():
+    gate = LiteGate(4, 2, momentum=0.1)
+    assert_close(gate.eval()(torch.zeros(1, 4)), torch.full((1, 2), 0.5))
+    nn.init.normal_(gate.select.weight)
+    gate.train()
+    first, second = (gate(torch.randn(8, 4, 3, 3)) for _ in range(2))
+    assert not gate.average.requires_grad
+    # weights 0.1 0.9 and 0.1, of 0.19 together
+    expected = (0.09 * first + 0.1 * second) / 0.19
+    assert_close(gate.eval()(torch.zeros(1, 4)), expected.detach())
+
+
+@pytest.mark.parametrize("models", [1, 3])
+def test_lite_layer_is_one_plain_layer(models):
+    layer = ZooConv2d(models, 3, 8, 3, padding=1, align=True, lite=True)
+    nn.init.normal_(layer.alignment)
+    layer(torch.randn(4, 3, 6, 6)).sum().backward()
+    x = torch.randn(2, 3, 6, 6)
+    layer.eval()
+    assert_close(layer(x), torch.conv2d(x, **layer.shared(), padding=1))
+    with pytest.raises(TypeError, match="Lite"):
+        ZooConv2d(models, 3, 8, 3).shared()
+
+
+def test_folded_alignment_gives_the_same():
+    layer = ZooConv2d(2, 4, 6, 3, groups=2, align=True)
+    nn.init.normal_(layer.alignment)
+    x = torch.randn(2, 4, 9, 9)
+    before = layer(x)
+    layer.fold_alignment()
+    assert layer.alignment is None
+    assert_close(layer(x), before)
+
+
+def test_plan_follows_what_a_form_costs():
+    wide = (512, 512, 3, 3)
+    assert plan(16, 5, wide, 3136) == "mix"
+    assert plan(16, 5, wide, 1) == "concatenate"
+    assert plan(16, 5, wide, 1, aligned=True) == "separate"  # kernels of 9 x 512 need no product
+    assert plan(16, 5, wide, 1, groups=2) == "mix"
+    assert plan(1, 5, wide, 1) == "mix"
+
+
+def test_mistakes_name_the_argument():
+    with pytest.raises(ValueError, match="models must be at least 1"):
+        ZooLinear(0, 3, 3)
+    with pytest.raises(ValueError, match="gate must be one of"):
+        ZooLinear(2, 3, 3, gate="hard")
+    with pytest.raises(ValueError, match="out_channels must divide"):
+        ZooConv2d(2, 4, 3, 1, groups=2)

@@ -1,0 +1,257 @@
+"""Whole networks: conversion, folding, and what users do with them."""
+
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.testing import assert_close
+from torch.utils.checkpoint import checkpoint
+
+from hubfast.cost import multiply_adds, parameters
+from hubfast.zoo import ZooTuning, load_backbone
+
+SMALL = {
+    "test_resnet": {},
+    "test_efficientnet": {},
+    "mobilenetv3_small_050": {},
+    "tf_mobilenetv3_small_minimal_100": {},  # pads as TensorFlow does
+    "test_convnext2": {},
+    "test_vit": {"img_size": 32},
+    "swin_tiny_patch4_window7_224": {
+        "img_size": 32,
+        "patch_size": 2,
+        "window_size": 4,
+        "embed_dim": 12,
+        "depths": (1, 2),
+        "num_heads": (2, 2),
+    },
+}
+
+
+class NatureCNN(nn.Sequential):
+    """The convolutional network of Mnih et al., Nature 2015, for 4 frames of 84 x 84."""
+
+    def __init__(self, actions=6):
+        super().__init__(
+            nn.Conv2d(4, 32, 8, 4),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 4, 2),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, 3),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(3136, 512),
+            nn.ReLU(),
+            nn.Linear(512, actions),
+        )
+
+
+def tiny():
+    """Few layers: compiling and exporting takes seconds a layer."""
+    stem = (nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+    return nn.Sequential(*stem, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 3))
+
+
+def small(name="test_resnet", count=2, **options):
+    return [timm.create_model(name, num_classes=3, **SMALL[name], **options) for _ in range(count)]
+
+
+def spread(zoo):
+    """Gates that differ, and alignment that is no identity."""
+    for layer in zoo.zoo_layers().values():
+        nn.init.normal_(layer.gate.select.weight, std=0.3)
+        if layer.alignment is not None:
+            with torch.no_grad():
+                layer.alignment.add_(0.1 * torch.randn_like(layer.alignment))
+    return zoo
+
+
+@pytest.mark.parametrize("lite", [False, True])
+@pytest.mark.parametrize("name", SMALL)
+def test_timm_models_train_and_fold(name, lite):
+    models = small(name)
+    zoo = spread(ZooTuning.from_models(models, 5, lite=lite)).train()
+    images = torch.rand(3, 3, 32, 32)
+    zoo(images).sum().backward()
+    assert [n for n, p in zoo.named_parameters() if p.grad is None] == []
+    assert zoo.averaged == ()
+    zoo.eval()
+    expected = zoo(images)
+    assert expected.shape == (3, 5)
+    folded = zoo.fold()
+    assert_close(zoo(images), expected, rtol=0, atol=0)  # untouched
+    if lite:
+        assert type(folded) is type(models[0])
+        assert list(folded.state_dict()) == list(models[0].state_dict())
+        assert_close(folded(zoo.normalize(images)), expected, rtol=1e-5, atol=1e-5)
+    else:
+        assert all(layer.alignment is None for layer in folded.zoo_layers().values())
+        assert_close(folded(images), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_folded_lite_is_a_timm_model_again():
+    zoo = spread(ZooTuning.from_models(small(), 5, lite=True)).train()
+    zoo(torch.rand(4, 3, 32, 32))
+    folded = zoo.eval().fold()
+    fresh = timm.create_model("test_resnet", num_classes=5).eval()
+    fresh.load_state_dict(folded.state_dict())
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.equal(fresh(x), folded(x))
+
+
+def test_samples_do_not_see_each_other():
+    zoo = spread(ZooTuning.from_models(small("swin_tiny_patch4_window7_224"), 5)).eval()
+    images = torch.rand(3, 3, 32, 32)
+    together = zoo(images)
+    apart = torch.cat([zoo(image[None]) for image in images])
+    assert_close(together, apart, rtol=1e-4, atol=1e-5)
+
+
+def test_equal_models_with_normalised_gates_are_that_model():
+    model = timm.create_model("test_resnet", num_classes=3).eval()
+    zoo = ZooTuning.from_models([model] * 3, gate="normalized", running_stats="mean").eval()
+    images = torch.rand(2, 3, 32, 32)
+    assert_close(zoo(images), model(zoo.normalize(images)), rtol=1e-4, atol=1e-5)
+
+
+def test_torchvision_resnet_and_where_weights_are_read_not_called():
+    zoo = ZooTuning.from_models([torchvision.models.resnet18() for _ in range(2)], 4)
+    assert zoo(torch.rand(2, 3, 32, 32)).shape == (2, 4)
+    assert isinstance(zoo.network.fc, nn.Linear)
+    aligned = [n for n, m in zoo.zoo_layers().items() if m.alignment is not None]
+    assert aligned[0] == "conv1"
+    assert {n[:6] for n in aligned[1:]} == {"layer3", "layer4"}
+    vit = [
+        torchvision.models.VisionTransformer(32, 8, 1, 2, 16, 32, num_classes=3) for _ in range(2)
+    ]
+    zoo = ZooTuning.from_models(vit, 4)
+    assert all("self_attention" in name for name in zoo.averaged)
+    assert len(zoo.averaged) == 2
+    assert zoo(torch.rand(2, 3, 32, 32)).shape == (2, 4)
+
+
+def test_plain_network_for_reinforcement_learning():
+    agents = [NatureCNN(actions) for actions in (6, 4, 18)]
+    zoo = spread(ZooTuning.from_models(agents, heads={"9": nn.Linear(512, 5)}, lite=True)).train()
+    frames = torch.rand(2, 4, 84, 84)
+    assert zoo(frames).shape == (2, 5)
+    zoo.eval()
+    assert_close(zoo.fold()(frames), zoo(frames), rtol=1e-5, atol=1e-5)
+    assert {layer.gate.activation for layer in zoo.zoo_layers().values()} == {"softmax"}
+
+
+def test_what_is_no_layer_is_averaged():
+    first, second = small()
+    with torch.no_grad():
+        for value, model in ((1.0, first), (3.0, second)):
+            model.bn1.weight.fill_(value)
+            model.bn1.running_mean.fill_(value)
+    reset = ZooTuning.from_models([first, second], 5).network.bn1
+    kept = ZooTuning.from_models([first, second], 5, running_stats="mean").network.bn1
+    assert (reset.weight == 2).all()
+    assert (reset.running_mean == 0).all()
+    assert (kept.running_mean == 2).all()
+
+
+def test_mismatch_names_the_first_parameter():
+    models = [*small(), timm.create_model("test_resnet", num_classes=3, channels=(32, 48, 48, 40))]
+    with pytest.raises(ValueError, match=r"layer4\S* is \(.*models\[0\].*models\[2\]"):
+        ZooTuning.from_models(models, 5)
+    with pytest.raises(ValueError, match=r"models must be at least one"):
+        ZooTuning.from_models([])
+    with pytest.raises(ValueError, match="align must be one of"):
+        ZooTuning.from_models(small(), 5, align="all")
+    other = small()
+    other[1].pretrained_cfg = {**other[1].pretrained_cfg, "mean": (0.1, 0.1, 0.1)}
+    with pytest.raises(ValueError, match="mean and std must be given"):
+        ZooTuning.from_models(other, 5)
+
+
+@pytest.mark.parametrize("lite", [False, True])
+def test_state_survives_safetensors(lite, tmp_path):
+    zoo = spread(ZooTuning.from_models(small(), 5, lite=lite)).train()
+    zoo(torch.rand(4, 3, 32, 32))
+    save_file(zoo.state_dict(), tmp_path / "zoo.safetensors")
+    other = ZooTuning.from_models(small(), 5, lite=lite)
+    other.load_state_dict(load_file(tmp_path / "zoo.safetensors"))
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.equal(zoo.eval()(x), other.eval()(x))
+
+
+@pytest.mark.parametrize("lite", [False, True])
+def test_autocast_channels_last_and_checkpointing(lite):
+    zoo = spread(ZooTuning.from_models(small(), 5, lite=lite)).train()
+    images = torch.rand(4, 3, 32, 32)
+    expected = zoo(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = zoo(images)
+    assert low.dtype == torch.bfloat16
+    assert_close(low.float(), expected, rtol=0.1, atol=0.1 * expected.abs().max().item())
+    again = checkpoint(zoo, images, use_reentrant=False)
+    grads = torch.autograd.grad(expected.square().sum(), list(zoo.parameters()))
+    for a, b in zip(
+        grads, torch.autograd.grad(again.square().sum(), list(zoo.parameters())), strict=True
+    ):
+        assert_close(a, b)
+    zoo.to(memory_format=torch.channels_last)
+    last = zoo(images.to(memory_format=torch.channels_last))
+    assert_close(last, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("lite", [False, True])
+def test_compiles_as_one_graph(lite):
+    zoo = spread(ZooTuning.from_models([tiny() for _ in range(2)], 5, lite=lite)).train()
+    images = torch.rand(4, 3, 12, 12)
+    compiled = torch.compile(zoo, fullgraph=True, backend="aot_eager")
+
+    def run(network):
+        y = network(images)
+        return y, *torch.autograd.grad(y.square().sum(), list(zoo.parameters()))
+
+    for a, b in zip(run(compiled), run(zoo), strict=True):
+        assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_folded_networks_export():
+    images = torch.rand(3, 3, 12, 12)
+    batch = ({0: torch.export.Dim("batch", min=2, max=64)},)
+    for lite in (False, True):
+        models = [tiny() for _ in range(2)]
+        folded = spread(ZooTuning.from_models(models, 5, lite=lite)).eval().fold()
+        exported = torch.export.export(folded, (images,), dynamic_shapes=batch).module()
+        assert_close(exported(images[:2]), folded(images[:2]))
+
+
+def test_five_resnet50_have_the_published_size():
+    with torch.device("meta"):
+        models = [timm.create_model("resnet50", num_classes=100) for _ in range(5)]
+        image = torch.rand(1, 3, 224, 224)
+        zoo = ZooTuning.from_models(models, 100).eval()
+        lite = ZooTuning.from_models(models, 100, lite=True)
+        assert parameters(zoo) == 122_539_961 + 5_918_720  # alignment of the published layers
+        folded = zoo.fold()
+        assert parameters(folded) == 122_539_961
+        assert parameters(lite.fold()) == parameters(models[0]) == 23_712_932
+        single = multiply_adds(models[0].eval(), image)
+        # The mix of 5 models' weights, 117 M, and gates, 5 M
+        mixing, gates = 5 * 23_454_912, 5_007_381 - 53 * 5
+        assert multiply_adds(folded, image) == single + mixing + gates
+        assert round(single / 1e9, 2) == 4.09
+
+
+PREFIXED = ["", "module.encoder_q.", "backbone.body.", "backbone.", "module."]
+
+
+@pytest.mark.parametrize("prefix", PREFIXED)
+def test_backbones_of_other_methods(prefix):
+    source, target = (timm.create_model("test_resnet", num_classes=n) for n in (3, 7))
+    state = {f"{prefix}{name}": value for name, value in source.state_dict().items()}
+    state = {k: v for k, v in state.items() if "num_batches_tracked" not in k}
+    load_backbone(target, {"state_dict": {**state, "rpn.weight": torch.zeros(1)}})
+    x = torch.rand(2, 3, 32, 32)
+    assert_close(target.eval().forward_features(x), source.eval().forward_features(x))
+    del state[f"{prefix}layer2.0.conv1.weight"]
+    with pytest.raises(ValueError, match=r"checkpoint must hold \S*layer2\.0\.conv1\.weight"):
+        load_backbone(target, state)
