@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from hubfast.data import TargetData
+from hubfast.hub.memory import within_memory
 from hubfast.hub.model import Batch, Extraction, shape_error
 
 
@@ -65,7 +67,8 @@ class Network:
             inputs = _moved(inputs, how.device)
             started = time.perf_counter()
             with torch.inference_mode():
-                features, logits = features_of(self.run, inputs, how.logits)
+                run = partial(features_of, self.run, logits=how.logits)
+                features, logits = within_memory(run, inputs)
             if features.is_cuda:
                 torch.cuda.synchronize(features.device)
             done = time.perf_counter()
