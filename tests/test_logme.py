@@ -319,3 +319,13 @@ def test_bad_options_are_named():
         LogME.fit(features, labels).predict(torch.zeros(1, 3))
     with pytest.raises(ValueError, match=r"no samples"):
         LogME.from_statistics(FeatureStatistics())
+
+
+def test_a_hub_is_fitted_as_its_models_are():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 80)
+    hub = [rng.normal(size=(80, width)).astype(np.float32) for width in (3, 90, 40, 8)]
+    together = LogME.fit_hub(hub, labels)
+    assert [fitted.score for fitted in together] == [logme(each, labels) for each in hub]
+    with pytest.raises(ValueError, match="features must be finite"):
+        LogME.fit_hub([hub[0], hub[1] * np.nan], labels)

@@ -6,7 +6,10 @@ from hubfast.hub.memory import within_memory
 from hubfast.ranking import rank
 
 
-def small_memory(limit, error=torch.OutOfMemoryError("CUDA out of memory")):
+FULL = torch.OutOfMemoryError("CUDA out of memory")
+
+
+def small_memory(limit, error=FULL):
     """A model that has room for `limit` samples."""
 
     def run(inputs):
@@ -22,7 +25,7 @@ def small_memory(limit, error=torch.OutOfMemoryError("CUDA out of memory")):
 @pytest.mark.parametrize(
     "error",
     [
-        torch.OutOfMemoryError("CUDA out of memory"),
+        FULL,
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
     ],
 )
@@ -43,7 +46,7 @@ def test_mappings_and_lists_are_cut():
 
 
 def test_one_sample_too_many_is_an_error():
-    with pytest.warns(UserWarning), pytest.raises(torch.OutOfMemoryError):
+    with pytest.warns(UserWarning, match="out of"), pytest.raises(torch.OutOfMemoryError):
         within_memory(small_memory(0), torch.zeros(2))
 
 
@@ -58,7 +61,7 @@ def test_a_ranking_goes_on():
 
     def cramped(batch):
         if len(batch) > 3:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise FULL
         return batch.square()
 
     hub = [as_source(cramped, name="cramped"), as_source(torch.square, name="roomy")]

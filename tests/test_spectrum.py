@@ -110,3 +110,21 @@ def test_bad_input_is_named():
         functional.spectrum(torch.zeros(3, 3).double(), torch.zeros(2, 1).double())
     with pytest.raises(TypeError, match=r"rows must be float64"):
         functional.add_gram(torch.zeros(3, 3).double(), torch.zeros(2, 3))
+
+
+def test_many_at_once():
+    grams = [symmetric(width) for width in (5, 1, 33, 12)]
+    rhs = [torch.randn(len(gram), 3, dtype=torch.float64) for gram in grams]
+    for gram, columns, found in zip(grams, rhs, functional.spectra(grams, rhs), strict=True):
+        alone = functional.spectrum(gram, columns)
+        assert torch.equal(found.eigenvalues, alone.eigenvalues)
+        assert torch.equal(found.projections, alone.projections)
+
+
+def test_the_bad_one_of_many_is_named():
+    grams = [symmetric(4), symmetric(5).float(), symmetric(3)]
+    rhs = [torch.zeros(len(gram), 1, dtype=torch.float64) for gram in grams]
+    with pytest.raises(TypeError, match="matrix 1: gram must be float64"):
+        functional.spectra(grams, rhs)
+    with pytest.raises(ValueError, match="rhs must be as many as grams, 3, got 2"):
+        functional.spectra(grams, rhs[:2])

@@ -2,7 +2,7 @@
 
 from hubfast.functional.evidence import evidence
 from hubfast.functional.pathway import combine, dispatch, route
-from hubfast.functional.spectrum import resolvent_backend, spectrum, truncated_svd
+from hubfast.functional.spectrum import resolvent_backend, spectra, spectrum, truncated_svd
 from hubfast.functional.statistics import add_gram, add_moments, class_sums
 from hubfast.functional.zoo import aggregate, align, sample_conv
 from hubfast.functional.zoo_conv import zoo_conv
@@ -19,6 +19,7 @@ __all__ = [
     "resolvent_backend",
     "route",
     "sample_conv",
+    "spectra",
     "spectrum",
     "truncated_svd",
     "zoo_conv",

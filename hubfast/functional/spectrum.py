@@ -1,5 +1,7 @@
 """Eigenvalues and singular values."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.library import custom_op
@@ -29,6 +31,33 @@ def spectrum(gram: Tensor, rhs: Tensor, *, backend: str | None = None) -> Spectr
     if not len(tau):  # V itself
         return Spectrum(eigenvalues, projections, DenseBasis(vectors.T))
     return Spectrum(eigenvalues, projections, TridiagonalBasis(vectors, reflectors, tau))
+
+
+def spectra(
+    grams: Sequence[Tensor], rhs: Sequence[Tensor], *, backend: str | None = None
+) -> list[Spectrum]:
+    """`spectrum` of many matrices of any sizes; on the CPU one a core, each on one thread.
+
+    Args:
+        grams: `(D_i, D_i)` float64.
+        rhs: `(D_i, C_i)` float64, as many.
+        backend: As in `spectrum`.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: As `spectrum`; the message says of which matrix.
+    """
+    if len(grams) != len(rhs):
+        raise ValueError(f"rhs must be as many as grams, {len(grams)}, got {len(rhs)}")
+
+    def one(index: int) -> Spectrum:
+        try:
+            return spectrum(grams[index], rhs[index], backend=backend)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise type(error)(f"matrix {index}: {error}") from error
+
+    if any(gram.is_cuda for gram in grams):
+        return [one(index) for index in range(len(grams))]
+    return parallel_map(one, range(len(grams)), cost=lambda index: len(grams[index]) ** 3)
 
 
 @custom_op("hubfast::spectrum", mutates_args=())
