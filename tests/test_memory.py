@@ -5,7 +5,6 @@ from hubfast.hub import as_source
 from hubfast.hub.memory import within_memory
 from hubfast.ranking import rank
 
-
 FULL = torch.OutOfMemoryError("CUDA out of memory")
 
 
