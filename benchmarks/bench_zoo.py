@@ -13,6 +13,7 @@ import multiprocessing
 import resource
 import statistics
 import time
+from pathlib import Path
 
 import timm
 import torch
@@ -45,7 +46,7 @@ def step(model: nn.Module, images: torch.Tensor) -> None:
 def peak(form: str, options: argparse.Namespace, queue) -> None:
     """MiB that two steps add to the resident memory; gradients included."""
     model, images = network(form, options), torch.rand(options.batch, 3, SIZE, SIZE)
-    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     before = int(status["VmRSS"].split()[0])
     for _ in range(2):
         step(model, images)
