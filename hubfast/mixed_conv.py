@@ -17,7 +17,7 @@ from torch.nn.functional import fold, unfold
 
 from hubfast.reference.sample_conv import Geometry, convolve, convolve_backward
 
-BLOCK_BYTES = 4 * 2**20  # of mixed weights: a few make up a shared cache of tens of MB
+BLOCK_BYTES = 16 * 2**20  # of mixed weights: half of a shared cache
 PATCH_BYTES = 16 * 2**20  # of unfolded patches
 SMALL_MAP = 100  # output pixels up to which unfolding was faster than torch's convolution
 
@@ -133,9 +133,10 @@ def _reduce(
     d_weights: Tensor, d_gates: Tensor, d_mixed: Tensor, weights: Tensor, gates: Tensor
 ) -> None:
     """Adds what a block of the mixed weights' gradient says of weights and gates."""
+    models = len(weights)
     d_mixed = d_mixed.flatten(1).to(gates.dtype)
-    d_gates += d_mixed @ weights.reshape(len(weights), -1).T
-    d_weights += (gates.T @ d_mixed).view(weights.shape)
+    d_gates.addmm_(d_mixed, weights.reshape(models, -1).T)
+    d_weights.view(models, -1).addmm_(gates.T, d_mixed)
 
 
 def _parts(count: int, each: int, limit: int) -> Iterator[slice]:

@@ -37,7 +37,7 @@ ALLOWED = {
         "kernels",
         "mixed_conv",
     },
-    "zoo": {"functional"},
+    "zoo": {"functional", "cost"},
     "scores": {"functional", "reference", "threads", "spectrum", "banded", "interpolation"},
     "minihub": {"progress"},
     "data": {"scores", "minihub", "optional", "progress", "threads"},
@@ -60,6 +60,7 @@ ALLOWED = {
         "report",
         "scores",
         "tuning",
+        "zoo",
     },
 }
 

@@ -255,3 +255,31 @@ def test_backbones_of_other_methods(prefix):
     del state[f"{prefix}layer2.0.conv1.weight"]
     with pytest.raises(ValueError, match=r"checkpoint must hold \S*layer2\.0\.conv1\.weight"):
         load_backbone(target, state)
+
+
+def _train_rank(rank, folder):
+    """One of two processes: two steps of each kind on its half of the batch."""
+    torch.set_num_threads(1)
+    store = f"file://{folder}/store"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    for lite in (False, True):
+        torch.manual_seed(0)
+        zoo = ZooTuning.from_models([tiny() for _ in range(2)], 5, lite=lite).train()
+        network = nn.parallel.DistributedDataParallel(zoo)
+        images = torch.rand(2, 4, 3, 12, 12)[rank]
+        optimizer = torch.optim.SGD(zoo.parameters(), 0.1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            network(images).square().sum().backward()
+            optimizer.step()
+        torch.save(dict(zoo.named_parameters()), f"{folder}/{lite}{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_stay_equal(tmp_path):
+    torch.multiprocessing.spawn(_train_rank, (str(tmp_path),), nprocs=2)
+    for lite in (False, True):
+        first, second = (torch.load(tmp_path / f"{lite}{rank}.pt") for rank in range(2))
+        assert list(first) == list(second)
+        for name, value in first.items():
+            assert torch.equal(value, second[name]), name

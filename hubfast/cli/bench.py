@@ -2,9 +2,13 @@
 
 import typer
 
+from hubfast.cli.bench_cost import cost
 from hubfast.cli.bench_ranking import bench_ranking
 from hubfast.cli.bench_tuning import tuning
 
-app = typer.Typer(help="Measure how good scores and methods are, here.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure how good scores and methods are, here, and what they cost.", no_args_is_help=True
+)
 app.command("ranking")(bench_ranking)
 app.command("tuning")(tuning)
+app.command("cost")(cost)

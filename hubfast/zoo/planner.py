@@ -2,13 +2,21 @@
 
 from collections.abc import Sequence
 from math import prod
+from typing import NamedTuple
 
 from hubfast.functional.zoo_conv import Form
 
-# What a mixed weight costs besides its products, in multiply-adds: it is written and read. So the
-# mix loses to M-fold products where (M - 1) pixels are fewer. Measured by benchmarks/bench_zoo.py
-# on a CPU; arithmetic, not yet measured, on a GPU.
-TRAFFIC = {"cpu": 100, "cuda": 190}
+
+class Costs(NamedTuple):
+    """What a device's forms cost besides the multiply-adds of one convolution a sample."""
+
+    traffic: float  # to write and read a mixed weight, in multiply-adds
+    product: float  # of a multiply-add in M-fold products, which move M times the pixels
+
+
+# CPU: from the forms of a 3x3 layer, 512 channels, 7x7 pixels, M = 5, on two cores of an AMD EPYC.
+# CUDA: arithmetic for an H200 in bfloat16, not measured yet.
+COSTS = {"cpu": Costs(100, 1.1), "cuda": Costs(190, 1.0)}
 
 
 def plan(
@@ -35,13 +43,12 @@ def plan(
     """
     if groups > 1 or samples == 1:
         return "mix"
-    traffic = TRAFFIC.get(device, TRAFFIC["cuda"])
-    few = (models - 1) * pixels < traffic
-    form: Form = "concatenate" if few else "mix"
+    costs = COSTS.get(device, COSTS["cuda"])
+    together, apart = models * pixels * costs.product, pixels + costs.traffic  # a weight, sample
+    form: Form = "concatenate" if together < apart else "mix"
     if not aligned:
         return form
     size, channels = prod(weight), weight[0]
-    products = models * pixels if few else pixels + traffic  # a weight and sample
-    on_kernels = samples * size * products + models * channels * size
-    on_results = samples * models * pixels * (size + channels**2)
+    on_kernels = samples * size * min(together, apart) + models * channels * size
+    on_results = samples * together * (size + channels**2)
     return "separate" if on_results < on_kernels else form

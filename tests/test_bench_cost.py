@@ -1,0 +1,41 @@
+"""`hubfast bench cost`: the exact table."""
+
+import pandas as pd
+from typer.testing import CliRunner
+
+from hubfast.cli import app
+from hubfast.zoo import cost_rows
+
+
+def test_the_published_table():
+    rows = {row.method: row for row in cost_rows()}
+    one = 23_712_932
+    assert rows["single model"].inference[0] == one
+    assert rows["ensemble"].inference[0] == 118_564_660
+    assert rows["distill"].training[0] == 142_277_592
+    assert rows["Lite Zoo-Tuning"].inference == rows["single model"].inference
+    zoo = rows["Zoo-Tuning"]
+    assert zoo.inference[0] == 122_539_961
+    # Alignment: a stem of 64, six 3x3 layers of 256 and three of 512 channels, of five models
+    assert zoo.training[0] - zoo.inference[0] == 5 * (64**2 + 6 * 256**2 + 3 * 512**2)
+    aligned = 5 * 64**2 * 3 * 49
+    aligned += 5 * 9 * 256 * 6 * 256**2 + 5 * 9 * 512 * 3 * 512**2
+    assert abs(zoo.training[1] - zoo.inference[1] - aligned / 64) < 1
+    assert round(aligned / 64 / 1e9, 2) == 0.35  # as published: 4.53 - 4.18
+    for method in ("single model", "ensemble", "distill"):
+        row = rows[method]
+        for (count, products), paper in (
+            (row.training, row.published[:2]),
+            (row.inference, row.published[2:]),
+        ):
+            assert abs(count / 1e6 / paper[1] - 1) < 2e-4
+            assert abs(products / 1e9 / paper[0] - 1) < 0.01
+
+
+def test_command_prints_and_writes(tmp_path):
+    path = tmp_path / "cost.csv"
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["bench", "cost", "--csv", str(path)])
+    assert done.exit_code == 0, done.output
+    assert "122,539,961" in done.output
+    frame = pd.read_csv(path).set_index("method")
+    assert frame.loc["ensemble", "training_parameters"] == 118_564_660
