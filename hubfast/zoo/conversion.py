@@ -8,14 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from hubfast.zoo.gate import Activation
+from hubfast.zoo.layer import Samples, ZooLayer
 from hubfast.zoo.layers import (
     Padding,
-    Samples,
     ZooConv1d,
     ZooConv2d,
     ZooConv3d,
     ZooLinear,
-    _ZooLayer,
 )
 
 Alignment = Literal["published", "spatial", "none"]
@@ -151,7 +150,7 @@ def _converted(originals: list[nn.Module], options: dict[str, Any], samples: Sam
     first = originals[0]
     models, bias = len(originals), first.bias is not None
     weight = cast(Tensor, first.weight)
-    layer: _ZooLayer
+    layer: ZooLayer
     with torch.device(weight.device):
         if isinstance(first, nn.Linear):
             shape = (first.in_features, first.out_features)
@@ -166,7 +165,7 @@ def _converted(originals: list[nn.Module], options: dict[str, Any], samples: Sam
     return layer
 
 
-def _converted_convolution(models: int, first: _Convolution, options: dict[str, Any]) -> _ZooLayer:
+def _converted_convolution(models: int, first: _Convolution, options: dict[str, Any]) -> ZooLayer:
     kind = next(zoo for plain, zoo in _CONVOLUTIONS.items() if isinstance(first, plain))
     padding: Padding = cast(Padding, first.padding)
     if type(first).__name__ == "Conv2dSame":

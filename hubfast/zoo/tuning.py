@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hubfast.zoo.conversion import Alignment, Choices, RunningStatistics, convert
 from hubfast.zoo.gate import Activation
 from hubfast.zoo.heads import put, replace_head
-from hubfast.zoo.layers import Samples, _ZooLayer
+from hubfast.zoo.layer import Samples, ZooLayer
 from hubfast.zoo.normalization import normalization_of
 
 
@@ -130,9 +130,9 @@ class ZooTuning(nn.Module):
             value.copy_(state[name] if name in state else values[name])
         return plain.eval()
 
-    def zoo_layers(self) -> dict[str, _ZooLayer]:
+    def zoo_layers(self) -> dict[str, ZooLayer]:
         """The converted layers by name."""
-        return {n: m for n, m in self.network.named_modules() if isinstance(m, _ZooLayer)}
+        return {n: m for n, m in self.network.named_modules() if isinstance(m, ZooLayer)}
 
 
 def _check(
