@@ -58,7 +58,7 @@ def test_route(shape, dtype, noisy, device):
 @pytest.mark.parametrize("noisy", [False, True])
 @pytest.mark.parametrize("shape", [*SHAPES, (0, 3, 2)], ids=str)
 def test_route_backward(shape, noisy, device):
-    from hubfast.kernels import route as kernels
+    from hubfast.kernels import route_backward as kernels
 
     batch, models, k = shape
     logits, spread, noise = given(batch, models, torch.float32, device)
@@ -178,12 +178,12 @@ import itertools, json, os, shutil, subprocess, sys, tempfile
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from hubfast.kernels import dispatch, route
+from hubfast.kernels import dispatch, route, route_backward
 
 INTEGERS = {"chosen", "counts", "offsets", "order", "position"}
 TILES = {"K": 2, "NOISY": True, "BLOCK_B": 64, "BLOCK_M": 8, "BLOCK_K": 2, "BLOCK": 1024}
-KERNELS = [route._route_fwd, route._route_bwd, dispatch._dispatch_fwd, dispatch._dispatch_bwd]
-KERNELS += [dispatch._combine_fwd, dispatch._combine_bwd]
+KERNELS = [route._route_fwd, route_backward._route_bwd, dispatch._dispatch_fwd]
+KERNELS += [dispatch._dispatch_bwd, dispatch._combine_fwd, dispatch._combine_bwd]
 resources = sys.argv[1] == "resources"
 report = {}
 for capability, kernel in itertools.product((80, 90, 100), KERNELS):
