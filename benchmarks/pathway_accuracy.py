@@ -159,7 +159,7 @@ def pathway(target: str, seed: int, variant: str) -> list[dict]:
 def run(most: int | None) -> None:
     build(HUB, progress=False)
     known = {(r["target"], r["seed"], r["method"]) for r in rows()}
-    jobs = [(v, t, s) for v in ("baselines", *VARIANTS) for t in TARGETS for s in SEEDS]
+    jobs = [(v, t, s) for s in SEEDS for v in ("baselines", *VARIANTS) for t in TARGETS]
     last = {"baselines": "distill"}
     missing = [j for j in jobs if (j[1], str(j[2]), last.get(j[0], j[0])) not in known]
     for what, target, seed in missing[:most]:
