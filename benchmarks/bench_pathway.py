@@ -1,6 +1,6 @@
 """Hub-Pathway against the ensemble of the same models on the CPU, beside the limit that FLOPs set.
 
-    python benchmarks/bench_pathway.py resnet inference     # or: mixed, training
+    python benchmarks/bench_pathway.py resnet inference     # or: mixed, training; --batch
 
 Both run in one process, in turns; medians. Routing is balanced, 8 of 20 images to each of five
 models, k = 2: a trained hub's load is its own. The overhead is a step in which generator and models
@@ -33,7 +33,7 @@ SETS = {
         "convnext_tiny",
     ),
 }
-BATCH, K, CLASSES, PIXELS = 20, 2, 100, 224
+K, CLASSES, PIXELS = 2, 100, 224
 
 
 class Fixed(nn.Module):
@@ -66,32 +66,32 @@ def create(names: tuple[str, ...], executor: str) -> HubPathway:
     return HubPathway(models, K, classes=CLASSES, executor=executor)
 
 
-def balanced(models: int) -> Tensor:
+def balanced(batch: int, models: int) -> Tensor:
     """Logits with which sample b goes to models b and b + 1, modulo their number."""
-    first = torch.arange(BATCH) % models
-    logits = torch.zeros(BATCH, models)
-    logits[torch.arange(BATCH), first] = 60.0
-    logits[torch.arange(BATCH), (first + 1) % models] = 50.0
+    first = torch.arange(batch) % models
+    logits = torch.zeros(batch, models)
+    logits[torch.arange(batch), first] = 60.0
+    logits[torch.arange(batch), (first + 1) % models] = 50.0
     return logits
 
 
-def fix(hub: HubPathway) -> None:
+def fix(hub: HubPathway, batch: int) -> None:
     generator = hub.generator
-    generator.mean.module = Fixed(generator.mean.module, balanced(len(hub.names)))
+    generator.mean.module = Fixed(generator.mean.module, balanced(batch, len(hub.names)))
 
 
-def without_networks(names: tuple[str, ...]) -> HubPathway:
+def without_networks(names: tuple[str, ...], batch: int) -> HubPathway:
     hub = create(names, "loop")
     for model in hub.models:
-        model.module = Known(torch.randn(BATCH, CLASSES))
-    hub.generator.mean.module = Known(balanced(len(names)))
-    hub.generator.spread = Known(torch.full((BATCH, len(names)), -20.0))
+        model.module = Known(torch.randn(batch, CLASSES))
+    hub.generator.mean.module = Known(balanced(batch, len(names)))
+    hub.generator.spread = Known(torch.full((batch, len(names)), -20.0))
     return hub
 
 
 def inference(names: tuple[str, ...], images: Tensor) -> dict[str, Callable[[], object]]:
-    hub, bare = create(names, "loop").eval(), without_networks(names).eval()
-    fix(hub)
+    hub, bare = create(names, "loop").eval(), without_networks(names, len(images)).eval()
+    fix(hub, len(images))
 
     def pathway(executor: str) -> None:
         hub.executor = executor
@@ -121,9 +121,9 @@ def inference(names: tuple[str, ...], images: Tensor) -> dict[str, Callable[[], 
 
 
 def training(names: tuple[str, ...], images: Tensor) -> dict[str, Callable[[], object]]:
-    hub, bare = create(names, "loop").train(), without_networks(names).train()
-    fix(hub)
-    targets = torch.arange(BATCH) % CLASSES
+    hub, bare = create(names, "loop").train(), without_networks(names, len(images)).train()
+    fix(hub, len(images))
+    targets = torch.arange(len(images)) % CLASSES
 
     def pathway(module: HubPathway) -> None:
         optimizer = torch.optim.SGD(module.parameters(), 1e-6)
@@ -161,6 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("models", choices=SETS)
     parser.add_argument("what", choices=("inference", "training"))
+    parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--record", action="store_true")
     given = parser.parse_args()
@@ -170,7 +171,9 @@ def main() -> None:
         hub = HubPathway(_meta(names), K, classes=CLASSES)
     count = inference_cost if given.what == "inference" else training_cost
     cost = count(hub, PIXELS)
-    images = torch.rand(BATCH, 3, PIXELS, PIXELS).contiguous(memory_format=torch.channels_last)
+    images = torch.rand(given.batch, 3, PIXELS, PIXELS).contiguous(
+        memory_format=torch.channels_last
+    )
     with torch.inference_mode(given.what == "inference"):
         runs = (inference if given.what == "inference" else training)(names, images)
         seconds = measure(runs, given.rounds)
@@ -180,7 +183,7 @@ def main() -> None:
     }
     ratio = best["ensemble"] / best["hub"]
     row = {
-        "what": f"Hub-Pathway {given.what}, {given.models}, B={BATCH}, k={K}",
+        "what": f"Hub-Pathway {given.what}, {given.models}, B={given.batch}, k={K}",
         "seconds": {name: round(s, 4) for name, s in seconds.items()},
         "gflops": {"hub": round(cost.hub / 1e9, 3), "ensemble": round(cost.ensemble / 1e9, 3)},
         "limit": round(cost.limit, 3),
