@@ -47,7 +47,7 @@ def test_round_trip(tmp_path, aggregator):
     hub = small_hub(aggregator=aggregator, classes=CLASSES, exploration=0.3).eval()
     for p in hub.aggregator.parameters():
         nn.init.normal_(p)
-    hub.export(tmp_path / "hub")
+    hub.save(tmp_path / "hub")
     images, _ = batch()
     expected = hub(images)
     how = builders(0 if aggregator == "features" else CLASSES)
@@ -63,7 +63,7 @@ def test_round_trip(tmp_path, aggregator):
 @torch.no_grad()
 def test_lazy_hub_stays_within_its_limit(tmp_path):
     hub = small_hub().eval()
-    hub.export(tmp_path)
+    hub.save(tmp_path)
     sizes = [size_of(m.module) for m in hub.models]
     limit = sum(sorted(sizes)[-2:])  # two of four
     lazy = HubPathway.load(tmp_path, builders=builders(), memory_limit=limit)
@@ -96,7 +96,7 @@ def test_timm_models_need_no_builders(tmp_path):
     models = [timm.create_model(name) for name in ("test_resnet", "test_vit")]
     generator = pathway_generator("test_resnet", 2, size=32)
     hub = HubPathway(models, 1, classes=5, generator=generator).eval()
-    hub.export(tmp_path)
+    hub.save(tmp_path)
     images = torch.rand(3, 3, 40, 40)
     for limit in (None, 10**8):
         assert_close(HubPathway.load(tmp_path, memory_limit=limit)(images), hub(images))
@@ -114,7 +114,7 @@ def test_recipe_is_that_of_the_same_layers():
 def test_load_refuses(tmp_path):
     with pytest.raises(FileNotFoundError, match="no exported hub in"):
         HubPathway.load(tmp_path)
-    small_hub().export(tmp_path)
+    small_hub().save(tmp_path)
     with pytest.raises(ValueError, match="builders must hold 'model 0': timm does not build it"):
         HubPathway.load(tmp_path)
     with pytest.raises(ValueError, match="builders must hold 'generator'"):

@@ -129,8 +129,8 @@ class HubPathway(nn.Module):
         """The pathways of a batch; in training mode noisy."""
         return self._route(Views(images))
 
-    def export(self, folder: str | Path) -> None:
-        """Writes the hub to a folder, see `export.export`; `load` reads it."""
+    def save(self, folder: str | Path) -> None:
+        """Exports the hub to a folder, see `export.export`; `load` reads it."""
         from hubfast.pathway.export import export  # which imports this module
 
         export(self, folder)
