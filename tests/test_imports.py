@@ -46,7 +46,7 @@ ALLOWED = {
     "ranking": {"scores", "hub", "data", "progress", "minihub"},
     "evaluation": {"ranking", "scores", "minihub", "progress"},
     "tuning": {"ranking", "scores", "hub", "data", "progress", "cost", "minihub", "pathway"},
-    "report": {"ranking", "tuning"},
+    "report": {"ranking", "tuning", "pathway"},
     "plots": {"ranking", "report"},
     "info": {"backend"},
     "__init__": {"data", "hub", "ranking", "report"},

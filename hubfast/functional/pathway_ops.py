@@ -51,7 +51,7 @@ def route_backward(
 ) -> tuple[Tensor, Tensor]:
     known = (gates, probabilities, index, spread, noise)
     if _triton(backend, probabilities, probabilities.shape[1] <= MOST_MODELS):
-        from hubfast.kernels.route import route_backward as kernel
+        from hubfast.kernels.route_backward import route_backward as kernel
 
         return kernel(d_gates, d_probabilities, d_entropy, *known)
     return reference.route_backward(d_gates, d_probabilities, d_entropy, *known)

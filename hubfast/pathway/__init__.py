@@ -1,14 +1,20 @@
 """Hub-Pathway: training and serving a hub of any models, each sample on k of them."""
 
 from hubfast.pathway.cached import cached_features
+from hubfast.pathway.diagnostics import LoadHistory, balance
 from hubfast.pathway.generator import PathwayGenerator, pathway_generator
 from hubfast.pathway.models import HubModel
 from hubfast.pathway.module import HubPathway
+from hubfast.pathway.survey import Survey, survey
 
 __all__ = [
     "HubModel",
     "HubPathway",
+    "LoadHistory",
     "PathwayGenerator",
+    "Survey",
+    "balance",
     "cached_features",
     "pathway_generator",
+    "survey",
 ]

@@ -98,7 +98,9 @@ class Graphs:
         half = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
         key = (id(model), size, rows.shape[1:], rows.dtype, half)
         if key not in self._known:
-            self._known[key] = self._capture(model, rows, size)
+            # Without autocast's cache of cast weights: a graph would read it after it is gone.
+            with torch.autocast("cuda", half, half is not None, cache_enabled=False):
+                self._known[key] = self._capture(model, rows, size)
         graph, given, found = self._known[key]
         given[: len(rows)].copy_(rows)
         graph.replay()

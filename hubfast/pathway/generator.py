@@ -17,12 +17,19 @@ class PathwayGenerator(nn.Module):
         spread: Maps them to `(b, models)`, softplus of which is the deviation of the noise; runs
             in training only. None: no noise.
         size: Height and width they see; None: those of the batch.
+        architecture: What `pathway_generator` builds them from, if it does.
     """
 
     def __init__(
-        self, mean: nn.Module, spread: nn.Module | None = None, *, size: int | Size | None = None
+        self,
+        mean: nn.Module,
+        spread: nn.Module | None = None,
+        *,
+        size: int | Size | None = None,
+        architecture: str | None = None,
     ):
         super().__init__()
+        self.architecture = architecture
         self.mean = HubModel(mean, name="generator", size=size, mean=MEAN, std=DEVIATION)
         self.spread = spread
 
@@ -34,24 +41,24 @@ class PathwayGenerator(nn.Module):
 
 
 def pathway_generator(
-    architecture: str | None, models: int, *, noise: bool = True, size: int | Size | None = None
+    architecture: str, models: int, *, noise: bool = True, size: int | Size | None = None
 ) -> PathwayGenerator:
     """A generator with fresh weights.
 
     Args:
-        architecture: timm's name; None: ResNet-10, basic blocks 1-1-1-1, 4.9 M parameters and
+        architecture: timm's name, or `"resnet10"`: basic blocks 1-1-1-1, 4.9 M parameters and
             0.89 GFLOPs at 224 pixels. That is the size which the published cost leaves for it;
-            the paper does not say which network it used.
+            which network the paper used is not known here.
         models: How many to choose from.
         noise: With a second network for the noise.
         size: See PathwayGenerator.
     """
     networks = [_network(architecture, models) for _ in range(1 + noise)]
-    return PathwayGenerator(*networks, size=size)
+    return PathwayGenerator(*networks, size=size, architecture=architecture)
 
 
-def _network(architecture: str | None, outputs: int) -> nn.Module:
-    if architecture is None:
+def _network(architecture: str, outputs: int) -> nn.Module:
+    if architecture == "resnet10":
         from timm.models.resnet import BasicBlock, ResNet  # slow to import
 
         return ResNet(BasicBlock, (1, 1, 1, 1), num_classes=outputs)  # type: ignore[arg-type]

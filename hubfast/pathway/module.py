@@ -1,6 +1,8 @@
 """Hub-Pathway: each sample runs on k of a hub's models (Shu et al., NeurIPS 2022)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +38,7 @@ class HubPathway(nn.Module):
         models: timm models, `HubModel`s or other modules; a mapping gives them names.
         k: Models for a sample.
         classes: C. timm models get new heads of that size; None keeps the models' heads.
-        generator: A PathwayGenerator, timm's name for its networks, or None for ResNet-10s.
+        generator: A PathwayGenerator, or a name for `pathway_generator`.
         aggregator: `"linear"` on the concatenated logits, `"sum"` of the logits, or `"features"`:
             projections to one width, summed, with one head.
         exploration: Weight of the entropy term, see `losses.exploration`.
@@ -56,7 +58,7 @@ class HubPathway(nn.Module):
         k: int,
         *,
         classes: int | None = None,
-        generator: PathwayGenerator | str | None = None,
+        generator: PathwayGenerator | str = "resnet10",
         aggregator: Aggregation = "linear",
         exploration: float = 0.1,
         exploitation: float = 1.0,
@@ -80,7 +82,15 @@ class HubPathway(nn.Module):
             generator = pathway_generator(generator, len(found))
         self.generator = generator
         self.aggregator = aggregator_of(aggregator, found, classes)
+        self._aggregation = aggregator
         self.routes: Routes | None = None  # of the last batch, for diagnostics
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that make a hub of the same models, generator and executor like this."""
+        names = ("k", "exploration", "exploitation", "entropy", "min_count")
+        own = {name: getattr(self, name) for name in names}
+        return {**own, "aggregator": self._aggregation, "classes": self.aggregator.classes}
 
     @property
     def names(self) -> list[str]:
@@ -118,6 +128,24 @@ class HubPathway(nn.Module):
     def route(self, images: Tensor) -> Routes:
         """The pathways of a batch; in training mode noisy."""
         return self._route(Views(images))
+
+    def save(self, folder: str | Path) -> None:
+        """Exports the hub to a folder, see `export.export`; `load` reads it."""
+        from hubfast.pathway.export import export  # which imports this module
+
+        export(self, folder)
+
+    @staticmethod
+    def load(
+        folder: str | Path,
+        *,
+        builders: Mapping[str, Callable[[], nn.Module]] | None = None,
+        memory_limit: int | None = None,
+    ) -> "HubPathway":
+        """Reads an exported hub, see `export.load`."""
+        from hubfast.pathway.export import load
+
+        return load(folder, builders=builders, memory_limit=memory_limit)
 
     def freeze(self) -> None:
         """Leaves only the models' heads, the generator and the aggregator to training."""

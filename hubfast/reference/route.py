@@ -49,7 +49,7 @@ def group(index: Tensor, models: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def _entropy(probabilities: Tensor, log_probabilities: Tensor) -> Tensor:
     samples = max(len(probabilities), 1)
     # A model that is ruled out has probability 0 and logarithm -inf.
-    terms = torch.where(probabilities > 0, probabilities * log_probabilities, 0)
+    terms = torch.where(probabilities == 0, 0, probabilities * log_probabilities)
     mean = _mean(probabilities)
     return torch.stack([-terms.sum() / samples, -(mean * mean.log()).sum()])
 
@@ -76,7 +76,7 @@ def route_backward(
     and dH(mean p)/dp = -(log mean p + 1) / B.
     """
     samples, k = index.shape
-    log = torch.where(probabilities > 0, probabilities, 1).log()
+    log = torch.where(probabilities == 0, 1, probabilities).log()
     own = -(probabilities * log).sum(1, keepdim=True)
     d_p = d_probabilities - d_entropy[1] * (_mean(probabilities).log() + 1) / samples
     if k == 1:

@@ -1,7 +1,16 @@
-"""Self-contained HTML reports: a page of sections, those of a ranking and of a tuned model."""
+"""Self-contained HTML reports: of a ranking, of a hub's pathways, of a tuned model."""
 
 from hubfast.report.page import Section, write_page
+from hubfast.report.pathway import pathway_sections, write_pathway
 from hubfast.report.ranking import ranking_sections, write_ranking
 from hubfast.report.tuning import write_tuning
 
-__all__ = ["Section", "ranking_sections", "write_page", "write_ranking", "write_tuning"]
+__all__ = [
+    "Section",
+    "pathway_sections",
+    "ranking_sections",
+    "write_page",
+    "write_pathway",
+    "write_ranking",
+    "write_tuning",
+]

@@ -91,12 +91,17 @@ def render(template: str, **values: Any) -> Markup:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _breakable
+    environment.filters["percent"] = _percent
     return Markup(environment.get_template(template).render(values))
 
 
 def _breakable(name: str) -> Markup:
     """A long name that may go on in the next line after its separators."""
     return Markup("<wbr>").join(re.findall(r"[^./_@:-]+[./_@:-]*|[./_@:-]+", name))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 
 def _replace(path: Path, text: str) -> None:

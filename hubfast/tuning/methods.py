@@ -178,7 +178,7 @@ def _hub_pathway(setting: Setting) -> HubPathway:
         for source, model in zip(setting.sources, setting.all(), strict=True)
     }
     small = max(setting.pictures.size) <= SMALL_PICTURES
-    generator = pathway_generator("test_resnet" if small else None, len(models))
+    generator = pathway_generator("test_resnet" if small else "resnet10", len(models))
     # Pretrained resizes and normalises by itself, so the generator is all that sees raw pictures.
     return HubPathway(
         models, min(PATHWAYS, len(models)), classes=setting.labels.outputs, generator=generator

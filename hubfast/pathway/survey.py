@@ -1,0 +1,113 @@
+"""Which samples go to which model: what the report draws."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from hubfast.pathway.diagnostics import LoadHistory
+from hubfast.pathway.module import HubPathway
+
+PIXELS = 64  # of a thumbnail's longer side
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """The pathways of a data set.
+
+    Args:
+        models: Their names.
+        classes: Names of the classes, empty without any.
+        k: Models for a sample.
+        samples: How many.
+        shares: Of each class's samples, those that run on each model, `(C, M)`; rows sum to k.
+        load: Of all samples, `(M,)`.
+        gates: Mean weight of each model among the samples it takes, `(M,)`; NaN without any.
+        images: For each model, thumbnails `(n, 3, h, w)` in [0, 1] of the samples it weighs most.
+        history: Shares over the course of training, `(p, M)`, and its steps; None if not noted.
+    """
+
+    models: list[str]
+    classes: list[str]
+    k: int
+    samples: int
+    shares: Tensor
+    load: Tensor
+    gates: Tensor
+    images: list[Tensor]
+    history: Tensor | None
+    steps: int
+
+
+@torch.no_grad()
+def survey(
+    hub: HubPathway,
+    images: Tensor,
+    targets: Tensor | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    history: LoadHistory | None = None,
+    shown: int = 8,
+    batch_size: int = 64,
+) -> Survey:
+    """Routes all images, in eval mode and without noise; only the generator runs.
+
+    Args:
+        hub: On the device where the batches shall run.
+        images: `(N, 3, H, W)` float in [0, 1], at least one.
+        targets: Classes `(N,)` int64; None, or floats: no table of classes.
+        class_names: Of classes 0, 1, ...; None numbers them.
+        history: Of the training.
+        shown: Images of each model.
+        batch_size: Of a batch.
+    """
+    if images.ndim != 4 or not len(images):
+        raise ValueError(f"images must be (N, 3, H, W) with N >= 1, got {tuple(images.shape)}")
+    if targets is not None and len(targets) != len(images):
+        raise ValueError(f"targets must be of {len(images)} images, got {len(targets)}")
+    training, models = hub.training, len(hub.names)
+    device = next(hub.generator.parameters()).device
+    hub.eval()
+    weights = torch.full((len(images), models), -1.0)  # not chosen: a gate may round to 0
+    for index in torch.arange(len(images)).split(batch_size):
+        routes = hub.route(images[index].to(device))
+        gates = routes.gates.float().cpu()
+        weights[index] = weights[index].scatter(1, routes.chosen.cpu(), gates)
+    hub.train(training)
+    chosen = weights >= 0
+    classes, shares = _by_class(chosen, targets, class_names)
+    return Survey(
+        models=hub.names,
+        classes=classes,
+        k=hub.k,
+        samples=len(images),
+        shares=shares,
+        load=chosen.double().mean(0),
+        gates=weights.clamp(min=0).sum(0) / chosen.sum(0),
+        images=[_thumbnails(images, weights[:, m], shown) for m in range(models)],
+        history=None if history is None or not len(history) else history.shares(),
+        steps=0 if history is None else len(history),
+    )
+
+
+def _by_class(
+    chosen: Tensor, targets: Tensor | None, names: Sequence[str] | None
+) -> tuple[list[str], Tensor]:
+    if targets is None or targets.is_floating_point():
+        return [], torch.zeros(0, chosen.shape[1])
+    known = targets.cpu().unique().tolist()
+    shares = torch.stack([chosen[targets.cpu() == c].double().mean(0) for c in known])
+    return [str(c) if names is None else names[c] for c in known], shares
+
+
+def _thumbnails(images: Tensor, weights: Tensor, shown: int) -> Tensor:
+    best = weights.argsort(descending=True, stable=True)[:shown]
+    found = images[best[weights[best] >= 0]].cpu().float()
+    height, width = images.shape[2:]
+    if max(height, width) > PIXELS and len(found):
+        scale = PIXELS / max(height, width)
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        found = interpolate(found, size, mode="bilinear", antialias=True)
+    return found.clamp(0, 1)
