@@ -208,8 +208,10 @@ def test_bad_input_is_named(name):
 
 def test_what_single_scores_refuse():
     x, y = problem(5, classes=5)
-    with pytest.raises(ValueError, match=r"PARC needs two samples of one class"):
-        parc(x, y)
+    for name in set(SCORES) - {"knn", "linear_probe"}:
+        with pytest.raises(ValueError, match=r"needs two samples of one class, got one sample of"):
+            SCORES[name][0](x, y)
+    y = np.array([0, 0, 1, 1, 2])
     with pytest.raises(ValueError, match=r"a width of at least 2"):
         parc(x[:, :1], y)
     with pytest.raises(ValueError, match=r"k must be in 1\.\.4 for 5 samples, got 5"):

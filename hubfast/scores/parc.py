@@ -26,7 +26,7 @@ def parc(features: Any, targets: Any) -> float:
         targets: `(n,)` integer classes.
 
     Raises:
-        TypeError, ValueError: Bad input, no pair of one class; the message names the argument.
+        TypeError, ValueError: Bad input; the message names the argument.
     """
     return fit_parc(features, targets).score
 
@@ -40,8 +40,6 @@ def fit_parc(features: Any, targets: Any) -> SampleScore:
     count = len(x)
     rows, columns = torch.triu_indices(count, count, 1)
     different = (index[rows] != index[columns]).double()
-    if bool(different.all()):
-        raise ValueError("PARC needs two samples of one class, got one sample of each")
     distances = 1 - _correlations(x).cpu()[rows, columns]
     a, b = (_centred_ranks(values) for values in (distances, different))
     # Constant features: all pairs alike, nothing to correlate.

@@ -24,13 +24,15 @@ def class_problem(features: Any, targets: Any, name: str) -> tuple[Tensor, Tenso
     """Features `(n, D)` float64, class indices 0..C - 1 `(n,)`, and C.
 
     Raises:
-        TypeError, ValueError: Bad input, or a single class.
+        TypeError, ValueError: Bad input, a single class, or one sample of each class.
     """
     x = as_features(features).double()
     y, _ = as_targets(targets, len(x), "classification")
     classes, index = y.to(x.device).unique(return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"{name} needs at least 2 classes, got {classes.tolist()}")
+    if len(classes) == len(x):
+        raise ValueError(f"{name} needs two samples of one class, got one sample of each")
     return x, index, len(classes)
 
 
