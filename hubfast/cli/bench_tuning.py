@@ -23,7 +23,7 @@ def tuning(
     share: Annotated[
         list[float] | None, typer.Option(min=0.1, max=1, help="Of training data; 0.5 and 1.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1)] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Training runs of each trial.")] = 3,
     results: Annotated[
         Path, typer.Option(dir_okay=False, help="Trials are kept there, and never repeated.")
     ] = Path("tuning_trials.jsonl"),

@@ -43,8 +43,8 @@ def tune(
         float, typer.Option(min=0, max=1, help="Share of the data held out; 0 for none.")
     ] = 0.2,
     test: Annotated[str | None, typer.Option(help="Data to evaluate on in the end.")] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 25,
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 25,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples per step.")] = 32,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
     optimizer: Annotated[str, typer.Option(help="adamw or sgd.")] = "adamw",
     schedule: Annotated[str, typer.Option(help="one-cycle, cosine, step, constant.")] = "one-cycle",

@@ -18,9 +18,10 @@ def as_hub(hub: Any, *, trust: bool = False) -> list[Source]:
     """The sources of a hub, names made unique.
 
     Args:
-        hub: One spec, a list of specs, or a mapping from names to specs. A spec is a string
-            (`FORMS`), an nn.Module, a callable from batch to features, or a Source. A hub file, a
-            query such as `"timm:resnet*?params<30M"` and a folder of features are several models.
+        hub: One spec, a list of specs, or a mapping from names to specs. A spec is a string such
+            as `"timm:NAME"`, `"hf:NAME"`, `"onnx:FILE"` (`hubfast.hub.loaders.FORMS` has all), an
+            nn.Module, a callable from batch to features, or a Source. A hub file, a query such as
+            `"timm:resnet*?params<30M"` and a folder of features are several models.
         trust: Models may run code of their own: torch.hub repositories, transformers' remote
             code, Keras lambdas, torch.export programs, TensorFlow graphs.
 
