@@ -54,8 +54,8 @@ def bss_op(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tenso
 
 @bss_op.register_fake
 def _(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tensor]:
-    double = {"dtype": torch.float64}
-    return features.new_empty((), **double), features.new_empty((min(features.shape), k), **double)
+    vectors = features.new_empty((min(features.shape), k), dtype=torch.float64)
+    return vectors.new_empty(()), vectors
 
 
 def _save(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: tuple) -> None:
