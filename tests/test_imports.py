@@ -45,7 +45,10 @@ ALLOWED = {
     "pathway": {"functional", "reference", "threads", "progress", "cost"},
     "ranking": {"scores", "hub", "data", "progress", "minihub"},
     "evaluation": {"ranking", "scores", "minihub", "progress"},
-    "tuning": {"ranking", "scores", "hub", "data", "progress", "cost", "minihub", "pathway"},
+    "tuning": {
+        *("ranking", "scores", "hub", "data", "progress", "cost", "minihub"),
+        *("functional", "pathway", "zoo"),
+    },
     "report": {"ranking", "tuning", "pathway"},
     "plots": {"ranking", "report"},
     "info": {"backend"},

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from hubfast.functional.bss import bss_op
 from hubfast.scores.logme import LogME
 from hubfast.tuning import (
     BSS,
@@ -94,6 +95,30 @@ def test_bss_under_autocast():
     assert value.item() == pytest.approx(svd_bss(features.detach()).item(), rel=1e-5)
     value.backward()
     assert bool(torch.isfinite(x.grad).all())
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # opcheck's own
+def test_bss_as_an_op():
+    for shape in ((4, 7), (7, 4)):
+        x = torch.randn(shape, requires_grad=True)
+        torch.library.opcheck(bss_op, (x, 2, None))
+    compiled = torch.compile(bss, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), bss(x))
+
+
+@pytest.mark.parametrize("shape", [(48, 300), (300, 48), (5, 5), (1, 9)])
+def test_bss_backends_agree(shape):
+    x = torch.randn(shape).relu()
+    k = min(3, *shape)
+    found = {}
+    for backend in ("scipy", "torch"):
+        leaf = x.clone().requires_grad_()
+        value = bss(leaf, k, backend=backend)
+        value.backward()
+        found[backend] = value.detach(), leaf.grad
+    for ours, wanted in zip(found["scipy"], found["torch"], strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-5)
+    assert math.isnan(bss(torch.full(shape, float("nan"))))  # which the Trainer then names
 
 
 @pytest.mark.parametrize("k", [0, 5])

@@ -61,7 +61,16 @@ def test_every_method(hub, ranking, tmp_path, method):
         test=tiny.data(12, seed=1),
         trainer=trainer(),
     )
-    several = method in ("kd", "b-tuning", "ensemble", "distill", "knowledge-flow", "hub-pathway")
+    several = method in (
+        "kd",
+        "b-tuning",
+        "ensemble",
+        "distill",
+        "knowledge-flow",
+        "hub-pathway",
+        "zoo",
+        "zoo-lite",
+    )
     assert tuned.models == tuple(ranking.top(2 if several else 1))
     assert [len(e.targets) for e in tuned.evaluations.values()] == [6, 12]
     assert tuned.cost.multiply_adds > 0
@@ -69,11 +78,11 @@ def test_every_method(hub, ranking, tmp_path, method):
     tuned.save(tmp_path / "model")
     saved = torch.load(tmp_path / "model" / "model.pt", weights_only=False)
     images = torch.rand(2, 3, 8, 8)
-    if method in ("ensemble", "hub-pathway"):
+    if method in ("ensemble", "hub-pathway", "zoo"):
         torch.testing.assert_close(saved(images), tuned.module(images))
     else:
         assert type(saved) is type(hub["first"])
-        model = tuned.module.deployed
+        model = getattr(tuned.module, "deployed", tuned.module)
         torch.testing.assert_close(saved(model.prepare(images)), model(images))
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"`{method}`" in card

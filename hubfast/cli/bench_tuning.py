@@ -27,6 +27,9 @@ def tuning(
     results: Annotated[
         Path, typer.Option(dir_okay=False, help="Trials are kept there, and never repeated.")
     ] = Path("tuning_trials.jsonl"),
+    every_model: Annotated[
+        bool, typer.Option(help="Also tune every model: what a ranking saves.")
+    ] = True,
     speed: Annotated[
         bool, typer.Option("--speed", help="Measure costs and speeds, not accuracy.")
     ] = False,
@@ -50,6 +53,7 @@ def tuning(
         targets=tuple(target or TARGETS),
         shares=tuple(share or SHARES),
         seeds=seeds,
+        all_models=every_model,
         progress=not quiet,
     )
     _accuracies(trials, csv)

@@ -28,7 +28,7 @@ def tune(
         str,
         typer.Option(
             help="One model: single, bss, l2-sp, delta, co-tuning, stoch-norm. Several: kd, "
-            "b-tuning, ensemble, distill, knowledge-flow, hub-pathway."
+            "b-tuning, ensemble, distill, knowledge-flow, hub-pathway, zoo, zoo-lite."
         ),
     ] = "b-tuning",
     top: Annotated[int, typer.Option(min=1, help="Models used by a method of several.")] = 3,

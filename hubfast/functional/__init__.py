@@ -1,5 +1,6 @@
 """Public ops: check shapes, choose a backend, call it. A file a family of ops."""
 
+from hubfast.functional.bss import bss
 from hubfast.functional.evidence import evidence
 from hubfast.functional.pathway import combine, dispatch, route
 from hubfast.functional.spectrum import resolvent_backend, spectra, spectrum, truncated_svd
@@ -12,6 +13,7 @@ __all__ = [
     "add_moments",
     "aggregate",
     "align",
+    "bss",
     "class_sums",
     "combine",
     "dispatch",

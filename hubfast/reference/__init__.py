@@ -1,6 +1,7 @@
 """Every op in plain torch, float64-capable: the specification, the fallback, the tests' truth."""
 
 from hubfast.reference.aggregate import aggregate, aggregate_backward, align
+from hubfast.reference.bss import bss, smaller_gram
 from hubfast.reference.dispatch import (
     combine,
     combine_backward,
@@ -48,6 +49,7 @@ __all__ = [
     "aggregate",
     "aggregate_backward",
     "align",
+    "bss",
     "climb",
     "combine",
     "combine_backward",
@@ -67,6 +69,7 @@ __all__ = [
     "sample_conv_backward",
     "search_range",
     "second_peaks",
+    "smaller_gram",
     "spectrum",
     "truncate",
     "truncated_svd",

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hubfast.pathway import HubModel, HubPathway, pathway_generator
+from hubfast.tuning.aggregated import Zoo
 from hubfast.tuning.b_tuning import BTuning
 from hubfast.tuning.bss import BSS
 from hubfast.tuning.co_tuning import CoTuning, category_relationship, source_probabilities
@@ -35,6 +36,8 @@ Method = Literal[
     "distill",
     "knowledge-flow",
     "hub-pathway",
+    "zoo",
+    "zoo-lite",
 ]
 # Of each method's term, as published, but for two: kd's is divided by the student's width, and
 # B-Tuning's, published as 100 for thousands of pictures, is what did best on held-out parts of
@@ -51,6 +54,7 @@ WEIGHTS = {
 PATHWAYS = 2  # models that a sample goes through, of Hub-Pathway
 SMALL_PICTURES = 64  # pixels: below, Hub-Pathway's generator is timm's smallest network
 ATTENTION_SAMPLES = 32  # that DELTA's attention is computed on
+ONE_ARCHITECTURE = ("zoo", "zoo-lite")  # methods whose models must be alike
 NO_DECAY = ("l2-sp", "delta")  # whose terms take the place of weight decay
 
 
@@ -124,6 +128,9 @@ def build(
                 )
             case "hub-pathway":
                 return _hub_pathway(setting)
+            case "zoo" | "zoo-lite":
+                _check_classes(name, setting)
+                return Zoo(setting.all(), setting.labels.outputs, lite=name == "zoo-lite")
 
 
 def _one_model(name: OneModel, setting: Setting, weight: float) -> Regularised:

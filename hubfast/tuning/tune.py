@@ -13,11 +13,13 @@ from hubfast import cost
 from hubfast.data import TargetData, as_target_data
 from hubfast.hub import Source, as_hub
 from hubfast.ranking import Ranking, rank
+from hubfast.tuning.aggregated import Zoo, same_architecture
 from hubfast.tuning.evaluation import Evaluation, evaluate
 from hubfast.tuning.history import History
 from hubfast.tuning.measure import Cost, PeakMemory, inference_cost, inference_speed
 from hubfast.tuning.methods import (
     NO_DECAY,
+    ONE_ARCHITECTURE,
     Method,
     build,
     check_method,
@@ -105,7 +107,9 @@ def tune(
     if on_ranking is not None:
         on_ranking(ranking)
     ranked = time.perf_counter()
-    sources = _chosen(hub, ranking, models_used(method, top))
+    sources = _chosen(
+        hub, ranking, models_used(method, top), train if method in ONE_ARCHITECTURE else None
+    )
     size = size or _size(train, sources, labels)
     seed = trainer.recipe.seed
     pictures = Pictures(train, labels, size, augment=augment, seed=seed)
@@ -151,15 +155,35 @@ def _split(
     return data.split(1 - validation, seed)
 
 
-def _chosen(hub: Any, ranking: Ranking, count: int) -> list[Source]:
-    """The best `count` models of a ranking, from the hub."""
+def _chosen(
+    hub: Any, ranking: Ranking, count: int, alike: TargetData | None = None
+) -> list[Source]:
+    """The best `count` models of a ranking, from the hub.
+
+    With `alike`, data to run them on: the best, and the next best of its architecture; as many as
+    there are.
+    """
     known = {source.name: source for source in as_hub(hub)}
+    if alike is not None:
+        return _of_one_architecture([known[m.name] for m in ranking.scored], count, alike)
     names = ranking.top(min(count, len(ranking.scored)) or 1)
     if len(names) < count:
         raise ValueError(f"top must be at most {len(names)}, the models with a score, got {count}")
     if missing := [name for name in names if name not in known]:
         raise ValueError(f"ranking must be of this hub, got models that it lacks: {missing}")
     return [known[name] for name in names]
+
+
+def _of_one_architecture(sources: Sequence[Source], count: int, data: TargetData) -> list[Source]:
+    labels = Labels.of(data)
+    setting = Setting(sources, Pictures(data, labels, picture_size(data, [None])), labels, steps=1)
+    first, found = setting.load(0), [sources[0]]
+    for k in range(1, len(sources)):
+        if len(found) < count and same_architecture(first, setting.load(k)):
+            found.append(sources[k])
+    if len(found) < 2:
+        raise ValueError(f"hub must hold two models of the architecture of {sources[0].name!r}")
+    return found
 
 
 def _size(train: TargetData, sources: Sequence[Source], labels: Labels) -> tuple[int, int]:
@@ -201,8 +225,14 @@ def _train(
         built = make(setting, fit)
         sizes.append(cost.parameters(built))
         history = trainer.fit(built, pictures, labels, validation=held, resume=resume)
-    module = plain_norm(built) if any(isinstance(m, StochNorm) for m in built.modules()) else built
-    return _Run(module, history, memory.bytes, sum(sizes))
+    return _Run(_finished(built), history, memory.bytes, sum(sizes))
+
+
+def _finished(built: nn.Module) -> nn.Module:
+    """What was trained, without what only training needs."""
+    if isinstance(built, Zoo):
+        return built.folded()
+    return plain_norm(built) if any(isinstance(m, StochNorm) for m in built.modules()) else built
 
 
 def _cost(run: _Run, pictures: Pictures, batch_size: int) -> Cost:

@@ -1,0 +1,46 @@
+"""Batch spectral shrinkage, forward and backward: hubfast against the form by an SVD.
+
+python -m pytest benchmarks/bench_bss.py
+
+The public form takes all singular values by a differentiable SVD of the batch; hubfast takes the
+eigenvalues of the Gram matrix. `floor` is what any form by the Gram matrix costs: the product and
+the product that carries its gradient back, in float32.
+"""
+
+import pytest
+import torch
+from torch import Tensor
+
+from hubfast.tuning import bss
+
+SHAPES = [(48, 2048), (32, 512), (128, 2048)]  # batch, width
+
+
+def by_svd(features: Tensor, k: int = 1) -> Tensor:
+    _, values, _ = torch.linalg.svd(features.T, full_matrices=False)
+    return values[-k:].square().sum()
+
+
+def by_svdvals(features: Tensor, k: int = 1) -> Tensor:
+    return torch.linalg.svdvals(features)[-k:].square().sum()
+
+
+def floor(features: Tensor) -> Tensor:
+    return (features @ features.T).sum()
+
+
+WHO = {"hubfast": bss, "svd": by_svd, "svdvals": by_svdvals, "floor": floor}
+
+
+@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_bss(benchmark, shape, who):
+    features = torch.randn(shape, generator=torch.Generator().manual_seed(0)).relu()
+    features.requires_grad_()
+
+    def step() -> None:
+        features.grad = None
+        WHO[who](features).backward()
+
+    benchmark.group = f"bss batch={shape[0]} D={shape[1]}"
+    benchmark.pedantic(step, rounds=30, iterations=3, warmup_rounds=3)

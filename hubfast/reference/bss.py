@@ -1,0 +1,25 @@
+"""Smallest squared singular values: the eigenvalues of the smaller Gram matrix, in float64."""
+
+import torch
+from torch import Tensor
+
+
+def smaller_gram(features: Tensor) -> Tensor:
+    """F F' `(B, B)`, or F' F `(D, D)` where that is smaller, float64."""
+    x = features.double()
+    return x @ x.T if len(x) <= x.shape[1] else x.T @ x
+
+
+def bss(features: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Sum of the k smallest squared singular values, and the unit vectors that belong to them.
+
+    Args:
+        features: `(B, D)`.
+        k: In 1..min(B, D).
+
+    Returns:
+        A scalar float64, and `(min(B, D), k)` float64: left singular vectors for B <= D, else
+        right ones.
+    """
+    values, vectors = torch.linalg.eigh(smaller_gram(features))
+    return values[:k].clamp(min=0).sum(), vectors[:, :k].contiguous()

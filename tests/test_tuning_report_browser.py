@@ -1,0 +1,55 @@
+"""The report of a tuned model in a real browser: a phone, the dark theme, nothing in the log."""
+
+import pytest
+import timm
+import tiny
+import torch
+from test_report_browser import browser, look
+
+from hubfast.report import write_tuning
+from hubfast.threads import one_torch_thread
+from hubfast.tuning import Recipe, Trainer, tune
+
+__all__ = ["browser"]  # a fixture
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    torch.manual_seed(0)
+    hub = {"a/long-name.of_a_model": timm.create_model("test_resnet", num_classes=5)}
+    trainer = Trainer(Recipe(epochs=3, batch_size=12), accelerator="cpu", progress=False)
+    with one_torch_thread():
+        tuned = tune(hub, tiny.data(30), method="bss", trainer=trainer)
+    path = tmp_path_factory.mktemp("tuned") / "report.html"
+    write_tuning(path, tuned)
+    return path
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+def test_browser_shows_curves_and_confusion(browser, page, width):
+    look(browser, page, width=width)
+    sizes = "return [innerWidth, document.documentElement.scrollWidth]"
+    inner, scrolled = browser.execute_script(sizes)
+    assert scrolled <= inner == width
+    lines = browser.execute_script(
+        "return [...document.querySelectorAll('.plot > svg polyline')]"
+        ".filter(e => e.getBoundingClientRect().width > 50).length"
+    )
+    assert lines == 4  # loss, its two terms, validation accuracy
+    cells = browser.execute_script(
+        "return [...document.querySelectorAll('table.confusion td > span')]"
+        ".map(e => +e.textContent)"
+    )
+    assert sum(cells) == 6  # the validation part
+    assert browser.get_log("browser") == []
+
+
+def test_browser_follows_the_theme(browser, page):
+    colours = {}
+    for theme in ("light", "dark"):
+        look(browser, page, theme=theme)
+        colours[theme] = browser.execute_script(
+            "return ['.plot polyline', 'table.confusion td.right'].map(s => "
+            "getComputedStyle(document.querySelector(s))).map(s => s.stroke + s.backgroundColor)"
+        )
+    assert all(a != b for a, b in zip(*colours.values(), strict=True))
