@@ -4,7 +4,13 @@ import functools
 import importlib
 import os
 
-_MODULES = {"torch": "torch", "scipy": "scipy", "native": "hubfast._native", "triton": "triton"}
+_MODULES = {
+    "torch": "torch",
+    "scipy": "scipy",
+    "native": "hubfast._native",
+    "cuda": "hubfast._cuda",
+    "triton": "triton",
+}
 
 
 @functools.cache

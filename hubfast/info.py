@@ -25,7 +25,8 @@ def info() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             facts[name] = "not installed"
     facts["native core"] = _state("native", "evidence search of the CPU")
-    facts["triton kernels"] = _state("triton", "evidence search of the GPU")
+    facts["cuda core"] = _state("cuda", f"evidence search of the GPU, for {_architectures()}")
+    facts["triton kernels"] = _state("triton", "evidence search of the GPU without the CUDA core")
     facts["cuda"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     facts["lapack"] = "SciPy's for spectra on the CPU, torch's on the GPU"
     facts["cores"] = f"{os.cpu_count()}, torch uses {torch.get_num_threads()} threads"
@@ -33,6 +34,14 @@ def info() -> dict[str, str]:
         name = f"{pool['internal_api']} {pool.get('version') or ''}".strip()
         facts[f"pool {pool['prefix']}"] = f"{name}, {pool['num_threads']} threads"
     return facts
+
+
+def _architectures() -> str:
+    if missing("cuda") is not None:
+        return ""
+    import hubfast._cuda as core
+
+    return core.ARCHITECTURES
 
 
 def _state(backend: str, use: str) -> str:

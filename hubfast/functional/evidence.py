@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-from hubfast import native, reference
+from hubfast import native, native_cuda, reference
 from hubfast.backend import choose
 from hubfast.functional.arguments import expect, on_device
 from hubfast.reference import Climb, EvidenceMaximum
@@ -27,7 +27,7 @@ def evidence(
         energy: Squared projections (U'y)^2, `(k, C)` float64; 0 where the eigenvalue is.
         residual: |y|^2 - sum of energy, `(C,)` float64, >= 0.
         count: Samples n.
-        backend: `"native"` (CPU), `"triton"` (CUDA), `"torch"`, or None.
+        backend: `"native"` (CPU), `"cuda"` or `"triton"` (CUDA), `"torch"`, or None.
 
     Returns:
         Value in nats per sample, t and Q = n / beta, each `(C,)`.
@@ -45,9 +45,11 @@ def evidence_op(
     eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int, backend: str | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     find: Climb | None = None
-    match choose(backend, *on_device(energy, cpu=("native",), cuda=("triton",))):
+    match choose(backend, *on_device(energy, cpu=("native",), cuda=("cuda", "triton"))):
         case "native":
             find = native.climb
+        case "cuda":
+            return native_cuda.search(native_cuda.Problem(eigenvalues, energy, residual, count))
         case "triton":
             from hubfast.kernels.evidence import climb  # triton is slow to import
 

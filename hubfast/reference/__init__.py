@@ -10,9 +10,12 @@ from hubfast.reference.dispatch import (
     memory_format,
 )
 from hubfast.reference.evidence import (
+    CURVATURE,
+    FLAT,
     GRID_STEP,
     NEWTON_STEPS,
     NEWTON_TOLERANCE,
+    T_CEILING,
     T_FLOOR,
     Climb,
     EvidenceMaximum,
@@ -35,9 +38,12 @@ from hubfast.reference.sample_conv import (
 )
 
 __all__ = [
+    "CURVATURE",
+    "FLAT",
     "GRID_STEP",
     "NEWTON_STEPS",
     "NEWTON_TOLERANCE",
+    "T_CEILING",
     "T_FLOOR",
     "Climb",
     "EvidenceMaximum",

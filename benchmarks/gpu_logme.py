@@ -1,0 +1,131 @@
+"""LogME on a GPU: spectra side by side, evidence in one launch, statistics, a whole hub.
+
+python benchmarks/gpu_logme.py prints a JSON row a measurement, ours and the rival in one run,
+medians of `ROUNDS`.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from hubfast import cusolver, functional, native_cuda, reference
+from hubfast.backend import missing
+from hubfast.scores import FeatureStatistics, logme
+
+ROUNDS = 5
+WIDTHS = [512, 768, 1024, 2048] * 6  # 24 models
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Median time of `call`, its GPU work included, after one call to warm up."""
+    times = []
+    for _ in range(ROUNDS + 1):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        call()
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def record(row: dict) -> None:
+    print(json.dumps(row), flush=True)
+
+
+def compare(what: str, rival: str, theirs: Callable, ours: Callable, **row) -> None:
+    rival_s, hubfast_s = seconds(theirs), seconds(ours)
+    row |= {"what": what, "rival": rival, "rival_s": rival_s, "hubfast_s": hubfast_s}
+    record({**row, "times_faster": round(rival_s / hubfast_s, 2)})
+
+
+def gram(width: int) -> Tensor:
+    rows = torch.randn(4 * width, width, dtype=torch.float64, device="cuda")
+    return rows.T @ rows
+
+
+def spectra() -> None:
+    for size in (512, 1024, 2048):
+        grams = [gram(size) for _ in range(8)]
+        for streams in (1, 2, 4, 8):
+            compare(
+                f"8 spectra, D={size}, {streams} streams",
+                "a loop of torch.linalg.eigh",
+                lambda grams=grams: [torch.linalg.eigh(g) for g in grams],
+                lambda grams=grams, n=streams: cusolver.eigh(grams, n),
+                wanted=5,
+            )
+
+
+def problem(k: int, classes: int, count: int) -> native_cuda.Problem:
+    eigenvalues = (2 * torch.randn(k, dtype=torch.float64, device="cuda")).exp() * 100
+    share = 0.01 * torch.rand(k, classes, dtype=torch.float64, device="cuda")
+    energy = share * eigenvalues[:, None] / eigenvalues.max()
+    residual = torch.full((classes,), 10.0, dtype=torch.float64, device="cuda")
+    return native_cuda.Problem(eigenvalues, energy, residual, count)
+
+
+def evidence() -> None:
+    p = problem(2048, 1000, 4000)
+    rivals = {
+        "reference a class": lambda: [
+            reference.evidence(
+                p.eigenvalues, p.energy[:, c : c + 1], p.residual[c : c + 1], p.samples
+            )
+            for c in range(1000)
+        ],
+        "Triton": lambda: functional.evidence(*p, backend="triton"),
+        "torch, all classes": lambda: functional.evidence(*p, backend="torch"),
+    }
+    wanted = {"reference a class": 20}
+    for rival, call in rivals.items():
+        ours = lambda: native_cuda.evidence([p])  # noqa: E731
+        compare("evidence k=2048 C=1000", rival, call, ours, wanted=wanted.get(rival))
+
+
+def hub() -> None:
+    """From features on the card to scores: statistics, spectra, evidence of 24 models."""
+    labels = torch.arange(50_000, device="cuda") % 100
+
+    def score() -> None:
+        for width in WIDTHS:
+            logme(FeatureStatistics().update(features[width], labels))
+
+    features = {w: torch.randn(50_000, w, device="cuda") for w in set(WIDTHS)}
+    record({"what": "24 models, N=50,000, C=100", "hubfast_s": seconds(score), "wanted_s": 1})
+
+
+def statistics_share() -> None:
+    import torchvision
+
+    model = torchvision.models.resnet50().cuda().eval()
+    model.fc = torch.nn.Identity()
+    images = torch.rand(256, 3, 224, 224, device="cuda")
+    labels = torch.arange(256, device="cuda") % 100
+    with torch.inference_mode():
+        features = model(images)
+        forward = seconds(lambda: model(images))
+    stats = FeatureStatistics("classification")
+    for _ in range(10):  # past D samples: batches now go into the Gram matrix
+        stats.update(features, labels)
+    update = seconds(lambda: stats.update(features, labels))
+    row = {"what": "FeatureStatistics a batch of 256, ResNet-50", "forward_s": forward}
+    record({**row, "hubfast_s": update, "share": update / forward, "wanted_share": 0.05})
+
+
+def main() -> None:
+    if not torch.cuda.is_available():
+        sys.exit("no GPU here: nothing was measured")
+    torch.manual_seed(0)
+    if (why := missing("cuda")) is not None:
+        sys.exit(f"build hubfast with CUDA_HOME set first: {why}")
+    for part in (spectra, evidence, statistics_share, hub):
+        part()
+
+
+if __name__ == "__main__":
+    main()

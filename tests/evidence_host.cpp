@@ -1,0 +1,29 @@
+// csrc/evidence_search.hpp as the host compiles it, for tests/test_cuda.py: a team of one thread.
+#include "evidence_search.hpp"
+
+using namespace hubfast::search;
+
+struct Alone {
+  int rank() const { return 0; }
+  int size() const { return 1; }
+  int lane() const { return 0; }
+  int lanes() const { return 1; }
+  int warp() const { return 0; }
+  int warps() const { return 1; }
+  void wait() const {}
+  double warp_sum(double x) const { return x; }
+  double sum(double x) const { return x; }
+  double least(double x) const { return x; }
+};
+
+extern "C" int evidence(const double* lambda, const double* energy, int k, double residual,
+                        double count, const double* options, int max_steps, double* out) {
+  static thread_local double grid[kMaxGrid];
+  const Settings set{options[0], options[1], options[2], options[3], options[4], options[5],
+                     max_steps};
+  const Found found = maximum(Alone{}, {lambda, energy, k, residual, count}, set, grid);
+  out[0] = found.value;
+  out[1] = found.t;
+  out[2] = found.quadratic;
+  return found.converged;
+}

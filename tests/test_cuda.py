@@ -1,0 +1,215 @@
+"""The CUDA core: its arithmetic on the host, its kernels compiled, and, on a GPU, run."""
+
+import ctypes
+import math
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from hubfast import cusolver, functional, native_cuda, reference
+from hubfast.backend import missing
+
+ROOT = Path(__file__).parents[1]
+NVCC = next((p for p in ("/usr/local/cuda/bin/nvcc", shutil.which("nvcc")) if p), None)
+on_gpu = pytest.mark.skipif(
+    not torch.cuda.is_available() or missing("cuda") is not None,
+    reason="needs a GPU and the CUDA core",
+)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    """The search of csrc/evidence_search.hpp, compiled for this CPU, as a function of tensors."""
+    compiler = shutil.which("c++")
+    if compiler is None:
+        pytest.skip("no C++ compiler")
+    target = tmp_path_factory.mktemp("host") / "evidence.so"
+    flags = ["-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC", f"-I{ROOT / 'csrc'}"]
+    source = ROOT / "tests/evidence_host.cpp"
+    subprocess.run([compiler, *flags, str(source), "-o", str(target)], check=True)
+    library = ctypes.CDLL(str(target))
+    *numbers, steps = native_cuda.settings()
+    options = (ctypes.c_double * len(numbers))(*numbers)
+
+    def search(eigenvalues, energy, residual, count):
+        out = torch.empty(energy.shape[1], 3, dtype=torch.float64)
+        by_column = energy.T.contiguous()
+        for c in range(len(out)):
+            converged = library.evidence(
+                ctypes.c_void_p(eigenvalues.data_ptr()),
+                ctypes.c_void_p(by_column[c].data_ptr()),
+                len(eigenvalues),
+                ctypes.c_double(float(residual[c])),
+                ctypes.c_double(count),
+                options,
+                steps,
+                ctypes.c_void_p(out[c].data_ptr()),
+            )
+            assert converged == 1
+        return reference.EvidenceMaximum(*out.unbind(1))
+
+    return search
+
+
+def assert_same(found, expected):
+    assert_close(found.value, expected.value, rtol=1e-12, atol=1e-13)
+    assert_close(found.t, expected.t, rtol=1e-6, atol=0)  # the maximum is flat
+    assert_close(found.quadratic, expected.quadratic, rtol=1e-6, atol=0)
+
+
+def problem(k, columns, count, zero_residual=False, dropped=0):
+    eigenvalues = (torch.randn(k, dtype=torch.float64) * 2).exp().sort().values
+    energy = torch.rand(k, columns, dtype=torch.float64) * (1 + eigenvalues[:, None])
+    eigenvalues[:dropped], energy[:dropped] = 0, 0
+    residual = torch.rand(columns, dtype=torch.float64) + 0.1
+    return eigenvalues, energy, residual * (not zero_residual), count
+
+
+CASES = {
+    "one direction": {"k": 1, "columns": 1, "count": 2},
+    "odd": {"k": 65, "columns": 5, "count": 100},
+    "past a block": {"k": 1025, "columns": 2, "count": 3000},
+    "dropped": {"k": 40, "columns": 3, "count": 60, "dropped": 7},
+    "k = n, nothing left over": {"k": 12, "columns": 3, "count": 12, "zero_residual": True},
+    "k < n, nothing left over": {"k": 12, "columns": 3, "count": 30, "zero_residual": True},
+    "all dropped": {"k": 5, "columns": 2, "count": 9, "dropped": 5},
+    "no directions": {"k": 0, "columns": 2, "count": 9},
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_host_search_equals_reference(host, case):
+    args = problem(**case)
+    assert_same(host(*args), reference.evidence(*args))
+
+
+def test_host_search_finds_the_higher_of_two_peaks(host):
+    """Two groups of directions, far apart, each with a signal of its own."""
+    eigenvalues = torch.tensor([1e-6] * 30 + [1e6] * 30, dtype=torch.float64)
+    strengths = torch.logspace(-3, 3, 25, dtype=torch.float64)
+    energy = torch.ones(60, 25, dtype=torch.float64)
+    energy[:30] *= strengths
+    residual = torch.full((25,), 1e-3, dtype=torch.float64)
+    args = (eigenvalues, energy, residual, 100)
+    assert_close(host(*args).value, reference.evidence(*args).value, rtol=1e-12, atol=1e-13)
+
+
+@given(
+    k=st.integers(1, 30),
+    extra=st.integers(0, 50),
+    spread=st.floats(0, 8),
+    noise=st.floats(1e-8, 10),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=60, deadline=None)
+def test_host_search_is_never_lower(host, k, extra, spread, noise, seed):
+    make = torch.Generator().manual_seed(seed)
+    eigenvalues = (torch.randn(k, generator=make, dtype=torch.float64) * spread).exp()
+    energy = torch.rand(k, 3, generator=make, dtype=torch.float64)
+    residual = torch.full((3,), noise, dtype=torch.float64)
+    args = (eigenvalues, energy, residual, k + extra)
+    assert_close(host(*args).value, reference.evidence(*args).value, rtol=1e-10, atol=1e-11)
+
+
+def test_host_search_of_pure_noise_is_silent(host):
+    found = host(*(x.double() for x in (torch.ones(3), torch.zeros(3, 1), torch.ones(1))), 50)
+    assert math.isinf(float(found.t))
+
+
+@pytest.mark.skipif(NVCC is None or not Path(NVCC).exists(), reason="no CUDA compiler")
+@pytest.mark.parametrize("capability", [80, 90, 100])
+def test_compiles_without_a_gpu(capability, tmp_path):
+    """Its resources: nothing spilled, and at least 4 blocks (16 warps) a multiprocessor."""
+    command = [NVCC, "-std=c++17", "-O3", "-cubin", f"-arch=sm_{capability}", "-Xptxas=-v"]
+    command += [str(ROOT / "csrc/cuda_evidence.cu"), "-o", str(tmp_path / "kernel.cubin")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = done.stderr
+    assert re.search(r"0 bytes spill stores, 0 bytes spill loads", report), report
+    registers = int(re.search(r"Used (\d+) registers", report).group(1))
+    shared = int(re.search(r"(\d+) bytes smem", report).group(1))
+    assert registers * 128 * 4 <= 65536
+    assert shared * 4 <= 100 * 1024  # the least that these cards have, and their successors
+
+
+def test_a_missing_core_is_refused(monkeypatch):
+    monkeypatch.setattr("hubfast.backend.missing", lambda name: None if name == "torch" else "no")
+    args = problem(3, 2, 9)
+    with pytest.raises(ValueError, match=r"must be one of \['torch'\] .* got 'cuda'"):
+        functional.evidence(*args, backend="cuda")
+
+
+@on_gpu
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_cuda_equals_reference(case):
+    args = problem(**case)
+    on_device = [x.cuda() if torch.is_tensor(x) else x for x in args]
+    found = functional.evidence(*on_device, backend="cuda")
+    assert_same(reference.EvidenceMaximum(*(x.cpu() for x in found)), reference.evidence(*args))
+
+
+@on_gpu
+def test_cuda_models_of_different_widths_in_several_launches():
+    hub = [problem(5 + m, 1 + m % 4, 200 + m) for m in range(70)]
+    on_device = [native_cuda.Problem(*(x.cuda() for x in p[:3]), p[3]) for p in hub]
+    maxima, missed = native_cuda.evidence(on_device)
+    again, _ = native_cuda.evidence(on_device)
+    assert not any(int(where.sum()) for where in missed)
+    for found, repeated, args in zip(maxima, again, hub, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(found, repeated, strict=True))
+        assert_same(reference.EvidenceMaximum(*(x.cpu() for x in found)), reference.evidence(*args))
+
+
+def test_cusolver_says_what_it_tried():
+    with pytest.raises(OSError, match=r"could not be loaded: libhubfast-none\.so.*; .*-neither"):
+        cusolver.load(("libhubfast-none.so", "libhubfast-neither.so"))
+
+
+def test_cusolver_has_the_functions_called_here():
+    if torch.version.cuda is None:
+        pytest.skip("this torch brings no cuSOLVER")
+    library = cusolver.load()
+    assert library.cusolverDnXsyevd.argtypes == cusolver.PROTOTYPES["cusolverDnXsyevd"]
+
+
+def test_eigh_halves_what_runs_side_by_side_when_memory_ends(monkeypatch):
+    tried = []
+
+    def run(library, grams, streams):
+        tried.append(streams)
+        if streams > 1:
+            raise torch.OutOfMemoryError
+        return [], [], torch.zeros(1)
+
+    monkeypatch.setattr(cusolver, "load", lambda: None)
+    monkeypatch.setattr(cusolver, "_side_by_side", run)
+    with pytest.warns(UserWarning, match="GPU out of memory: . eigenproblems at a time"):
+        cusolver.eigh([torch.eye(2)], 4)
+    assert tried == [4, 2, 1]
+
+
+def test_the_gpu_suite_refuses_without_a_gpu():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    command = [sys.executable, str(ROOT / "benchmarks/gpu_suite.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no GPU here" in done.stderr
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_eigh_of_several_sizes():
+    rows = [torch.randn(3 * size, size, dtype=torch.float64, device="cuda") for size in (1, 7, 200)]
+    grams = [x.T @ x for x in rows]
+    values, vectors, info = cusolver.eigh([g.triu() for g in grams], 2)
+    assert not info.any()
+    for gram, value, vector in zip(grams, values, vectors, strict=True):
+        assert_close(vector.T @ torch.diag(value) @ vector, gram)
