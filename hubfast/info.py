@@ -24,9 +24,9 @@ def info() -> dict[str, str]:
             facts[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             facts[name] = "not installed"
-    facts["native core"] = _state("native", "evidence search of the CPU")
-    facts["cuda core"] = _state("cuda", f"evidence search of the GPU, for {_architectures()}")
-    facts["triton kernels"] = _state("triton", "evidence search of the GPU without the CUDA core")
+    facts["native core"] = _state("native", "LogME on the CPU")
+    facts["cuda core"] = _state("cuda", f"evidence on the GPU, for {_architectures()}")
+    facts["triton kernels"] = _state("triton", "Zoo-Tuning, Hub-Pathway and evidence on the GPU")
     facts["cuda"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     facts["lapack"] = "SciPy's for spectra on the CPU, torch's on the GPU"
     facts["cores"] = f"{os.cpu_count()}, torch uses {torch.get_num_threads()} threads"
