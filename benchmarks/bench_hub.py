@@ -33,7 +33,10 @@ def hub():
     ], labels
 
 
-@pytest.mark.parametrize("who", [hubfast, public], ids=lambda f: f.__name__)
+WHO = {"hubfast": hubfast, "public": public}
+
+
+@pytest.mark.parametrize("who", WHO)
 def test_hub(benchmark, hub, who):
     benchmark.group = f"LogME of {len(WIDTHS)} models, n={COUNT} C={CLASSES}"
-    benchmark.pedantic(who, hub, rounds=3, warmup_rounds=1)
+    benchmark.pedantic(WHO[who], hub, rounds=3, warmup_rounds=1)
