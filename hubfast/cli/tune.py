@@ -66,6 +66,9 @@ def tune(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in OUTPUT.")
     ] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Models may run code of their own, as in rank.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Rank models for training data and tune the best ones."""
@@ -108,6 +111,7 @@ def tune(
         augment=cast(Any, augment),
         size=None if size is None else (size, size),
         resume=resume,
+        trust=trust,
         on_ranking=lambda found: found.to_json(_in(output, RANKING)),
     )
     _write(tuned, output)

@@ -71,6 +71,7 @@ def tune(
     augment: Augment = "none",
     size: tuple[int, int] | None = None,
     resume: bool = False,
+    trust: bool = False,
     on_ranking: Callable[[Ranking], object] | None = None,
 ) -> Tuned:
     """Ranks the models of a hub for a task and tunes the best ones.
@@ -88,6 +89,7 @@ def tune(
         augment: Of training pictures.
         size: Height and width of pictures; None for their own, at most what a model wants.
         resume: Go on from the trainer's checkpoint.
+        trust: Models may run code of their own; see `hubfast.hub.as_hub`.
         on_ranking: Called with the ranking before training, to keep it.
 
     Raises:
@@ -103,13 +105,12 @@ def tune(
     labels = Labels.of(train)
     started = time.perf_counter()
     if ranking is None:
-        ranking = rank(hub, train, progress=trainer.progress)
+        ranking = rank(hub, train, trust=trust, progress=trainer.progress)
     if on_ranking is not None:
         on_ranking(ranking)
     ranked = time.perf_counter()
-    sources = _chosen(
-        hub, ranking, models_used(method, top), train if method in ONE_ARCHITECTURE else None
-    )
+    alike = train if method in ONE_ARCHITECTURE else None
+    sources = _chosen(as_hub(hub, trust=trust), ranking, models_used(method, top), alike)
     size = size or _size(train, sources, labels)
     seed = trainer.recipe.seed
     pictures = Pictures(train, labels, size, augment=augment, seed=seed)
@@ -156,14 +157,14 @@ def _split(
 
 
 def _chosen(
-    hub: Any, ranking: Ranking, count: int, alike: TargetData | None = None
+    hub: Sequence[Source], ranking: Ranking, count: int, alike: TargetData | None
 ) -> list[Source]:
     """The best `count` models of a ranking, from the hub.
 
     With `alike`, data to run them on: the best, and the next best of its architecture; as many as
     there are.
     """
-    known = {source.name: source for source in as_hub(hub)}
+    known = {source.name: source for source in hub}
     if alike is not None:
         return _of_one_architecture([known[m.name] for m in ranking.scored], count, alike)
     names = ranking.top(min(count, len(ranking.scored)) or 1)
