@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -18,7 +19,8 @@ from hubfast import cusolver, functional, native_cuda, reference
 from hubfast.backend import missing
 
 ROOT = Path(__file__).parents[1]
-NVCC = next((p for p in ("/usr/local/cuda/bin/nvcc", shutil.which("nvcc")) if p), None)
+HOME = os.environ.get("CUDA_HOME")
+NVCC = str(Path(HOME) / "bin" / "nvcc") if HOME else shutil.which("nvcc")
 on_gpu = pytest.mark.skipif(
     not torch.cuda.is_available() or missing("cuda") is not None,
     reason="needs a GPU and the CUDA core",
@@ -124,7 +126,7 @@ def test_host_search_of_pure_noise_is_silent(host):
     assert math.isinf(float(found.t))
 
 
-@pytest.mark.skipif(NVCC is None or not Path(NVCC).exists(), reason="no CUDA compiler")
+@pytest.mark.skipif(NVCC is None, reason="no nvcc: CUDA_HOME is not set, none is on the path")
 @pytest.mark.parametrize("capability", [80, 90, 100])
 def test_compiles_without_a_gpu(capability, tmp_path):
     """Its resources: nothing spilled, and at least 4 blocks (16 warps) a multiprocessor."""
@@ -138,6 +140,37 @@ def test_compiles_without_a_gpu(capability, tmp_path):
     shared = int(re.search(r"(\d+) bytes smem", report).group(1))
     assert registers * 128 * 4 <= 65536
     assert shared * 4 <= 100 * 1024  # the least that these cards have, and their successors
+
+
+@pytest.fixture
+def core_at(monkeypatch, tmp_path):
+    """A path of the core's, where a test may leave a file."""
+    monkeypatch.setattr(native_cuda, "PATH", tmp_path / "_cuda.so")
+    native_cuda.library.cache_clear()
+    missing.cache_clear()
+    yield tmp_path / "_cuda.so"
+    native_cuda.library.cache_clear()
+    missing.cache_clear()
+
+
+def test_a_core_that_was_not_built_is_named(core_at):
+    with pytest.raises(ModuleNotFoundError, match=rf"CUDA core was not built \(no {core_at.name}"):
+        native_cuda.library()
+    assert "not built" in missing("cuda")
+
+
+def test_a_broken_core_is_not_taken_for_a_missing_one(core_at):
+    core_at.write_text("no library")
+    with pytest.raises(OSError, match=r"_cuda\.so"):
+        missing("cuda")
+
+
+@pytest.mark.skipif(missing("cuda") is not None, reason="the CUDA core was not built")
+def test_the_core_loads_without_a_gpu():
+    assert {"sm_80", "sm_90", "sm_100"} <= set(native_cuda.architectures())
+    core = native_cuda.library()
+    assert core.hubfast_cuda_models() == native_cuda.MODELS
+    assert core.hubfast_cuda_error(0) == b"no error"
 
 
 def test_a_missing_core_is_refused(monkeypatch):

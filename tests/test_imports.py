@@ -24,7 +24,7 @@ ALLOWED = {
     "interpolation": set(),
     "optional": set(),
     "native": {"reference", "threads", "_native"},
-    "native_cuda": {"reference", "_cuda"},
+    "native_cuda": {"reference"},
     "cusolver": set(),
     "banded": {"native"},
     "kernels": {"reference"},
@@ -54,7 +54,7 @@ ALLOWED = {
     },
     "report": {"ranking", "tuning", "pathway"},
     "plots": {"ranking", "report"},
-    "info": {"backend", "_cuda"},
+    "info": {"backend", "native_cuda"},
     "__init__": {"data", "hub", "ranking", "report"},
     "cli": {
         "data",
