@@ -10,6 +10,7 @@ _MODULES = {
     "native": "hubfast._native",
     "cuda": "hubfast.native_cuda",
     "triton": "triton",
+    "cusolver": "hubfast.cusolver",
 }
 
 

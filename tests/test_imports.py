@@ -37,6 +37,7 @@ ALLOWED = {
         "lapack",
         "native",
         "native_cuda",
+        "cusolver",
         "kernels",
         "mixed_conv",
     },
