@@ -71,13 +71,28 @@ __global__ void __launch_bounds__(kWarp * kWarps, 4)
 
 }  // namespace
 
-int launch_evidence(const Models& models, const search::Settings& settings, int pairs, double* out,
-                    int* missed, void* stream) {
-  evidence<<<pairs, kWarp * kWarps, 0, static_cast<cudaStream_t>(stream)>>>(models, settings, pairs,
-                                                                           out, missed);
+}  // namespace hubfast
+
+#define HUBFAST_QUOTE(...) #__VA_ARGS__
+#define HUBFAST_TEXT(...) HUBFAST_QUOTE(__VA_ARGS__)
+
+extern "C" {
+
+int hubfast_evidence(int device, const hubfast::Models* models,
+                     const hubfast::search::Settings* settings, int pairs, double* out, int* missed,
+                     void* stream) {
+  if (pairs == 0) return cudaSuccess;
+  if (const cudaError_t error = cudaSetDevice(device)) return error;
+  hubfast::evidence<<<pairs, hubfast::kWarp * hubfast::kWarps, 0,
+                      static_cast<cudaStream_t>(stream)>>>(*models, *settings, pairs, out, missed);
   return cudaGetLastError();
 }
 
-const char* error_text(int error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); }
+const char* hubfast_cuda_error(int error) {
+  return cudaGetErrorString(static_cast<cudaError_t>(error));
+}
 
-}  // namespace hubfast
+const char* hubfast_cuda_architectures() { return HUBFAST_TEXT(__CUDA_ARCH_LIST__); }
+
+int hubfast_cuda_models() { return hubfast::kModels; }
+}

@@ -21,11 +21,22 @@ struct Models {
   int used;
 };
 
-// out: value, t, quadratic, a row of `pairs` each; missed: 1 where a search did not converge.
-// Returns a cudaError_t, 0 if launched.
-int launch_evidence(const Models& models, const search::Settings& settings, int pairs, double* out,
-                    int* missed, void* stream);
-
-const char* error_text(int error);
-
 }  // namespace hubfast
+
+// hubfast/_cuda.so: addresses, sizes and a stream in, no Python, no torch. native_cuda.py calls it.
+extern "C" {
+
+// out: value, t, quadratic, a row of `pairs` each; missed: 1 where a search did not converge. Both
+// are memory of `device`, as is what `models` points to; `models` and `settings` are the host's.
+// Returns a cudaError_t, 0 if launched; waits for nothing.
+int hubfast_evidence(int device, const hubfast::Models* models,
+                     const hubfast::search::Settings* settings, int pairs, double* out, int* missed,
+                     void* stream);
+
+const char* hubfast_cuda_error(int error);
+
+// As nvcc counts: "800,900,1000".
+const char* hubfast_cuda_architectures();
+
+int hubfast_cuda_models();  // kModels
+}

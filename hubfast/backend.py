@@ -8,8 +8,9 @@ _MODULES = {
     "torch": "torch",
     "scipy": "scipy",
     "native": "hubfast._native",
-    "cuda": "hubfast._cuda",
+    "cuda": "hubfast.native_cuda",
     "triton": "triton",
+    "cusolver": "hubfast.cusolver",
 }
 
 
@@ -17,7 +18,9 @@ _MODULES = {
 def missing(name: str) -> str | None:
     """Why backend `name` cannot run here, or None if it can; a broken one still raises."""
     try:
-        importlib.import_module(_MODULES[name])
+        module = importlib.import_module(_MODULES[name])
+        if name == "cuda":  # a plain shared library, which Python cannot import
+            module.library()
     except ModuleNotFoundError as error:
         return str(error)
     return None

@@ -7,6 +7,7 @@ import platform
 import torch
 from threadpoolctl import threadpool_info
 
+from hubfast import native_cuda
 from hubfast.backend import missing
 
 PACKAGES = ("torch", "triton", "numpy", "scipy", "timm", "scikit-learn")
@@ -25,7 +26,7 @@ def info() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             facts[name] = "not installed"
     facts["native core"] = _state("native", "LogME on the CPU")
-    facts["cuda core"] = _state("cuda", f"evidence on the GPU, for {_architectures()}")
+    facts["cuda core"] = _cuda_core()
     facts["triton kernels"] = _state("triton", "Zoo-Tuning, Hub-Pathway and evidence on the GPU")
     facts["cuda"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     facts["lapack"] = "SciPy's for spectra on the CPU, torch's on the GPU"
@@ -36,12 +37,13 @@ def info() -> dict[str, str]:
     return facts
 
 
-def _architectures() -> str:
-    if missing("cuda") is not None:
-        return ""
-    import hubfast._cuda as core
-
-    return core.ARCHITECTURES
+def _cuda_core() -> str:
+    """Built or not, for what, and whether a GPU can run it."""
+    why = missing("cuda")
+    if why is not None:
+        return f"not built: {why}"
+    use = "evidence search on request" if torch.cuda.is_available() else "inactive without a GPU"
+    return f"built for {', '.join(native_cuda.architectures())}: {use}"
 
 
 def _state(backend: str, use: str) -> str:

@@ -1,9 +1,13 @@
-"""Calls the CUDA kernels `hubfast._cuda` (csrc/*.cu) on tensors, by address, on torch's stream.
+"""Calls the CUDA core `hubfast/_cuda.so` (csrc/*.cu) on tensors, by address, on torch's stream.
 
-The extension is optional, so it is imported only where it was chosen.
+The core knows neither Python nor torch: ctypes loads it, where it was chosen.
 """
 
+import ctypes
+import functools
 from collections.abc import Iterator, Sequence
+from ctypes import POINTER, c_char_p, c_double, c_int, c_void_p
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -11,6 +15,61 @@ from torch import Tensor
 
 from hubfast import reference
 from hubfast.reference import EvidenceMaximum
+
+PATH = Path(__file__).with_name("_cuda.so")
+MODELS = 64  # a launch; kModels of csrc/cuda_evidence.hpp
+
+
+class Settings(ctypes.Structure):
+    """`hubfast::search::Settings` of csrc/evidence_search.hpp."""
+
+    _fields_ = (
+        *((name, c_double) for name in ("grid_step", "curvature", "flat")),
+        *((name, c_double) for name in ("t_floor", "t_ceiling", "tolerance")),
+        ("max_steps", c_int),
+    )
+
+
+class Model(ctypes.Structure):
+    """`hubfast::Model` of csrc/cuda_evidence.hpp."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("eigenvalues", "energy", "residual")),
+        ("count", c_double),
+        ("k", c_int),
+        ("end", c_int),  # pairs up to and with this model's
+    )
+
+
+class Models(ctypes.Structure):
+    """`hubfast::Models` of csrc/cuda_evidence.hpp."""
+
+    _fields_ = (("entries", Model * MODELS), ("used", c_int))
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The core.
+
+    Raises:
+        ModuleNotFoundError: It was not built.
+        OSError: It was, and cannot be loaded.
+    """
+    if not PATH.exists():
+        raise ModuleNotFoundError(f"the CUDA core was not built (no {PATH.name} beside hubfast)")
+    core = ctypes.CDLL(str(PATH))
+    pointers = (POINTER(Models), POINTER(Settings), c_int, c_void_p, c_void_p, c_void_p)
+    core.hubfast_evidence.argtypes = (c_int, *pointers)
+    core.hubfast_cuda_error.argtypes = (c_int,)
+    core.hubfast_cuda_error.restype = c_char_p
+    core.hubfast_cuda_architectures.restype = c_char_p
+    return core
+
+
+def architectures() -> list[str]:
+    """What the core was compiled for, as in ["sm_80", "sm_90"]."""
+    listed = library().hubfast_cuda_architectures().decode()
+    return [f"sm_{int(number) // 10}" for number in listed.split(",")]
 
 
 class Problem(NamedTuple):
@@ -23,7 +82,7 @@ class Problem(NamedTuple):
 
 
 def settings() -> tuple[float, float, float, float, float, float, int]:
-    """Constants of the search, in the order that csrc/cuda_bindings.cc takes them."""
+    """Constants of the search, in the order of `Settings`."""
     return (
         reference.GRID_STEP,
         reference.CURVATURE,
@@ -42,12 +101,10 @@ def evidence(problems: Sequence[Problem]) -> tuple[list[EvidenceMaximum], list[T
         Each model's maximum, and where its search did not converge, `(C,)` int32: for the caller
         to look at when it next waits for the GPU.
     """
-    import hubfast._cuda as core
-
     maxima: list[EvidenceMaximum] = []
     missed: list[Tensor] = []
-    for start in range(0, len(problems), core.MODELS):
-        for maximum, where in _launch(problems[start : start + core.MODELS]):
+    for start in range(0, len(problems), MODELS):
+        for maximum, where in _launch(problems[start : start + MODELS]):
             maxima.append(maximum)
             missed.append(where)
     return maxima, missed
@@ -67,23 +124,25 @@ def search(problem: Problem) -> EvidenceMaximum:
 
 
 def _launch(problems: Sequence[Problem]) -> Iterator[tuple[EvidenceMaximum, Tensor]]:
-    import hubfast._cuda as core
-
     device = problems[0].energy.device
     # By name until the launch: what a temporary held could be given to another tensor.
     kept = [
         (p.eigenvalues.contiguous(), p.energy.T.contiguous(), p.residual.contiguous())
         for p in problems
     ]
-    entries = [
-        (*(x.data_ptr() for x in tensors), float(p.samples), *p.energy.shape)
-        for p, tensors in zip(problems, kept, strict=True)
-    ]
     columns = [p.energy.shape[1] for p in problems]
-    out = torch.empty(3, sum(columns), dtype=torch.float64, device=device)
-    missed = torch.empty(sum(columns), dtype=torch.int32, device=device)
+    models, end = Models(used=len(problems)), 0
+    for i, (problem, tensors) in enumerate(zip(problems, kept, strict=True)):
+        end += columns[i]
+        addresses = (x.data_ptr() for x in tensors)
+        models.entries[i] = Model(*addresses, problem.samples, len(problem.eigenvalues), end)
+    out = torch.empty(3, end, dtype=torch.float64, device=device)
+    missed = torch.empty(end, dtype=torch.int32, device=device)
     with torch.cuda.device(device):
         stream = torch.cuda.current_stream().cuda_stream
-        core.evidence(entries, settings(), out.data_ptr(), missed.data_ptr(), stream)
-    for found, where in zip(out.split(columns, 1), missed.split(columns), strict=True):
-        yield EvidenceMaximum(*found.unbind()), where
+        where = (end, out.data_ptr(), missed.data_ptr(), stream)
+        error = library().hubfast_evidence(device.index, models, Settings(*settings()), *where)
+    if error:
+        raise RuntimeError(f"the CUDA core failed: {library().hubfast_cuda_error(error).decode()}")
+    for found, failed in zip(out.split(columns, 1), missed.split(columns), strict=True):
+        yield EvidenceMaximum(*found.unbind()), failed

@@ -16,14 +16,21 @@ struct Alone {
   double least(double x) const { return x; }
 };
 
-extern "C" int evidence(const double* lambda, const double* energy, int k, double residual,
-                        double count, const double* options, int max_steps, double* out) {
-  static thread_local double grid[kMaxGrid];
-  const Settings set{options[0], options[1], options[2], options[3], options[4], options[5],
-                     max_steps};
-  const Found found = maximum(Alone{}, {lambda, energy, k, residual, count}, set, grid);
+static int report(const Found& found, double* out) {
   out[0] = found.value;
   out[1] = found.t;
   out[2] = found.quadratic;
   return found.converged;
+}
+
+extern "C" int evidence(const double* lambda, const double* energy, int k, double residual,
+                        double count, const Settings* set, double* out) {
+  static thread_local double grid[kMaxGrid];
+  return report(maximum(Alone{}, {lambda, energy, k, residual, count}, *set, grid), out);
+}
+
+// From log t in out[0].
+extern "C" int climb(const double* lambda, const double* energy, int k, double residual,
+                     double count, const Settings* set, double* out) {
+  return report(climb(Alone{}, {lambda, energy, k, residual, count}, out[0], *set), out);
 }

@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
@@ -18,7 +19,8 @@ from hubfast import cusolver, functional, native_cuda, reference
 from hubfast.backend import missing
 
 ROOT = Path(__file__).parents[1]
-NVCC = next((p for p in ("/usr/local/cuda/bin/nvcc", shutil.which("nvcc")) if p), None)
+HOME = os.environ.get("CUDA_HOME")
+NVCC = str(Path(HOME) / "bin" / "nvcc") if HOME else shutil.which("nvcc")
 on_gpu = pytest.mark.skipif(
     not torch.cuda.is_available() or missing("cuda") is not None,
     reason="needs a GPU and the CUDA core",
@@ -26,8 +28,8 @@ on_gpu = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory):
-    """The search of csrc/evidence_search.hpp, compiled for this CPU, as a function of tensors."""
+def host_library(tmp_path_factory):
+    """csrc/evidence_search.hpp, compiled for this CPU."""
     compiler = shutil.which("c++")
     if compiler is None:
         pytest.skip("no C++ compiler")
@@ -36,24 +38,29 @@ def host(tmp_path_factory):
     source = ROOT / "tests/evidence_host.cpp"
     subprocess.run([compiler, *flags, str(source), "-o", str(target)], check=True)
     library = ctypes.CDLL(str(target))
-    *numbers, steps = native_cuda.settings()
-    options = (ctypes.c_double * len(numbers))(*numbers)
+    pointer, number = ctypes.c_void_p, ctypes.c_double
+    for function in (library.evidence, library.climb):
+        function.argtypes = (pointer, pointer, ctypes.c_int, number, number, pointer, pointer)
+    return library
+
+
+def call(function, eigenvalues, energy, residual, count, out):
+    """One column by `function` of the host's library, into `out`: 1 if it converged."""
+    energy, options = energy.contiguous(), native_cuda.Settings(*native_cuda.settings())
+    sizes = (len(eigenvalues), float(residual), count)
+    addresses = (eigenvalues.data_ptr(), energy.data_ptr())
+    return function(*addresses, *sizes, ctypes.byref(options), out.data_ptr())
+
+
+@pytest.fixture(scope="module")
+def host(host_library):
+    """The search as a function of tensors."""
 
     def search(eigenvalues, energy, residual, count):
         out = torch.empty(energy.shape[1], 3, dtype=torch.float64)
-        by_column = energy.T.contiguous()
-        for c in range(len(out)):
-            converged = library.evidence(
-                ctypes.c_void_p(eigenvalues.data_ptr()),
-                ctypes.c_void_p(by_column[c].data_ptr()),
-                len(eigenvalues),
-                ctypes.c_double(float(residual[c])),
-                ctypes.c_double(count),
-                options,
-                steps,
-                ctypes.c_void_p(out[c].data_ptr()),
-            )
-            assert converged == 1
+        for c, row in enumerate(out):
+            args = (eigenvalues, energy[:, c], residual[c], count, row)
+            assert call(host_library.evidence, *args) == 1
         return reference.EvidenceMaximum(*out.unbind(1))
 
     return search
@@ -119,12 +126,42 @@ def test_host_search_is_never_lower(host, k, extra, spread, noise, seed):
     assert_close(host(*args).value, reference.evidence(*args).value, rtol=1e-10, atol=1e-11)
 
 
+@given(
+    k=st.integers(1, 70),
+    count=st.integers(1, 200),
+    spread=st.sampled_from([0.0, 0.5, 3.0, 8.0]),
+    noise=st.sampled_from([0.0, 1e-9, 1.0, 100.0]),
+    strength=st.sampled_from([0.0, 1.0]),
+    start=st.floats(-30, 30),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=200, deadline=None)
+def test_host_climb_is_the_reference_climb(
+    host_library, k, count, spread, noise, strength, start, seed
+):
+    make = torch.Generator().manual_seed(seed)
+    eigenvalues = (torch.randn(k, generator=make, dtype=torch.float64) * spread).exp()
+    energy = strength * torch.rand(k, 1, generator=make, dtype=torch.float64)
+    residual = torch.full((1,), noise, dtype=torch.float64)
+    assume(strength or noise)  # y = 0 has no evidence
+    args = (eigenvalues, energy, residual, count)
+    out = torch.tensor([[start, 0, 0]], dtype=torch.float64)
+    assert call(host_library.climb, *args[:2], noise, count, out) == 1
+    value, t, quadratic = out[0].split(1)
+    expected = reference.climb(torch.full((1,), start, dtype=torch.float64), *args)
+    assert_close(value, expected.value, rtol=1e-12, atol=1e-13)
+    # Where L is flat any t is as good: value and Q must belong to the one found.
+    at_t = (energy * (t / (t + eigenvalues[:, None]))).sum(0) + residual
+    assert_close(value, reference.profile_evidence(t, *args)[0], rtol=1e-12, atol=1e-13)
+    assert_close(quadratic, at_t, rtol=1e-12, atol=0)
+
+
 def test_host_search_of_pure_noise_is_silent(host):
     found = host(*(x.double() for x in (torch.ones(3), torch.zeros(3, 1), torch.ones(1))), 50)
     assert math.isinf(float(found.t))
 
 
-@pytest.mark.skipif(NVCC is None or not Path(NVCC).exists(), reason="no CUDA compiler")
+@pytest.mark.skipif(NVCC is None, reason="no nvcc: CUDA_HOME is not set, none is on the path")
 @pytest.mark.parametrize("capability", [80, 90, 100])
 def test_compiles_without_a_gpu(capability, tmp_path):
     """Its resources: nothing spilled, and at least 4 blocks (16 warps) a multiprocessor."""
@@ -138,6 +175,37 @@ def test_compiles_without_a_gpu(capability, tmp_path):
     shared = int(re.search(r"(\d+) bytes smem", report).group(1))
     assert registers * 128 * 4 <= 65536
     assert shared * 4 <= 100 * 1024  # the least that these cards have, and their successors
+
+
+@pytest.fixture
+def core_at(monkeypatch, tmp_path):
+    """A path of the core's, where a test may leave a file."""
+    monkeypatch.setattr(native_cuda, "PATH", tmp_path / "_cuda.so")
+    native_cuda.library.cache_clear()
+    missing.cache_clear()
+    yield tmp_path / "_cuda.so"
+    native_cuda.library.cache_clear()
+    missing.cache_clear()
+
+
+def test_a_core_that_was_not_built_is_named(core_at):
+    with pytest.raises(ModuleNotFoundError, match=rf"CUDA core was not built \(no {core_at.name}"):
+        native_cuda.library()
+    assert "not built" in missing("cuda")
+
+
+def test_a_broken_core_is_not_taken_for_a_missing_one(core_at):
+    core_at.write_text("no library")
+    with pytest.raises(OSError, match=r"_cuda\.so"):
+        missing("cuda")
+
+
+@pytest.mark.skipif(missing("cuda") is not None, reason="the CUDA core was not built")
+def test_the_core_loads_without_a_gpu():
+    assert {"sm_80", "sm_90", "sm_100"} <= set(native_cuda.architectures())
+    core = native_cuda.library()
+    assert core.hubfast_cuda_models() == native_cuda.MODELS
+    assert core.hubfast_cuda_error(0) == b"no error"
 
 
 def test_a_missing_core_is_refused(monkeypatch):
@@ -194,6 +262,51 @@ def test_eigh_halves_what_runs_side_by_side_when_memory_ends(monkeypatch):
     with pytest.warns(UserWarning, match="GPU out of memory: . eigenproblems at a time"):
         cusolver.eigh([torch.eye(2)], 4)
     assert tried == [4, 2, 1]
+
+
+@pytest.fixture
+def cusolver_on_the_cpu(monkeypatch):
+    """`functional.spectra(backend="cusolver")` with torch's eigh in cuSOLVER's place."""
+    info = torch.zeros(3, dtype=torch.int32)
+
+    def eigh(grams):
+        values, vectors = zip(*map(torch.linalg.eigh, grams), strict=True)
+        return list(values), [v.T for v in vectors], info
+
+    monkeypatch.setattr(cusolver, "eigh", eigh)
+    module = sys.modules[functional.spectra.__module__]  # the op hides it under its own name
+    monkeypatch.setattr(module, "on_device", lambda x, cuda: cuda)
+    return info
+
+
+def test_spectra_side_by_side(cusolver_on_the_cpu):
+    rows = [torch.randn(9, size, dtype=torch.float64) for size in (4, 1, 6)]
+    grams, rhs = [x.T @ x for x in rows], [torch.ones(x.shape[1], 2).double() for x in rows]
+    found = functional.spectra(grams, rhs, backend="cusolver")
+    for gram, columns, spectrum in zip(grams, rhs, found, strict=True):
+        again = spectrum.basis.expand(spectrum.eigenvalues[:, None] * spectrum.projections)
+        assert_close(again, gram @ columns)
+    cusolver_on_the_cpu[[0, 2]] = 1
+    with pytest.raises(RuntimeError, match=r"of matrices \[0, 2\] were not found"):
+        functional.spectra(grams, rhs, backend="cusolver")
+
+
+def test_spectra_by_cusolver_need_cuda():
+    eye = torch.eye(3, dtype=torch.float64)
+    with pytest.raises(ValueError, match="got 'cusolver'"):
+        functional.spectra([eye], [eye], backend="cusolver")
+    with pytest.raises(TypeError, match="matrix 0: gram must be float64"):
+        functional.spectra([eye.float()], [eye], backend="cusolver")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_spectra_by_cusolver():
+    rows = [torch.randn(3 * size, size, dtype=torch.float64, device="cuda") for size in (1, 7, 200)]
+    grams = [x.T @ x for x in rows]
+    for gram, found in zip(
+        grams, functional.spectra(grams, grams, backend="cusolver"), strict=True
+    ):
+        assert_close(found.basis.expand(found.projections), gram)
 
 
 def test_the_gpu_suite_refuses_without_a_gpu():

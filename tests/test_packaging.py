@@ -1,5 +1,6 @@
-"""What a wheel holds, with and without the native core."""
+"""What a wheel holds, with and without the native cores."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -49,15 +50,24 @@ def run_from(wheel, folder, code):
 
 
 # Without a compiler: CC and CXX name a command that fails.
-@pytest.mark.parametrize("kind", ["compiler", "no compiler", "skipped"])
+@pytest.mark.parametrize("kind", ["compiler", "no compiler", "skipped", "cuda", "broken cuda"])
 def test_wheel(tmp_path, monkeypatch, kind):
     broken = {"CC": "false", "CXX": "false"}
-    environment = {"compiler": {}, "no compiler": broken, "skipped": {"HUBFAST_NATIVE": "0"}}[kind]
+    environment = {
+        "compiler": {"HUBFAST_CUDA": "0"},
+        "no compiler": {**broken, "HUBFAST_CUDA": "0"},
+        "skipped": {"HUBFAST_NATIVE": "0", "HUBFAST_CUDA": "0"},
+        "cuda": {"HUBFAST_NATIVE": "0"},
+        "broken cuda": {"HUBFAST_NATIVE": "0", "CUDA_HOME": "/nowhere"},
+    }[kind]
+    if kind == "cuda" and not (os.environ.get("CUDA_HOME") or shutil.which("nvcc")):
+        pytest.skip("no nvcc")
     wheel = build(tmp_path, monkeypatch, **environment)
     names = zipfile.ZipFile(wheel).namelist()
     for expected in ("kernels/evidence.py", "py.typed", "report/page.html", "minihub/images.py"):
         assert f"hubfast/{expected}" in names
     assert not any(name.startswith(("kernels/", "tests/", "csrc/")) for name in names)
+    assert ("hubfast/_cuda.so" in names) == (kind == "cuda")
     native = [name for name in names if "_native" in name]
     if kind != "compiler":
         assert native == []

@@ -27,7 +27,8 @@ def evidence(
         energy: Squared projections (U'y)^2, `(k, C)` float64; 0 where the eigenvalue is.
         residual: |y|^2 - sum of energy, `(C,)` float64, >= 0.
         count: Samples n.
-        backend: `"native"` (CPU), `"cuda"` or `"triton"` (CUDA), `"torch"`, or None.
+        backend: `"native"` (CPU), `"triton"` or `"cuda"` (CUDA: the climbs alone, or the whole
+            search, in one launch), `"torch"`, or None.
 
     Returns:
         Value in nats per sample, t and Q = n / beta, each `(C,)`.
@@ -45,7 +46,7 @@ def evidence_op(
     eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int, backend: str | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     find: Climb | None = None
-    match choose(backend, *on_device(energy, cpu=("native",), cuda=("cuda", "triton"))):
+    match choose(backend, *on_device(energy, cpu=("native",), cuda=("triton", "cuda"))):
         case "native":
             find = native.climb
         case "cuda":

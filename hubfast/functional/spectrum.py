@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-from hubfast import lapack, reference
+from hubfast import cusolver, lapack, reference
 from hubfast.backend import choose
 from hubfast.functional.arguments import expect, on_device
 from hubfast.lapack import TridiagonalBasis
@@ -41,13 +41,15 @@ def spectra(
     Args:
         grams: `(D_i, D_i)` float64.
         rhs: `(D_i, C_i)` float64, as many.
-        backend: As in `spectrum`.
+        backend: As in `spectrum`, or `"cusolver"` (CUDA): several at a time on streams.
 
     Raises:
         TypeError, ValueError, RuntimeError: As `spectrum`; the message says of which matrix.
     """
     if len(grams) != len(rhs):
         raise ValueError(f"rhs must be as many as grams, {len(grams)}, got {len(rhs)}")
+    if backend == "cusolver":
+        return _side_by_side(grams, rhs)
 
     def one(index: int) -> Spectrum:
         try:
@@ -58,6 +60,21 @@ def spectra(
     if any(gram.is_cuda for gram in grams):
         return [one(index) for index in range(len(grams))]
     return parallel_map(one, range(len(grams)), cost=lambda index: len(grams[index]) ** 3)
+
+
+def _side_by_side(grams: Sequence[Tensor], rhs: Sequence[Tensor]) -> list[Spectrum]:
+    for index, (gram, columns) in enumerate(zip(grams, rhs, strict=True)):
+        expect(gram, f"matrix {index}: gram", (gram.shape[-1], gram.shape[-1]))
+        expect(columns, f"matrix {index}: rhs", (len(gram), None))
+        choose("cusolver", *on_device(gram, cuda=("torch", "cusolver")))
+    eigenvalues, vectors, info = cusolver.eigh(grams)
+    failed = info.nonzero().flatten().tolist()  # the one wait for all of them
+    if failed:
+        raise RuntimeError(f"the eigenvalues of matrices {failed} were not found")
+    return [
+        Spectrum(values, rows @ columns, DenseBasis(rows.T))
+        for values, rows, columns in zip(eigenvalues, vectors, rhs, strict=True)
+    ]
 
 
 @custom_op("hubfast::spectrum", mutates_args=())
