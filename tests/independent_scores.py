@@ -142,8 +142,7 @@ def knn(x, y, k):
         labels = [y[j] for j in order[:k]]
         most = max(labels.count(c) for c in labels)
         tied = [c for c in set(labels) if labels.count(c) == most]
-        nearness = {c: sum(k - r for r, label in enumerate(labels) if label == c) for c in tied}
-        right += max(tied, key=nearness.__getitem__) == y[i]
+        right += min(tied, key=labels.index) == y[i]
     return right / len(x)
 
 

@@ -19,9 +19,9 @@ NEIGHBOURS = 5
 def knn(features: Any, targets: Any, *, k: int = NEIGHBOURS, task: Task | None = None) -> float:
     """Accuracy of a vote among the k nearest other samples, by cosine; R^2 of their mean else.
 
-    Votes that tie go to the class of the nearer samples. Accuracy is between 0 and 1, R^2 at
-    most 1; higher is better. Needs O(n^2) memory. It misleads where a class has fewer than k / 2
-    samples, and it takes steps of 1 / n, so that good models tie.
+    Of classes with as many votes, the one with the nearest sample wins. Accuracy is between 0 and
+    1, R^2 at most 1; higher is better. Needs O(n^2) memory. It misleads where a class has fewer
+    than k / 2 samples, and it takes steps of 1 / n, so that good models tie.
 
     Args:
         features: `(n, D)` tensor or array, any float dtype.
@@ -62,7 +62,7 @@ def _nearest(x: Tensor, k: int) -> Tensor:
 
 def _vote(labels: Tensor, classes: int) -> Tensor:
     """The most frequent of each row of `labels` (n, k), nearest first."""
-    k = labels.shape[1]
-    tie_break = (k - torch.arange(k)) / (k * (k + 1))  # adds up to 1/2: never outvotes one more
-    weights = (1 + tie_break).double().expand(labels.shape)
-    return torch.zeros(len(labels), classes).double().scatter_add_(1, labels, weights).argmax(1)
+    # Each place outweighs all later ones together, and all of them are less than a vote.
+    weights = 1 + 0.5 ** torch.arange(2, labels.shape[1] + 2, dtype=torch.float64)
+    votes = torch.zeros(len(labels), classes, dtype=torch.float64)
+    return votes.scatter_add_(1, labels, weights.expand(labels.shape)).argmax(1)
