@@ -56,6 +56,7 @@ def plot_curves(curves: pd.DataFrame, title: str = "", ax: Axes | None = None) -
 def save_curves(curves: pd.DataFrame, stem: Path, title: str = "") -> None:
     """Writes `stem`.csv and `stem`.png."""
     curves.round(3).to_csv(stem.with_suffix(".csv"), index=False)
-    figure = plot_curves(curves, title).figure
+    figure, ax = plt.subplots(layout="constrained")
+    plot_curves(curves, title, ax)
     figure.savefig(stem.with_suffix(".png"), dpi=120)
-    plt.close(figure)  # type: ignore[arg-type]
+    plt.close(figure)
