@@ -41,6 +41,7 @@ ALLOWED = {
         "kernels",
         "mixed_conv",
     },
+    "atari": {"zoo", "optional", "progress"},
     "zoo": {"functional", "cost"},
     "scores": {"functional", "reference", "threads", "spectrum", "banded", "interpolation"},
     "minihub": {"progress"},
@@ -58,6 +59,7 @@ ALLOWED = {
     "info": {"backend", "native_cuda"},
     "__init__": {"data", "hub", "ranking", "report"},
     "cli": {
+        "atari",
         "data",
         "evaluation",
         "info",
@@ -102,6 +104,7 @@ def test_imports_point_one_way(path, part):
 def test_import_is_light():
     """Slow or optional packages are imported where they are used."""
     slow = {"triton", "timm", "torchvision", "huggingface_hub", "transformers", "datasets"}
+    slow |= {"ale_py", "gymnasium", "stable_baselines3"}
     slow |= {"onnx", "onnxruntime", "keras", "tensorflow", "yaml"}
     code = f"import hubfast, hubfast.scores, sys; print(sorted({slow} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from hubfast.cli import bench, minihub
+from hubfast.cli.atari import atari
 from hubfast.cli.info import info
 from hubfast.cli.rank import demo, rank
 from hubfast.cli.tune import tune
@@ -16,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (rank, tune, demo, info):
+for command in (rank, tune, demo, info, atari):
     app.command()(command)
 app.add_typer(minihub.app, name="minihub")
 app.add_typer(bench.app, name="bench")
@@ -26,6 +27,6 @@ def main() -> None:
     """Entry point: faults of the input become one line and exit code 2."""
     try:
         app()
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
         sys.exit(2)
