@@ -20,6 +20,15 @@ def check_folders(*paths: Path | None) -> None:
             raise FileNotFoundError(f"no such folder: {path.parent}")
 
 
+def build_named(hub: list[str], quiet: bool) -> None:
+    """Trains the mini-hub's models among `hub` that are not there yet."""
+    from hubfast.minihub import build
+
+    names = [name.removeprefix("minihub:") for name in hub if name.startswith("minihub:")]
+    if names or "minihub" in hub:
+        build(None if "minihub" in hub else names, progress=not quiet)
+
+
 def show_ranking(
     ranking: "Ranking", json: Path | None, csv: Path | None, html: Path | None
 ) -> None:

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from hubfast.cli.completion import complete_data, complete_metric, complete_model
-from hubfast.cli.output import Output, Quiet, check_folders, show_ranking
+from hubfast.cli.output import Output, Quiet, build_named, check_folders, show_ranking
 
 
 def rank(
@@ -76,14 +76,11 @@ def rank(
 ) -> None:
     """Rank models for target data without fine-tuning any."""
     from hubfast.data import as_target_data
-    from hubfast.minihub import build
     from hubfast.ranking import rank as rank_hub
     from hubfast.ranking.run import INTERRUPTED
 
     check_folders(json, csv, html)
-    names = [name.removeprefix("minihub:") for name in hub if name.startswith("minihub:")]
-    if names or "minihub" in hub:
-        build(None if "minihub" in hub else names, progress=not quiet)
+    build_named(hub, quiet)
     given: Any = data
     if sample_column or target_column:
         given = as_target_data(

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hubfast.cli.output import Quiet
+from hubfast.cli.output import Quiet, build_named
 
 if TYPE_CHECKING:
     from hubfast.tuning import Tuned
@@ -72,14 +72,11 @@ def tune(
     quiet: Quiet = False,
 ) -> None:
     """Rank models for training data and tune the best ones."""
-    from hubfast.minihub import build
     from hubfast.ranking import Ranking
     from hubfast.tuning import Recipe, Trainer
     from hubfast.tuning import tune as tune_hub
 
-    names = [name.removeprefix("minihub:") for name in hub if name.startswith("minihub:")]
-    if names or "minihub" in hub:
-        build(None if "minihub" in hub else names, progress=not quiet)
+    build_named(hub, quiet)
     recipe = Recipe(
         epochs=epochs,
         batch_size=batch_size,

@@ -1,12 +1,28 @@
-"""What public ops check of their arguments."""
+"""What public ops look at in their arguments: shapes, and which backend may run."""
 
 import torch
 from torch import Tensor
+
+from hubfast.backend import choose
 
 
 def on_device(x: Tensor, **backends: tuple[str, ...]) -> tuple[str, ...]:
     """The backends for the device of `x`."""
     return backends.get(x.device.type, ())
+
+
+def takes_triton(backend: str | None, x: Tensor, fits: bool = True) -> bool:
+    """Whether an op's Triton kernel runs; they sum in float32, so float64 takes torch.
+
+    Asked inside the op, where torch.compile does not look.
+
+    Args:
+        backend: As given to the op.
+        x: Says device and dtype.
+        fits: Whether the kernel takes these shapes.
+    """
+    fast = on_device(x, cuda=("triton",)) if fits and x.dtype != torch.float64 else ()
+    return choose(backend, *fast) == "triton"
 
 
 def expect(x: Tensor, name: str, shape: tuple[int | None, ...]) -> None:

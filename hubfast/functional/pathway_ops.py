@@ -5,23 +5,16 @@ from torch import Tensor
 from torch.library import custom_op
 
 from hubfast import reference
-from hubfast.backend import choose
-from hubfast.functional.arguments import on_device
+from hubfast.functional.arguments import takes_triton
 
 MOST_MODELS = 64  # a kernel's row of models is one tile in registers
-
-
-def _triton(backend: str | None, x: Tensor, fits: bool = True) -> bool:
-    """Whether the kernel runs: decided inside the op, where torch.compile does not look."""
-    fast = on_device(x, cuda=("triton",)) if fits and x.dtype != torch.float64 else ()
-    return choose(backend, *fast) == "triton"
 
 
 @custom_op("hubfast::route", mutates_args=())
 def route(
     logits: Tensor, spread: Tensor | None, noise: Tensor | None, k: int, backend: str | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    if _triton(backend, logits, logits.shape[1] <= MOST_MODELS):
+    if takes_triton(backend, logits, logits.shape[1] <= MOST_MODELS):
         from hubfast.kernels.route import route as kernel  # triton is slow to import
 
         return kernel(logits, k, spread, noise)
@@ -50,7 +43,7 @@ def route_backward(
     backend: str | None,
 ) -> tuple[Tensor, Tensor]:
     known = (gates, probabilities, index, spread, noise)
-    if _triton(backend, probabilities, probabilities.shape[1] <= MOST_MODELS):
+    if takes_triton(backend, probabilities, probabilities.shape[1] <= MOST_MODELS):
         from hubfast.kernels.route_backward import route_backward as kernel
 
         return kernel(d_gates, d_probabilities, d_entropy, *known)
@@ -92,7 +85,7 @@ def dispatch(
     backend: str | None,
 ) -> Tensor:
     k = position.shape[1]
-    if _triton(backend, batch):
+    if takes_triton(backend, batch):
         from hubfast.kernels.dispatch import dispatch as kernel
 
         return kernel(batch, order, k, start, stop, dtype)
@@ -109,7 +102,7 @@ def _(batch, order, position, start, stop, dtype, backend):  # type: ignore[no-u
 def dispatch_backward(
     d_rows: Tensor, position: Tensor, start: int, dtype: torch.dtype, backend: str | None
 ) -> Tensor:
-    if _triton(backend, d_rows):
+    if takes_triton(backend, d_rows):
         from hubfast.kernels.dispatch import dispatch_backward as kernel
 
         return kernel(d_rows, position, start, dtype)
@@ -139,7 +132,7 @@ dispatch.register_autograd(_dispatch_gradient, setup_context=_keep_dispatch)
 
 @custom_op("hubfast::combine", mutates_args=())
 def combine(rows: Tensor, gates: Tensor, position: Tensor, backend: str | None) -> Tensor:
-    if _triton(backend, rows):
+    if takes_triton(backend, rows):
         from hubfast.kernels.dispatch import combine as kernel
 
         return kernel(rows, gates, position)
@@ -155,7 +148,7 @@ def _(rows, gates, position, backend):  # type: ignore[no-untyped-def]
 def combine_backward(
     d_out: Tensor, rows: Tensor, gates: Tensor, position: Tensor, backend: str | None
 ) -> tuple[Tensor, Tensor]:
-    if _triton(backend, rows):
+    if takes_triton(backend, rows):
         from hubfast.kernels.dispatch import combine_backward as kernel
 
         return kernel(d_out, rows, gates, position)

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from hubfast import reference
-from hubfast.backend import choose
-from hubfast.functional.arguments import on_device
+from hubfast.functional.arguments import takes_triton
 from hubfast.mixed_conv import empty_like
 from hubfast.reference import Geometry
 
@@ -106,18 +105,14 @@ def check_weight(name: str, x: Tensor, weight: Tensor, groups: int) -> None:
         )
 
 
-# Backends are chosen in the ops, not before: torch.compile does not look inside an op.
-def chosen(backend: str | None, x: Tensor, geometry: Geometry | None = None) -> str:
-    """The backend to run; kernels sum in float32, so float64 takes torch."""
-    fits = geometry is None or (x.ndim == 4 and geometry.groups == 1)
-    if not fits or x.dtype == torch.float64:
-        return choose(backend)
-    return choose(backend, *on_device(x, cuda=("triton",)))
+def kernel_fits(x: Tensor, geometry: Geometry) -> bool:
+    """Whether the Triton kernels take this convolution."""
+    return x.ndim == 4 and geometry.groups == 1
 
 
 @torch.library.custom_op("hubfast::aggregate", mutates_args=())
 def _aggregate(weights: Tensor, gates: Tensor, dtype: torch.dtype, backend: str | None) -> Tensor:
-    if chosen(backend, weights) == "triton":
+    if takes_triton(backend, weights):
         from hubfast.kernels.aggregate import aggregate as kernel  # triton is slow to import
 
         return kernel(weights, gates, dtype)
@@ -133,7 +128,7 @@ def _(weights: Tensor, gates: Tensor, dtype: torch.dtype, backend: str | None) -
 def _aggregate_backward(
     grad: Tensor, weights: Tensor, gates: Tensor, backend: str | None
 ) -> tuple[Tensor, Tensor]:
-    if chosen(backend, weights) == "triton":
+    if takes_triton(backend, weights):
         from hubfast.kernels.aggregate import aggregate_backward as kernel
 
         return kernel(grad, weights, gates)
@@ -168,7 +163,7 @@ def _sample_conv(
     backend: str | None,
 ) -> Tensor:
     geometry = Geometry(tuple(stride), tuple(padding), tuple(dilation), groups)
-    if chosen(backend, x, geometry) == "triton":
+    if takes_triton(backend, x, kernel_fits(x, geometry)):
         from hubfast.kernels.sample_conv import sample_conv as kernel
 
         return kernel(x, weight, geometry)
@@ -203,7 +198,7 @@ def _sample_conv_backward(
     backend: str | None,
 ) -> tuple[Tensor, Tensor]:
     geometry = Geometry(tuple(stride), tuple(padding), tuple(dilation), groups)
-    if chosen(backend, x, geometry) == "triton":
+    if takes_triton(backend, x, kernel_fits(x, geometry)):
         from hubfast.kernels.sample_conv import sample_conv_backward as kernel
 
         return kernel(grad, x, weight, geometry)

@@ -8,7 +8,8 @@ from torch.amp import is_autocast_available
 from torch.nn.functional import linear
 
 from hubfast import mixed_conv
-from hubfast.functional.zoo import aggregate, align, as_geometry, check_weight, chosen
+from hubfast.functional.arguments import takes_triton
+from hubfast.functional.zoo import aggregate, align, as_geometry, check_weight, kernel_fits
 from hubfast.mixed_conv import empty_like
 from hubfast.reference import Geometry
 from hubfast.reference.sample_conv import convolve
@@ -136,7 +137,7 @@ def _zoo_conv(
     backend: str | None,
 ) -> Tensor:
     geometry = Geometry(tuple(stride), tuple(padding), tuple(dilation), groups)
-    if chosen(backend, x, geometry) == "triton":
+    if takes_triton(backend, x, kernel_fits(x, geometry)):
         from hubfast.kernels.sample_conv import zoo_conv as kernel  # triton is slow to import
 
         return kernel(x, weights, gates, geometry)
@@ -173,7 +174,7 @@ def _zoo_conv_backward(
     input_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     geometry = Geometry(tuple(stride), tuple(padding), tuple(dilation), groups)
-    if chosen(backend, x, geometry) == "triton":
+    if takes_triton(backend, x, kernel_fits(x, geometry)):
         from hubfast.kernels.sample_conv import zoo_conv_backward as kernel
 
         return kernel(grad, x, weights, gates, geometry, input_grad=input_grad)

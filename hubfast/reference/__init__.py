@@ -26,6 +26,7 @@ from hubfast.reference.evidence import (
     profile_value,
     search_range,
     second_peaks,
+    take_larger,
 )
 from hubfast.reference.fixed_point import FixedPoint, fixed_point, mackay
 from hubfast.reference.linear import add_gram, add_moments, spectrum, truncate, truncated_svd
@@ -77,6 +78,7 @@ __all__ = [
     "second_peaks",
     "smaller_gram",
     "spectrum",
+    "take_larger",
     "truncate",
     "truncated_svd",
     "zoo_conv",

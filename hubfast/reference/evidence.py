@@ -67,8 +67,8 @@ def evidence(
 
     The grid covers all t where a maximum can lie (`search_range`), so the maximum found is the
     global one up to features narrower than the grid, which L does not have; a second peak that is
-    about as high is climbed, too. Both limits,
-    t -> inf (no signal) and, where Delta = 0 and k = n, t -> 0, are compared with it.
+    about as high is climbed, too. Both limits, t -> inf (no signal) and, where Delta = 0 and
+    k = n, t -> 0, are compared with it.
     Arguments as in `profile_evidence`; `find` replaces `climb`.
     """
     positive = eigenvalues[eigenvalues > 0]
@@ -86,9 +86,7 @@ def evidence(
     columns, second = second_peaks(values, GRID_STEP)
     if len(columns):
         again = find(grid[second], eigenvalues, energy[:, columns], residual[columns], count)
-        better = again.value > inner.value[columns]
-        for whole, part in zip(inner, again, strict=True):
-            whole[columns[better]] = part[better]
+        take_larger(inner, columns, again)
     inner = _larger(_limit_at_zero(eigenvalues, energy, residual, count), inner)
     return _larger(silent, inner)
 
@@ -107,6 +105,13 @@ def second_peaks(values: Tensor, step: float) -> tuple[Tensor, Tensor]:
     heights, second = others.max(0)
     near = heights > values.max(0).values - step**2 * CURVATURE / 2
     return columns[near], second[near] + 1
+
+
+def take_larger(found: EvidenceMaximum, columns: Tensor, other: EvidenceMaximum) -> None:
+    """Puts `other` in the place of `columns` of `found` where it is larger."""
+    better = other.value > found.value[columns]
+    for whole, part in zip(found, other, strict=True):
+        whole[columns[better]] = part[better]
 
 
 def search_range(

@@ -20,6 +20,7 @@ from hubfast.reference import (
     newton,
     profile_value,
     second_peaks,
+    take_larger,
 )
 from hubfast.scores.decomposition import EPSILON, signal, target_rows
 from hubfast.scores.statistics import FeatureStatistics
@@ -139,7 +140,7 @@ def _search(terms: Terms, norm: float, total: Tensor, count: int) -> EvidenceMax
     for columns, peaks in ((inside, best[inside]), (rivals, second)):
         for part in _groups(grid[peaks]):
             inner = _refine(terms, grid, peaks[part], columns[part], count)
-            _take_larger(found, columns[part], inner)
+            take_larger(found, columns[part], inner)
     return found
 
 
@@ -150,13 +151,6 @@ def _groups(log_t: Tensor) -> Iterator[Tensor]:
         near = log_t[rest] <= log_t[rest[0]] + SPAN
         yield rest[near]
         rest = rest[~near]
-
-
-def _take_larger(found: EvidenceMaximum, columns: Tensor, other: EvidenceMaximum) -> None:
-    """Puts `other` in the place of `columns` where it is larger."""
-    better = other.value > found.value[columns]
-    for whole, part in zip(found, other, strict=True):
-        whole[columns[better]] = part[better]
 
 
 def _grid(norm: float) -> Tensor:
