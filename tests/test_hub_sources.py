@@ -1,6 +1,7 @@
 """Sources beside timm and stored features, each with a real model made on the spot."""
 
 import json
+import math
 import sys
 
 import numpy as np
@@ -22,7 +23,8 @@ from torch import nn
 
 from hubfast import as_hub, as_source, as_target_data
 from hubfast.hub import Extraction
-from hubfast.hub.outputs import as_logits, pooled, run_in_fixed_batches
+from hubfast.hub.keras_models import _Keras, _prefer_torch, with_features
+from hubfast.hub.outputs import log_probabilities, pooled, run_in_fixed_batches
 from hubfast.hub.preprocessing import image_transform, transform_of_file
 
 COUNT = 7
@@ -414,6 +416,26 @@ def test_keras(tmp_path, data, end, suffix):
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("ends", [["linear"], ["softmax"], ["linear", "softmax"], ["sigmoid"]])
+def test_keras_outputs_are_told_by_their_activation(ends):
+    _prefer_torch()
+    import keras
+
+    layers = keras.layers
+    tail = [layers.Activation(end) for end in ends]
+    small = keras.initializers.Constant(0.1)  # logits in [0, 1]: no telling by their values
+    dense = layers.Dense(2, kernel_initializer=small)
+    model = keras.Sequential([keras.Input((3,)), dense, *tail])
+    found, logits = _Keras(*with_features(keras, model), channels_last=False)(torch.ones(1, 3))
+    assert found.tolist() == [[1.0] * 3]
+    if ends == ["sigmoid"]:
+        assert logits is None
+    else:
+        by_hand = torch.full((1, 2), 0.3 if ends == ["linear"] else math.log(0.5))
+        close(logits.detach(), by_hand)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_keras_that_does_not_prepare_its_pixels_is_asked(tmp_path, data):
     keras_model(tmp_path / "bare.keras", rescaling=False)
     with pytest.raises(TypeError, match=r"no preprocessing of its own.*bare.json"):
@@ -559,9 +581,8 @@ def test_preprocessing_keeps_the_whole_image_unless_told_otherwise():
 
 def test_outputs():
     logits = torch.randn(4, 3)
-    close(as_logits(logits.softmax(1)).softmax(1), logits.softmax(1))
-    assert torch.equal(as_logits(logits), logits)
-    assert as_logits(torch.tensor([[0.9, 0.8]])) is None
+    close(log_probabilities(logits.softmax(1)), logits.log_softmax(1))
+    assert log_probabilities(torch.tensor([[0.9, 0.8]])) is None
     x = torch.arange(24.0).reshape(1, 2, 3, 4)
     assert pooled(x).tolist() == [[5.5, 17.5]]
     assert pooled(x, channels_last=True).tolist() == [[10.0, 11.0, 12.0, 13.0]]

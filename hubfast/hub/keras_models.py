@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hubfast.hub.model import Loading
 from hubfast.hub.network import FeatureModule, Network
-from hubfast.hub.outputs import as_logits, pooled
+from hubfast.hub.outputs import log_probabilities, pooled
 from hubfast.hub.preprocessing import advice, image_transform, transform_of_file
 from hubfast.optional import require
 
@@ -50,7 +50,7 @@ def load(path: str | Path, loading: Loading) -> Network:
         if raw
         else transform_of_file(path, loading.preprocessing, None, size)
     )
-    run = _Keras(with_features(keras, model), channels_last=last)
+    run = _Keras(*with_features(keras, model), channels_last=last)
     return Network(run, transform, count=model.count_params(), advice=advice(path))
 
 
@@ -61,18 +61,23 @@ def _prefer_torch() -> None:
         os.environ.setdefault("KERAS_BACKEND", "torch")
 
 
-def with_features(keras: Any, model: Any) -> Any:
-    """The model with `[features, output]` as output where a Dense layer gives its output."""
-    output, layer = model.outputs[0], None
-    for candidate in reversed(model.layers):
-        if isinstance(candidate, keras.layers.Dense):
-            layer = candidate
+def with_features(keras: Any, model: Any) -> tuple[Any, str | None]:
+    """The model with `[features, output]` as output where a Dense layer gives its output.
+
+    Also the name of the activation that made the output, None where there is no Dense layer.
+    """
+    layers, activation = keras.layers, "linear"
+    for layer in reversed(model.layers):
+        if isinstance(layer, layers.Softmax):
+            activation = "softmax"
+        elif isinstance(layer, layers.Dense | layers.Activation):
+            name = layer.activation.__name__
+            activation = name if activation == "linear" else activation
+        if isinstance(layer, layers.Dense):
+            return keras.Model(model.inputs, [layer.input, model.outputs[0]]), activation
+        if not isinstance(layer, layers.Activation | layers.Softmax):
             break
-        if not isinstance(candidate, keras.layers.Activation | keras.layers.Softmax):
-            break
-    if layer is None:
-        return keras.Model(model.inputs, [output])
-    return keras.Model(model.inputs, [layer.input, output])
+    return keras.Model(model.inputs, model.outputs[:1]), None
 
 
 def _layers(model: Any) -> list[Any]:
@@ -84,9 +89,10 @@ def _layers(model: Any) -> list[Any]:
 
 
 class _Keras(FeatureModule):
-    def __init__(self, model: Any, *, channels_last: bool):
+    def __init__(self, model: Any, activation: str | None, *, channels_last: bool):
         super().__init__()
         self.held = (model,)  # in a tuple: torch must not take Keras's layers for its own
+        self.activation = activation
         self.channels_last = channels_last
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -94,7 +100,10 @@ class _Keras(FeatureModule):
             inputs = inputs.permute(0, 2, 3, 1)
         features, *output = map(_tensor, self.held[0](_given(inputs), training=False))
         features = pooled(features.float(), channels_last=self.channels_last)
-        return features, as_logits(output[0]) if output else None
+        if not output or self.activation == "sigmoid":  # of classes that do not exclude each other
+            return features, None
+        soft = self.activation == "softmax"
+        return features, log_probabilities(output[0]) if soft else output[0].float()
 
 
 def _given(inputs: Tensor) -> Any:

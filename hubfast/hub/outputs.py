@@ -18,18 +18,12 @@ def pooled(x: Tensor, *, channels_last: bool = False) -> Tensor:
     return x.mean(1) if x.ndim == 3 else x
 
 
-def as_logits(out: Tensor) -> Tensor | None:
-    """Logits whose softmax is the model's own output.
-
-    Rows that are distributions become their logarithms; rows in [0, 1] that are none, such as
-    sigmoids of several labels, have no logits and give None; others are logits already.
-    """
+def log_probabilities(out: Tensor) -> Tensor | None:
+    """Logarithms of rows that are distributions; None for others, such as sigmoids of labels."""
     out = out.float()
-    if bool(((out < 0) | (out > 1)).any()):
-        return out
-    if bool((out.sum(1) - 1).abs().max() < 1e-3):
-        return out.clamp_min(torch.finfo(out.dtype).tiny).log()
-    return None
+    if bool((out.sum(1) - 1).abs().max() >= 1e-3):
+        return None
+    return out.clamp_min(torch.finfo(out.dtype).tiny).log()
 
 
 def run_in_fixed_batches(

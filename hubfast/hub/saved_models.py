@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hubfast.hub.model import Loading
 from hubfast.hub.network import FeatureModule, Network
-from hubfast.hub.outputs import as_logits, pooled
+from hubfast.hub.outputs import log_probabilities, pooled
 from hubfast.hub.preprocessing import advice, image_transform, transform_of_file
 from hubfast.optional import require
 
@@ -67,4 +67,6 @@ class _Saved(FeatureModule):
         classes = next((n for n in ("logits", "probabilities") if n in outputs), None)
         first = next((n for n in sorted(outputs) if n != classes), classes)
         features = pooled(outputs[str(first)].float(), channels_last=True)
-        return features, None if classes is None else as_logits(outputs[classes])
+        if classes == "probabilities":
+            return features, log_probabilities(outputs[classes])
+        return features, None if classes is None else outputs[classes].float()
