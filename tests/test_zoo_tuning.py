@@ -116,6 +116,40 @@ def test_equal_models_with_normalised_gates_are_that_model():
     assert_close(zoo(images), model(zoo.normalize(images)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("gate", ["sigmoid", "softmax", "normalized"])
+@pytest.mark.parametrize("lite", [False, True])
+def test_prior_is_where_gates_and_means_start(gate, lite):
+    models = small(count=3)
+    for model in models:
+        nn.init.normal_(model.bn1.weight)
+    options = {"gate": gate, "lite": lite, "running_stats": "mean"}
+    zoo = ZooTuning.from_models(models, 4, prior=[3.0, 1.0, 0.0], **options).eval()
+    norms = [m.bn1.weight for m in models]
+    assert_close(zoo.network.bn1.weight, 0.75 * norms[0] + 0.25 * norms[1])
+    for layer in zoo.zoo_layers().values():
+        gates = layer.gate(torch.randn(5, layer.gate.squeeze.in_features)).detach()
+        assert gates.shape == (1 if lite else 5, 3)
+        found = gates.mean(0) / gates.mean(0)[0]
+        assert_close(found, torch.tensor([1.0, 1 / 3, 0.01]), rtol=1e-5, atol=0)
+        wanted = {"sigmoid": 0.5, "softmax": 1 / (4 / 3 + 0.01), "normalized": 1 / (4 / 3 + 0.01)}
+        assert float(gates[0, 0]) == pytest.approx(wanted[gate], rel=1e-5)
+
+
+def test_equal_prior_is_the_published_start():
+    models, x = small(), torch.rand(4, 3, 32, 32)
+    outputs = []
+    for prior in (None, [2.0, 2.0]):
+        torch.manual_seed(0)
+        outputs.append(ZooTuning.from_models(models, 4, prior=prior)(x))
+    assert_close(*outputs)
+
+
+@pytest.mark.parametrize("prior", [[1.0], [1.0, -1.0], [0.0, 0.0], [1.0, float("nan")]])
+def test_bad_prior_is_named(prior):
+    with pytest.raises(ValueError, match="prior must be 2 weights"):
+        ZooTuning.from_models(small(), 4, prior=prior)
+
+
 def test_torchvision_resnet_and_where_weights_are_read_not_called():
     zoo = ZooTuning.from_models([torchvision.models.resnet18() for _ in range(2)], 4)
     assert zoo(torch.rand(2, 3, 32, 32)).shape == (2, 4)

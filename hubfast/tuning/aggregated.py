@@ -15,13 +15,16 @@ class Zoo(nn.Module):
     Args:
         models: At least two of one architecture and normalisation.
         outputs: Classes.
+        prior: How much each model counts at the start; see `ZooTuning.from_models`.
         lite: Gates shared by all samples; `folded` is then one plain model.
 
     Raises:
         ValueError: Models that differ; the message says in what.
     """
 
-    def __init__(self, models: Sequence[Pretrained], outputs: int, *, lite: bool):
+    def __init__(
+        self, models: Sequence[Pretrained], outputs: int, prior: Sequence[float], *, lite: bool
+    ):
         super().__init__()
         first = models[0]
         if any(not same_architecture(first, other) for other in models[1:]) or len(models) < 2:
@@ -32,6 +35,7 @@ class Zoo(nn.Module):
             outputs,
             head=first.place or None,
             lite=lite,
+            prior=prior,
             mean=first.mean.flatten().tolist(),
             std=first.deviation.flatten().tolist(),
         )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hubfast.pathway import HubModel, HubPathway, pathway_generator
 from hubfast.tuning.aggregated import Zoo
-from hubfast.tuning.b_tuning import BTuning
+from hubfast.tuning.b_tuning import BTuning, teacher_weights
 from hubfast.tuning.bss import BSS
 from hubfast.tuning.co_tuning import CoTuning, category_relationship, source_probabilities
 from hubfast.tuning.delta import Delta, channel_attention
@@ -130,7 +130,9 @@ def build(
                 return _hub_pathway(setting)
             case "zoo" | "zoo-lite":
                 _check_classes(name, setting)
-                return Zoo(setting.all(), setting.labels.outputs, lite=name == "zoo-lite")
+                scores = [setting.posterior(k)[1].score for k in range(len(setting.sources))]
+                prior = teacher_weights(scores).tolist()
+                return Zoo(setting.all(), setting.labels.outputs, prior, lite=name == "zoo-lite")
 
 
 def _one_model(name: OneModel, setting: Setting, weight: float) -> Regularised:

@@ -32,6 +32,7 @@ class Choices:
     gate: Activation | None
     lite: bool
     running_stats: RunningStatistics
+    prior: Tensor | None = None  # (M,), sums to one
 
 
 def convert(
@@ -58,7 +59,7 @@ def convert(
     averaged = tuple(n for n, m in named.items() if n not in layers and _has_matrix(m))
     wide = _aligned(layers, choices.align)
     normalised = any(isinstance(m, nn.modules.batchnorm._NormBase) for m in named.values())
-    _average(network, models, set(layers) | kept, choices.running_stats)
+    _average(network, models, set(layers) | kept, choices)
 
     samples = Samples()
     made: dict[nn.Module, nn.Module] = {}
@@ -70,7 +71,7 @@ def convert(
                 activation = "sigmoid" if normalised and layer.bias is None else "softmax"
             options = {"align": name in wide, "gate": activation, "lite": choices.lite}
             originals = [model.get_submodule(name) for model in models]
-            made[layer] = _converted(originals, options, samples)
+            made[layer] = _converted(originals, options, samples, choices.prior)
         parent, _, child = name.rpartition(".")
         setattr(network.get_submodule(parent), child, made[layer])
     return samples, averaged
@@ -128,25 +129,33 @@ def _average(
     network: nn.Module,
     models: Sequence[nn.Module],
     skipped: set[str],
-    running_stats: RunningStatistics,
+    choices: Choices,
 ) -> None:
     """Gives `network` the mean of all models' other parameters, and running statistics."""
+
+    def mean(values: list[Tensor]) -> Tensor:
+        stacked = torch.stack(values)
+        if choices.prior is None:
+            return stacked.mean(0)
+        return torch.tensordot(choices.prior.to(stacked), stacked, 1)
+
     for name, value in network.named_parameters():
         if not _within(name, skipped):
-            value.copy_(torch.stack([m.get_parameter(name) for m in models]).mean(0))
+            value.copy_(mean([m.get_parameter(name) for m in models]))
     for name, module in network.named_modules():
         if not isinstance(module, nn.modules.batchnorm._NormBase) or _within(name, skipped):
             continue
         module.reset_running_stats()
-        if running_stats == "mean":
+        if choices.running_stats == "mean":
             for kind in ("running_mean", "running_var"):
                 value = getattr(module, kind)
                 if value is not None:
-                    others = [m.get_buffer(f"{name}.{kind}") for m in models]
-                    value.copy_(torch.stack(others).mean(0))
+                    value.copy_(mean([m.get_buffer(f"{name}.{kind}") for m in models]))
 
 
-def _converted(originals: list[nn.Module], options: dict[str, Any], samples: Samples) -> nn.Module:
+def _converted(
+    originals: list[nn.Module], options: dict[str, Any], samples: Samples, prior: Tensor | None
+) -> nn.Module:
     first = originals[0]
     models, bias = len(originals), first.bias is not None
     weight = cast(Tensor, first.weight)
@@ -157,6 +166,8 @@ def _converted(originals: list[nn.Module], options: dict[str, Any], samples: Sam
             layer = ZooLinear(models, *shape, bias, **options, samples=samples)
         else:
             layer = _converted_convolution(models, cast(_Convolution, first), options)
+    if prior is not None:
+        layer.gate.favour(prior)
     layer.to(weight.dtype).train(first.training)
     kernels = torch.stack([cast(Tensor, m.weight).detach() for m in originals])
     layer.weight.data = kernels.flatten(2)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 Activation = Literal["sigmoid", "softmax", "normalized"]
+LEAST_SHARE = 0.01  # of the favourite's gate that any other starts with, so that it can grow
 
 
 class Gate(nn.Module):
@@ -37,6 +38,15 @@ class Gate(nn.Module):
         nn.init.kaiming_normal_(self.squeeze.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.select.weight)
         nn.init.zeros_(self.select.bias)
+
+    @torch.no_grad()
+    def favour(self, prior: Tensor) -> None:
+        """Has gates start in proportion to `prior` `(M,)`, positive, instead of all alike.
+
+        The largest sigmoid starts at one half, as all do otherwise.
+        """
+        share = (prior / prior.max()).clamp(min=LEAST_SHARE)
+        self.select.bias.copy_(share.log() if self.activation == "softmax" else (share / 2).logit())
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` `(B, I, ...)` -> `(B, M)` float32, or float64."""
@@ -94,7 +104,7 @@ class LiteGate(Gate):
         return gates[None]
 
     def shared(self) -> Tensor:
-        """The gates of evaluation, `(M,)`; untrained, those of logits zero."""
-        untrained = self.activate(torch.zeros_like(self.average))
+        """The gates of evaluation, `(M,)`; untrained, those that it starts with."""
+        untrained = self.activate(self.select.bias.to(self.average.dtype))
         corrected = self.average / self.weight.clamp(min=self.momentum)
         return torch.where(self.weight > 0, corrected, untrained)

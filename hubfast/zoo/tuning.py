@@ -55,6 +55,7 @@ class ZooTuning(nn.Module):
         gate: Activation | None = None,
         lite: bool = False,
         running_stats: RunningStatistics = "reset",
+        prior: Sequence[float] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> "ZooTuning":
@@ -78,6 +79,9 @@ class ZooTuning(nn.Module):
             lite: Gates shared by all samples; after training the network folds to one plain model.
             running_stats: Of BatchNorm. `"reset"`, as published: mean 0, variance 1, so that
                 the network must be trained before it is evaluated. `"mean"`: over the models.
+            prior: How much each model counts at the start, positive, in gates and in means over
+                the models; `hubfast.tuning.teacher_weights` gives it from LogME scores. None, as
+                published: all alike, which averages the weights of good and bad models.
             mean: Of images in [0, 1], a number a channel; None takes the models' `pretrained_cfg`,
                 and where they have none images are not normalised.
             std: Likewise.
@@ -87,6 +91,7 @@ class ZooTuning(nn.Module):
                 unknown options.
         """
         _check(models, num_classes, heads, align, gate, running_stats)
+        start = None if prior is None else _shares(prior, len(models))
         network = deepcopy(models[0])
         kept = set(heads or ())
         for name, module in (heads or {}).items():
@@ -95,7 +100,7 @@ class ZooTuning(nn.Module):
             kept = {replace_head(network, num_classes, head)}
         _check_equal(models, kept)
         template = deepcopy(network).to("meta")
-        choices = Choices(align, gate, lite, running_stats)
+        choices = Choices(align, gate, lite, running_stats, start)
         samples, averaged = convert(network, models, choices, kept)
         normalize = normalization_of(models, mean, std)
         return cls(network, template, normalize, samples, lite=lite, averaged=averaged)
@@ -155,6 +160,14 @@ def _check(
             raise ValueError(f"{name} must be one of {get_args(kind)}, got {value!r}")
     if gate not in (None, *get_args(Activation)):
         raise ValueError(f"gate must be None or one of {get_args(Activation)}, got {gate!r}")
+
+
+def _shares(prior: Sequence[float], models: int) -> Tensor:
+    shares = torch.as_tensor(prior, dtype=torch.float64)
+    good = shares.shape == (models,) and bool((shares.isfinite() & (shares >= 0)).all())
+    if not good or not shares.sum() > 0:
+        raise ValueError(f"prior must be {models} weights, not negative or all 0, got {prior}")
+    return shares / shares.sum()
 
 
 def _check_equal(models: Sequence[nn.Module], kept: set[str]) -> None:
