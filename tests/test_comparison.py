@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import pytest
 from scipy import stats
@@ -38,6 +39,7 @@ def test_trials_are_kept_and_resumed(cache, monkeypatch):
         "shares": [0.5],
         "seeds": 1,
         "recipe": QUICK,
+        "rates": [1e-3],
         "progress": False,
     }
     first = compare(path, methods=["single"], **options)
@@ -62,8 +64,28 @@ def test_trials_are_kept_and_resumed(cache, monkeypatch):
         compare(path, methods=["x"])
 
 
+def test_a_rate_is_chosen_once_on_held_out_data(cache, monkeypatch):
+    seen = []
+
+    def tune(method, model, data, recipe):
+        seen.append((method, recipe.rate, recipe.seed, len(data.train), len(data.test)))
+        return SimpleNamespace(
+            models=["tiny"],
+            evaluations={"test": SimpleNamespace(value=-abs(recipe.rate - 0.02))},
+            cost=SimpleNamespace(train_parameters=1, parameters=1, multiply_adds=1),
+        )
+
+    monkeypatch.setattr(comparison, "_tune", tune)
+    options = {"targets": ["handwritten"], "shares": [1.0], "all_models": False}
+    options |= {"recipe": QUICK, "rates": [0.01, 0.02, 0.03], "seeds": 2, "progress": False}
+    trials = compare(cache / "trials.jsonl", methods=["bss"], **options)
+    assert [t.rate for t in trials] == [0.02, 0.02]
+    assert seen[:3] == [("bss", rate, 0, 75, 25) for rate in (0.01, 0.02, 0.03)]
+    assert seen[3:] == [("bss", 0.02, 0, 100, 600), ("bss", 0.02, 1, 100, 600)]
+
+
 def trial(method, target, seed, accuracy, model="m"):
-    return Trial(method, target, 1.0, seed, model, 10, accuracy, 1, 1, 1, 0.1, 1.0)
+    return Trial(method, target, 1.0, seed, model, 10, 1e-3, accuracy, 1, 1, 1, 0.1, 1.0)
 
 
 def test_intervals_and_paired_differences():
@@ -100,8 +122,8 @@ def test_once_against_all(cache, monkeypatch):
 
 
 def test_the_command(cache, monkeypatch):
-    monkeypatch.setattr(comparison, "RECIPE", QUICK)
-    monkeypatch.setattr(compare, "__kwdefaults__", {**compare.__kwdefaults__, "recipe": QUICK})
+    quick = {**compare.__kwdefaults__, "recipe": QUICK, "rates": [1e-3]}
+    monkeypatch.setattr(compare, "__kwdefaults__", quick)
     command = ["bench", "tuning", "--method", "single", "--target", "handwritten", "--share"]
     command += ["0.5", "--seeds", "1", "--quiet", "--results", str(cache / "t.jsonl")]
     done = CliRunner().invoke(app, [*command, "--csv", str(cache / "t.csv")])

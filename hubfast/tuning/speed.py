@@ -56,29 +56,28 @@ def measure_costs(
 
 def _cost(method: Method, target: str) -> Cost:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    train, _, ranking, _ = data_of(target, 1.0, 0)
+    data = data_of(target, 1.0, 0)
     trainer = Trainer(replace(RECIPE, epochs=1), accelerator="cpu", progress=False)
     hub = [f"minihub:{name}" for name in model_names()]
-    options = {"method": method, "top": TOP, "ranking": ranking, "validation": 0.0}
-    memory = tune(hub, train, trainer=trainer, **options).cost.peak_memory  # type: ignore[arg-type]
+    options = {"method": method, "top": TOP, "ranking": data.ranking, "validation": 0.0}
+    memory = tune(hub, data.train, trainer=trainer, **options).cost.peak_memory  # type: ignore[arg-type]
     longer = replace(trainer, recipe=replace(RECIPE, epochs=EPOCHS))
-    found = tune(hub, train, trainer=longer, **options).cost  # type: ignore[arg-type]
+    found = tune(hub, data.train, trainer=longer, **options).cost  # type: ignore[arg-type]
     return replace(found, peak_memory=memory)
 
 
 def once_against_all(target: str = "handwritten") -> OnceAgainstAll:
     """Measures both, one after the other, in this process, with the comparison's recipe."""
     build(progress=False)
-    train, _, ranking, _ = data_of(target, 1.0, 0)  # loads what is loaded once
+    data_of(target, 1.0, 0)  # loads what is loaded once
     trainer = Trainer(RECIPE, accelerator="cpu", progress=False)
     hub = [f"minihub:{name}" for name in model_names()]
     data_of.cache_clear()
-    _, _, ranking, rank_seconds = data_of(target, 1.0, 0)
-    seconds = {}
-    for row in ranking:
-        alone = replace(ranking, models=(row,))
+    data, seconds = data_of(target, 1.0, 0), {}
+    for row in data.ranking:
+        alone = replace(data.ranking, models=(row,))
         started = time.perf_counter()
-        tune(hub, train, method="single", ranking=alone, validation=0.0, trainer=trainer)
+        tune(hub, data.train, method="single", ranking=alone, validation=0.0, trainer=trainer)
         seconds[row.name] = time.perf_counter() - started
-    best = ranking.top(1)[0]
-    return OnceAgainstAll(rank_seconds, seconds[best], sum(seconds.values()), len(seconds))
+    best = data.ranking.top(1)[0]
+    return OnceAgainstAll(data.seconds, seconds[best], sum(seconds.values()), len(seconds))
