@@ -1,18 +1,22 @@
 """Accuracy of Zoo-Tuning beside single models, ensemble, distillation and mean weights.
 
-python benchmarks/zoo_accuracy.py [--targets handwritten lowercase outlines weaves] [--seeds 3]
+    python benchmarks/zoo_accuracy.py             # all runs that are missing, then the tables
+    python benchmarks/zoo_accuracy.py --table     # the tables alone
 
-The six ResNets of the mini-hub have one architecture and different sources, one of them random
-labels. Every method gets the same data, epochs and optimiser; its learning rate is the best of
-three on a quarter of the training data, with seed 0. Runs are kept in results/zoo_accuracy.csv and
-not repeated; at the end a table of means with 95 % intervals over seeds (Student's t).
+Two hubs of small ResNets of one architecture: `independent`, the mini-hub's six, each trained from
+scratch on another source, one of them on random labels; `related`, one model and what became of it
+on four further sources, as published hubs come from ImageNet. Every method gets the same data,
+epochs and optimiser; its learning rate is the best of four on a quarter of the training data, with
+seed 0. Each run is appended to results/zoo_accuracy.csv when it is done, and never repeated.
 """
 
 import argparse
 import csv
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,218 +24,188 @@ import torch
 from recording import machine
 from scipy import stats
 from sklearn.model_selection import train_test_split
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.functional import cross_entropy, one_hot
+from zoo_models import SOURCES, Ensemble, mean_of, models_of
 
-from hubfast.minihub import build, load, load_target
+from hubfast.minihub import load_target
 from hubfast.minihub.training import Recipe, prepare, quality, train
 from hubfast.progress import progress_bar
+from hubfast.scores import logme
+from hubfast.tuning import teacher_weights
 from hubfast.zoo import ZooTuning
 
-SOURCES = ("letters", "digits", "shapes", "textures", "fonts", "noise")
-NAMES = tuple(f"resnet_{source}" for source in SOURCES)
-RATES = (3e-4, 1e-3, 3e-3)
+TARGETS = ("handwritten", "lowercase", "outlines")
+SEEDS = (0, 1, 2)
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 EPOCHS, BATCH = 25, 32
+ZOO: dict[str, dict] = {
+    "Zoo-Tuning, as published": {},
+    "Lite, as published": {"lite": True},
+    "Zoo-Tuning, ranked start": {"ranked": True},
+    "Lite, ranked start": {"ranked": True, "lite": True},
+    "Zoo-Tuning of the best-ranked alone": {"ranked": True, "alone": True},
+}
 RESULTS = Path(__file__).parent / "results" / "zoo_accuracy.csv"
-FIELDS = ("method", "target", "seed", "accuracy", "rate", "seconds", "torch", "cpu")
-COMBINED = ("ensemble", "distill")  # made of the tuned single models
+FIELDS = ("hub", "target", "seed", "method", "accuracy", "rate", "seconds", "torch", "cpu")
 
 
-@dataclass(frozen=True)
-class Data:
-    """A target as the models take it."""
+@dataclass
+class Study:
+    """A hub and a target, as the models take it."""
 
-    inputs: Tensor
-    targets: Tensor
-    test_inputs: Tensor
-    test_targets: Tensor
-    classes: int
+    hub: str
+    target: str
+
+    def __post_init__(self) -> None:
+        self.models, target = models_of(self.hub), load_target(self.target)
+        model = next(iter(self.models.values()))
+        self.inputs, self.test_inputs = (
+            prepare(model, images) for images in (target.images, target.test_images)
+        )
+        self.targets, self.test_targets = map(
+            torch.from_numpy, (target.targets, target.test_targets)
+        )
+        self.classes = len(target.class_names or ())
+
+    def scores(self, part: np.ndarray) -> list[float]:
+        """LogME of the models on a part of the training data."""
+        with torch.inference_mode():
+            features = [
+                m.forward_head(m.forward_features(self.inputs[part]), pre_logits=True)
+                for m in self.models.values()
+            ]
+        return [logme(x, self.targets[part]) for x in features]
+
+    def start(self, method: str, seed: int, part: np.ndarray) -> nn.Module:
+        """The network of a method before it is tuned on a part of the training data."""
+        torch.manual_seed(seed)  # of heads and gates
+        if method.startswith("single "):
+            model = deepcopy(self.models[method.removeprefix("single ")])
+            model.reset_classifier(self.classes)
+            return model
+        models = list(self.models.values())
+        if method == "mean weights":
+            return mean_of([deepcopy(m) for m in models], self.classes)
+        options = dict(ZOO[method])
+        scores = self.scores(part) if options.pop("ranked", False) else None
+        if options.pop("alone", False) and scores:
+            models, scores = [models[int(np.argmax(scores))]], None
+        if scores:
+            options["prior"] = teacher_weights(scores, 1 / len(part)).tolist()
+        # The inputs are normalised already.
+        options |= {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+        return ZooTuning.from_models(models, self.classes, **options)
+
+    def tuned(self, method: str, seed: int, rate: float, part: np.ndarray) -> nn.Module:
+        network, recipe = self.start(method, seed, part), Recipe(EPOCHS, rate, BATCH)
+        train(network, self.inputs[part], self.targets[part], "classification", recipe, seed)
+        return network
+
+    def accuracy(self, network: nn.Module) -> float:
+        return quality(network, self.test_inputs, self.test_targets, "classification")
+
+    def best_rate(self, method: str) -> float:
+        """Of RATES, on a quarter of the training data held out, with seed 0."""
+        for row in rows():
+            if (row["hub"], row["target"], row["method"]) == (self.hub, self.target, method):
+                return float(row["rate"])
+        fit, held = train_test_split(
+            np.arange(len(self.inputs)), test_size=0.25, random_state=0, stratify=self.targets
+        )
+        data = (self.inputs[held], self.targets[held], "classification")
+        return max(RATES, key=lambda rate: quality(self.tuned(method, 0, rate, fit), *data))
+
+    def run(self, method: str, seed: int) -> tuple[float, float]:
+        """Accuracy on test data, and the rate."""
+        everything = np.arange(len(self.inputs))
+        if method not in ("ensemble", "distill"):
+            rate = self.best_rate(method)
+            return self.accuracy(self.tuned(method, seed, rate, everything)), rate
+        ensemble = self.ensemble(seed)
+        if method == "ensemble":
+            return self.accuracy(ensemble), 0.0
+        # The student starts as the best-ranked model.
+        first = list(self.models)[int(np.argmax(self.scores(everything)))]
+        student = self.start(f"single {first}", seed, everything)
+        rate = self.best_rate(f"single {first}")
+        self.distill(ensemble, student, rate, seed)
+        return self.accuracy(student), rate
+
+    @lru_cache(maxsize=1)  # noqa: B019
+    def ensemble(self, seed: int) -> Ensemble:
+        """The tuned single models."""
+        everything, singles = np.arange(len(self.inputs)), [f"single {s}" for s in self.models]
+        return Ensemble([self.tuned(m, seed, self.best_rate(m), everything) for m in singles])
+
+    def distill(self, teacher: Ensemble, student: nn.Module, rate: float, seed: int) -> None:
+        """`train` with the ensemble's probabilities and the labels in equal parts as targets."""
+        with torch.inference_mode():
+            soft = teacher.eval()(self.inputs).exp()
+        wanted = ((soft + one_hot(self.targets, self.classes).float()) / 2).clone()
+        torch.manual_seed(seed)
+        batches = max(1, len(wanted) // BATCH)
+        optimizer = torch.optim.AdamW(student.parameters(), weight_decay=0.05)
+        steps = EPOCHS * batches
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+        student.train()
+        for _ in range(EPOCHS):
+            for index in torch.randperm(len(wanted)).tensor_split(batches):
+                loss = cross_entropy(student(self.inputs[index]), wanted[index])
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+
+    __hash__ = object.__hash__
 
 
-class Ensemble(nn.Module):
-    """Mean of the models' probabilities, as logits."""
-
-    def __init__(self, models: list[nn.Module]):
-        super().__init__()
-        self.models = nn.ModuleList(models)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.stack([m(x).softmax(1) for m in self.models]).mean(0).log()
+def methods_of(hub: str) -> Iterator[str]:
+    yield from (f"single {source}" for source in SOURCES[hub])
+    yield from ("mean weights", *ZOO, "ensemble", "distill")
 
 
-def data_of(name: str) -> Data:
-    target = load_target(name)
-    model = load(NAMES[0])
-    inputs, test_inputs = (prepare(model, i) for i in (target.images, target.test_images))
-    values = map(torch.from_numpy, (target.targets, target.test_targets))
-    return Data(inputs, next(values), test_inputs, next(values), len(target.class_names))
-
-
-def start(method: str, classes: int, seed: int) -> nn.Module:
-    """The network of a method before it is tuned."""
-    torch.manual_seed(seed)  # of heads and gates
-    if method.startswith("single "):
-        model = load(f"resnet_{method.removeprefix('single ')}")
-        model.reset_classifier(classes)
-        return model
-    models = [load(name) for name in NAMES]
-    if method == "mean weights":
-        return mean_of(models, classes)
-    # The inputs are normalised already.
-    options = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
-    return ZooTuning.from_models(models, classes, lite=method == "Lite Zoo-Tuning", **options)
-
-
-def mean_of(models: list[nn.Module], classes: int) -> nn.Module:
-    """One model whose weights are the models' mean; BatchNorm starts anew, as in Zoo-Tuning."""
-    for model in models:
-        model.reset_classifier(classes)
-    mean = models[0]
-    state = {
-        n: torch.stack([m.state_dict()[n] for m in models]).float().mean(0)
-        for n in mean.state_dict()
-    }
-    mean.load_state_dict(state)
-    for module in mean.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-    return mean
-
-
-def tune(network: nn.Module, data: Data, part: np.ndarray, rate: float, seed: int) -> nn.Module:
-    recipe = Recipe(EPOCHS, rate, BATCH)
-    train(network, data.inputs[part], data.targets[part], "classification", recipe, seed)
-    return network
-
-
-def distill(teacher: Ensemble, student: nn.Module, data: Data, rate: float, seed: int) -> None:
-    """`train` with the ensemble's probabilities and the labels in equal parts as targets."""
-    with torch.inference_mode():
-        soft = teacher.eval()(data.inputs).exp()
-    hard = nn.functional.one_hot(data.targets, data.classes).float()
-    wanted = ((soft + hard) / 2).clone()
-    torch.manual_seed(seed)
-    batches = max(1, len(wanted) // BATCH)
-    optimizer = torch.optim.AdamW(student.parameters(), weight_decay=0.05)
-    steps = EPOCHS * batches
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
-    student.train()
-    for _ in range(EPOCHS):
-        for index in torch.randperm(len(wanted)).tensor_split(batches):
-            loss = nn.functional.cross_entropy(student(data.inputs[index]), wanted[index])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-
-
-def best_rate(method: str, data: Data) -> float:
-    """Of RATES, on a quarter of the training data held out, with seed 0."""
-    fit, held = train_test_split(
-        np.arange(len(data.inputs)), test_size=0.25, random_state=0, stratify=data.targets
-    )
-    scores = []
-    for rate in RATES:
-        network = tune(start(method, data.classes, 0), data, fit, rate, 0)
-        held_out = (data.inputs[held], data.targets[held])
-        scores.append(quality(network, *held_out, "classification"))
-    return RATES[int(np.argmax(scores))]
-
-
-def known() -> dict[tuple[str, str, int], dict]:
+def rows() -> list[dict[str, str]]:
     if not RESULTS.exists():
-        return {}
-    with RESULTS.open() as file:
-        rows = list(csv.DictReader(file))
-    return {(r["method"], r["target"], int(r["seed"])): r for r in rows}
+        return []
+    with RESULTS.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
-def keep(method: str, target: str, seed: int, accuracy: float, rate: float, began: float) -> None:
-    where = machine()
-    row = [method, target, seed, f"{accuracy:.5f}", rate, round(time.perf_counter() - began, 1)]
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(FIELDS)
-        writer.writerow([*row, where["torch"], where["cpu"]])
-
-
-def study(target: str, seeds: int, advance: Callable[[], object]) -> None:
-    """All methods on one target; single models once more where ensemble or student need them."""
-    data = data_of(target)
-    everything = np.arange(len(data.inputs))
-    test = (data.test_inputs, data.test_targets)
-    singles = [f"single {source}" for source in SOURCES]
-    rates: dict[str, float] = {}
-    for seed in range(seeds):
-        done = known()
-        if all((m, target, seed) in done for m in (*METHODS, *COMBINED)):
-            advance()
-            continue
-        tuned = {}
-        for method in METHODS:
-            row = done.get((method, target, seed))
-            if row and method not in singles:
-                continue
+def run() -> None:
+    known = {(r["hub"], r["target"], r["seed"], r["method"]) for r in rows()}
+    jobs = [(h, t, s, m) for h in SOURCES for t in TARGETS for s in SEEDS for m in methods_of(h)]
+    missing = [j for j in jobs if (j[0], j[1], str(j[2]), j[3]) not in known]
+    where, study = machine(), None
+    with progress_bar(bool(missing)) as bars:
+        bar = bars.add_task("", total=len(missing))
+        for hub, target, seed, method in missing:
+            bars.update(bar, description=f"{method} on {target}, {hub}")
+            if study is None or (study.hub, study.target) != (hub, target):
+                study = Study(hub, target)
             began = time.perf_counter()
-            earlier = done.get((method, target, 0))
-            if method not in rates:
-                rates[method] = float(earlier["rate"]) if earlier else best_rate(method, data)
-            network = start(method, data.classes, seed)
-            tuned[method] = tune(network, data, everything, rates[method], seed)
-            if not row:
-                accuracy = quality(tuned[method], *test, "classification")
-                keep(method, target, seed, accuracy, rates[method], began)
-        combine(tuned, singles, target, seed, data, rates, done)
-        advance()
+            accuracy, rate = study.run(method, seed)
+            seconds = round(time.perf_counter() - began, 1)
+            found = (hub, target, seed, method, f"{accuracy:.4f}", rate, seconds)
+            new = not RESULTS.exists()
+            with RESULTS.open("a", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerows([FIELDS] * new + [(*found, where["torch"], where["cpu"])])
+            bars.advance(bar)
 
 
-def combine(
-    tuned: dict[str, nn.Module],
-    singles: list[str],
-    target: str,
-    seed: int,
-    data: Data,
-    rates: dict[str, float],
-    done: dict,
-) -> None:
-    """The ensemble of the tuned single models, and a student of it."""
-    test = (data.test_inputs, data.test_targets)
-    ensemble = Ensemble([tuned[m] for m in singles])
-    if ("ensemble", target, seed) not in done:
-        began = time.perf_counter()
-        keep("ensemble", target, seed, quality(ensemble, *test, "classification"), 0, began)
-    if ("distill", target, seed) not in done:
-        began = time.perf_counter()
-        # The student starts as the model that fits the training data best, with that one's rate.
-        fits = {m: quality(tuned[m], data.inputs, data.targets, "classification") for m in singles}
-        first = max(fits, key=lambda m: fits[m])
-        student = start(first, data.classes, seed)
-        distill(ensemble, student, data, rates[first], seed)
-        accuracy = quality(student, *test, "classification")
-        keep("distill", target, seed, accuracy, rates[first], began)
-
-
-METHODS = (
-    *(f"single {source}" for source in SOURCES),
-    "mean weights",
-    "Zoo-Tuning",
-    "Lite Zoo-Tuning",
-)
-
-
-def table(targets: list[str]) -> str:
-    """Mean accuracy in percent, and the half-width of its 95 % interval."""
-    rows = known().values()
-    lines = ["| method | " + " | ".join([*targets, "mean"]) + " |"]
-    lines.append("| --- |" + " ---: |" * (len(targets) + 1))
-    for method in (*METHODS, *COMBINED):
+def table(hub: str) -> str:
+    """Mean accuracy in percent over seeds, and the half-width of its 95 % interval."""
+    lines = [f"| {hub} hub | " + " | ".join([*TARGETS, "mean"]) + " |"]
+    lines.append("| --- |" + " ---: |" * (len(TARGETS) + 1))
+    for method in methods_of(hub):
         cells, means = [], []
-        for target in targets:
+        for target in TARGETS:
+            key = (hub, target, method)
             found = [
                 100 * float(r["accuracy"])
-                for r in rows
-                if (r["method"], r["target"]) == (method, target)
+                for r in rows()
+                if (r["hub"], r["target"], r["method"]) == key
             ]
             if len(found) < 2:
                 cells.append("")
@@ -239,23 +213,16 @@ def table(targets: list[str]) -> str:
             half = stats.t.ppf(0.975, len(found) - 1) * stats.sem(found)
             means.append(np.mean(found))
             cells.append(f"{np.mean(found):.1f} ± {half:.1f}")
-        mean = f"{np.mean(means):.1f}" if len(means) == len(targets) else ""
+        mean = f"{np.mean(means):.1f}" if len(means) == len(TARGETS) else ""
         lines.append(f"| {method} | " + " | ".join([*cells, mean]) + " |")
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--targets", nargs="+", default=["handwritten", "lowercase", "outlines"])
-    parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
-    build(NAMES)
-    with progress_bar(True) as bars:
-        task = bars.add_task("tuning", total=len(options.targets) * options.seeds)
-        for target in options.targets:
-            study(target, options.seeds, lambda: bars.advance(task))
-    print(table(options.targets))
-
-
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--table", action="store_true", help="Run nothing.")
+    torch.set_num_threads(1)
+    if not parser.parse_args().table:
+        run()
+    for hub in SOURCES:
+        print(table(hub), end="\n\n")

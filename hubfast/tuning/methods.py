@@ -131,7 +131,8 @@ def build(
             case "zoo" | "zoo-lite":
                 _check_classes(name, setting)
                 scores = [setting.posterior(k)[1].score for k in range(len(setting.sources))]
-                prior = teacher_weights(scores).tolist()
+                # n times LogME is a log evidence: this is the posterior probability of each model.
+                prior = teacher_weights(scores, 1 / len(setting.pictures)).tolist()
                 return Zoo(setting.all(), setting.labels.outputs, prior, lite=name == "zoo-lite")
 
 

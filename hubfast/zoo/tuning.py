@@ -79,9 +79,10 @@ class ZooTuning(nn.Module):
             lite: Gates shared by all samples; after training the network folds to one plain model.
             running_stats: Of BatchNorm. `"reset"`, as published: mean 0, variance 1, so that
                 the network must be trained before it is evaluated. `"mean"`: over the models.
-            prior: How much each model counts at the start, positive, in gates and in means over
-                the models; `hubfast.tuning.teacher_weights` gives it from LogME scores. None, as
-                published: all alike, which averages the weights of good and bad models.
+            prior: How much each model counts at the start, in gates and in means over the models:
+                `hubfast.tuning.teacher_weights(scores, 1 / n)` of LogME scores on n samples are
+                posterior probabilities. None, as published: all alike, which averages the weights
+                of good and bad models.
             mean: Of images in [0, 1], a number a channel; None takes the models' `pretrained_cfg`,
                 and where they have none images are not normalised.
             std: Likewise.
