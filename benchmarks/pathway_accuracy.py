@@ -5,8 +5,9 @@
     python benchmarks/pathway_accuracy.py 0           # the table alone
 
 Five models of five architectures, one at 40 pixels and one with a normalisation of its own. Every
-method trains all parameters by one recipe: AdamW at 1e-3, one cycle, 25 epochs, batches of 32. Each
-run is appended to results/pathway_accuracy.csv when it is done, and never repeated.
+method trains all parameters by one recipe: AdamW at 1e-3, one cycle, 25 epochs, batches of 32. With
+a "ranked start" models are chosen at first by the posterior probabilities of their LogME. Each run
+is appended to results/pathway_accuracy.csv when it is done, and never repeated.
 """
 
 import csv
@@ -27,6 +28,8 @@ from torch.nn.functional import cross_entropy, kl_div
 from hubfast.minihub import build, load, load_target
 from hubfast.pathway import HubPathway, PathwayGenerator
 from hubfast.pathway.models import HubModel, Views, hub_models
+from hubfast.scores import logme
+from hubfast.tuning import teacher_weights
 
 RESULTS = Path(__file__).parent / "results" / "pathway_accuracy.csv"
 HUB = ("resnet_letters", "slim_digits", "efficientnet_shapes", "byobnet_letters", "vit_textures")
@@ -36,6 +39,10 @@ EPOCHS, BATCH, RATE, DECAY = 25, 32, 1e-3, 0.05
 TEMPERATURE = 2.0
 VARIANTS: dict[str, dict] = {
     "pathway": {},
+    "ranked start": {"ranked": True},
+    "ranked start, no exploration": {"ranked": True, "exploration": 0.0},
+    "ranked start, entropy of samples": {"ranked": True, "entropy": "sample"},
+    "ranked start, k = 1": {"ranked": True, "k": 1},
     "no noise": {"noise": False},
     "no exploration": {"exploration": 0.0},
     "entropy of samples": {"entropy": "sample"},
@@ -88,6 +95,14 @@ def logits(model: HubModel, images: Tensor) -> Tensor:
     return model(Views(images).of(model.size))
 
 
+@torch.inference_mode()
+def features(name: str, images: Tensor) -> Tensor:
+    """Of a model as it came."""
+    (model,) = hub_models([load(name)], None)
+    x = model.normalised(Views(images).of(model.size))
+    return model.module.forward_head(model.module.forward_features(x), pre_logits=True)
+
+
 def accuracy(outputs: Tensor, labels: Tensor) -> float:
     return float((outputs.argmax(1) == labels).double().mean())
 
@@ -135,6 +150,9 @@ def pathway(target: str, seed: int, variant: str) -> list[dict]:
     started = time.perf_counter()
     torch.manual_seed(seed)
     noise = options.pop("noise", True)
+    if options.pop("ranked", False):
+        scores = [logme(features(name, images), labels) for name in HUB]
+        options["prior"] = teacher_weights(scores, 1 / len(images)).tolist()
     networks = [timm.create_model("test_resnet", num_classes=len(HUB)) for _ in range(1 + noise)]
     generator = PathwayGenerator(*networks)
     hub = HubPathway(

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -92,7 +93,8 @@ def test_a_metric_that_a_model_lacks_is_missing_in_its_row():
         "headless": as_source(lambda rows: features["good"][rows[:, 0].long()]),
         "broken": as_source(lambda rows: 1 / 0),
     }
-    metrics = ["logme", "leep", "parameters"]
+    hub["whole"] = replace(as_source(hub["whole"], name="whole"), imagenet=70.0)
+    metrics = ["logme", "leep", "parameters", "imagenet"]
     found = rank(hub, data_of(targets), metrics=metrics, progress=False)
     rows = {m.name: m for m in found}
     assert rows["broken"].error.startswith("ZeroDivisionError")
@@ -100,6 +102,8 @@ def test_a_metric_that_a_model_lacks_is_missing_in_its_row():
     assert rows["headless"].scores["leep"].score is None
     assert "needs the source classifier's logits" in rows["headless"].scores["leep"].error
     assert "number of parameters" in rows["headless"].scores["parameters"].error
+    assert rows["whole"].scores["imagenet"].score == 70.0
+    assert "accuracy, which is not known" in rows["headless"].scores["imagenet"].error
     assert rows["headless"].score == 1.0  # first by the one metric that it has
     assert [m.name for m in found.by("leep").failed] == ["headless", "broken"]
     assert "headless" in str(found)

@@ -22,7 +22,7 @@ from small_models import (
 from torch import nn
 
 from hubfast import as_hub, as_source, as_target_data
-from hubfast.hub import Extraction
+from hubfast.hub import Extraction, imagenet
 from hubfast.hub.keras_models import _Keras, _prefer_torch, with_features
 from hubfast.hub.outputs import log_probabilities, pooled, run_in_fixed_batches
 from hubfast.hub.preprocessing import image_transform, transform_of_file
@@ -212,8 +212,10 @@ def test_torchvision_entry_points_get_their_weights_and_preprocessing(tmp_path, 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", weights_from)
     source = as_source(f"torchhub:{tmp_path}/squeezenet1_1", trust=True)
     features, _, _ = run(source, data.subset(torch.arange(2)))
+    accuracy = source.load().imagenet
     weights = torchvision.models.SqueezeNet1_1_Weights.DEFAULT
-    assert asked == [weights.url]
+    assert asked == [weights.url] * 2
+    assert accuracy == weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
     with torch.no_grad():
         close(features, model(prepared(data.subset(torch.arange(2)), weights.transforms())))
 
@@ -613,6 +615,7 @@ models:
     name: small
     note: exported on the spot
     licence: MIT
+    imagenet: 70.5
     preprocessing: {input_size: 16, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}
   - model: torchhub:repo/small
     arguments: {width: 3}
@@ -627,6 +630,7 @@ model = "onnx:a.onnx"
 name = "small"
 note = "exported on the spot"
 license = "MIT"
+imagenet = 70.5
 preprocessing = {input_size = 16, mean = [0.5, 0.5, 0.5], std = [0.5, 0.5, 0.5]}
 [[models]]
 model = "torchhub:repo/small"
@@ -637,6 +641,7 @@ arguments = {width = 3}
         digits, small, repo = as_hub(file, trust=True)
         assert digits.name == "resnet_digits"
         assert (small.name, small.note, small.licence) == ("small", "exported on the spot", "MIT")
+        assert (digits.imagenet, small.imagenet) == (None, 70.5)
         assert repo.name == "torchhub:repo/small"
         assert run(small, data)[0].shape == (COUNT, 6)
         assert run(repo, data)[0].shape == (COUNT, 3)
@@ -660,6 +665,9 @@ def test_bad_hub_files_are_named(tmp_path):
         read("models: [{model: minihub:resnet_digits, trust: true}]")
     with pytest.raises(ValueError, match=r"preprocessing of model 1 .* must be a table, got 3"):
         read("models: [{model: minihub:resnet_digits, preprocessing: 3}]")
+    for wrong in ("much", "true", "0.804.1", "-1", "101"):
+        with pytest.raises(ValueError, match=r"imagenet of model 1 .* must be a percentage"):
+            read(f"models: [{{model: minihub:resnet_digits, imagenet: {wrong}}}]")
     with pytest.raises(ValueError, match=r"cannot be read"):
         read("models: [", "toml")
     with pytest.raises(ValueError, match=r"cannot be read"):
@@ -668,6 +676,17 @@ def test_bad_hub_files_are_named(tmp_path):
         read("models: [h.yaml]")
     with pytest.raises(ValueError, match=r"they cannot share one name"):
         read("models: [{model: minihub, name: x}]")
+
+
+def test_imagenet_accuracies_that_torchvision_states():
+    from torchvision.models import ResNet50_Weights
+
+    for name, weights in {"tv": "IMAGENET1K_V1", "tv2": "IMAGENET1K_V2"}.items():
+        stated = ResNet50_Weights[weights].meta["_metrics"]["ImageNet-1K"]["acc@1"]
+        assert imagenet.of_timm(f"resnet50.{name}_in1k") == stated
+    for unknown in ("resnet50.a1_in1k", "regnety_008_tv.tv2_in1k", "resnet50"):
+        assert imagenet.of_timm(unknown) is None
+    assert imagenet.of_torchvision("resnet50", "none") is None
 
 
 def test_queries(tmp_path, monkeypatch):

@@ -50,6 +50,20 @@ def test_linear_starts_as_weighted_sum():
 
 
 @torch.no_grad()
+def test_prior_is_how_models_are_chosen_at_the_start():
+    prior = [0.0, 6.0, 3.0, *[0.0] * (MODELS - 3)]
+    hub = small_hub(2, prior=prior).eval()
+    last = hub.generator.mean.module[-1]
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    routes = hub.route(batch()[0])
+    assert routes.chosen.tolist() == [[1, 2]] * len(routes.chosen)
+    assert_close(routes.gates[0], torch.tensor([2 / 3, 1 / 3]))
+    gone = routes.probabilities[0] / routes.probabilities[0, 1]
+    assert_close(gone[0], torch.tensor(0.01))  # the generator can still find it
+
+
+@torch.no_grad()
 def test_all_models_and_equal_gates_are_the_ensemble():
     hub = small_hub(MODELS, aggregator="sum").eval()
     for last in (hub.generator.mean.module[-1],):

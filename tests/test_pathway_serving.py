@@ -44,7 +44,10 @@ def _headless(m):
 @torch.no_grad()
 @pytest.mark.parametrize("aggregator", ["linear", "sum", "features"])
 def test_round_trip(tmp_path, aggregator):
-    hub = small_hub(aggregator=aggregator, classes=CLASSES, exploration=0.3).eval()
+    hub = small_hub(
+        aggregator=aggregator, classes=CLASSES, exploration=0.3, prior=[1, *[0] * (MODELS - 1)]
+    )
+    hub.eval()
     for p in hub.aggregator.parameters():
         nn.init.normal_(p)
     hub.save(tmp_path / "hub")

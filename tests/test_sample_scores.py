@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hubfast.scores import (
     gbc,
+    imagenet_prior,
     knn,
     linear_probe,
     n_leep,
@@ -88,6 +89,14 @@ def test_static_prior():
     assert static_prior(1000) == pytest.approx(3.0)
     with pytest.raises(ValueError, match="needs the number of parameters, which is not known"):
         static_prior(None)
+
+
+def test_imagenet_prior():
+    assert imagenet_prior(80.4) == 80.4
+    with pytest.raises(ValueError, match=r"which is not known; a hub file may give it"):
+        imagenet_prior(None)
+    with pytest.raises(ValueError, match=r"imagenet must be a percentage, got 800"):
+        imagenet_prior(800)
 
 
 @every_score

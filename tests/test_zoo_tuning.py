@@ -125,7 +125,8 @@ def test_prior_is_where_gates_and_means_start(gate, lite):
     options = {"gate": gate, "lite": lite, "running_stats": "mean"}
     zoo = ZooTuning.from_models(models, 4, prior=[3.0, 1.0, 0.0], **options).eval()
     norms = [m.bn1.weight for m in models]
-    assert_close(zoo.network.bn1.weight, 0.75 * norms[0] + 0.25 * norms[1])
+    mean = (norms[0] + norms[1] / 3 + 0.01 * norms[2]) / (4 / 3 + 0.01)
+    assert_close(zoo.network.bn1.weight, mean)
     for layer in zoo.zoo_layers().values():
         gates = layer.gate(torch.randn(5, layer.gate.squeeze.in_features)).detach()
         assert gates.shape == (1 if lite else 5, 3)

@@ -28,6 +28,7 @@ class Pretrained:
     name: str
     module: "_Reader"
     loading: Loading
+    imagenet: float | None = None
 
     @property
     def parameters(self) -> int:

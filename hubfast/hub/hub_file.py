@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 SUFFIXES = (".yaml", ".yml", ".toml")
-KEYS = ("model", "name", "note", "licence", "license", "preprocessing", "arguments")
+KEYS = (
+    *("model", "name", "note", "licence", "license"),
+    *("imagenet", "preprocessing", "arguments"),
+)
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Entry:
     name: str | None = None
     note: str = ""
     licence: str = ""
+    imagenet: float | None = None  # top-1 accuracy, percent
     preprocessing: Mapping[str, Any] | None = None
     arguments: Mapping[str, Any] | None = None
 
@@ -62,12 +66,17 @@ def _entry(item: Any, where: str, folder: Path) -> Entry:
     for key in ("preprocessing", "arguments"):
         if not isinstance(table.get(key, {}), Mapping):
             raise ValueError(f"{key} of {where} must be a table, got {table[key]!r}")
+    accuracy = table.get("imagenet")
+    number = isinstance(accuracy, int | float) and not isinstance(accuracy, bool)
+    if accuracy is not None and not (number and 0 < accuracy <= 100):
+        raise ValueError(f"imagenet of {where} must be a percentage, got {accuracy!r}")
     return Entry(
         model=_from_folder(table["model"], folder),
         written=table["model"],
         name=table.get("name"),
         note=str(table.get("note", "")),
         licence=str(table.get("licence", table.get("license", ""))),
+        imagenet=accuracy,
         preprocessing=table.get("preprocessing"),
         arguments=table.get("arguments"),
     )

@@ -38,6 +38,11 @@ class Model(Protocol):
         """How many it has; None where nobody knows, as for stored features."""
         ...
 
+    @property
+    def imagenet(self) -> float | None:
+        """Its published top-1 accuracy on ImageNet, percent; None where that is not known."""
+        ...
+
     def batches(self, data: TargetData, how: Extraction) -> Iterator[Batch]:
         """Features of all of `data`, in order."""
         ...
@@ -51,6 +56,7 @@ class Source:
     load: Callable[[], Model]
     note: str = ""  # what its user should know
     licence: str = ""
+    imagenet: float | None = None  # top-1 accuracy, percent, as its user gives it
     spec: str | None = None  # what one writes to have this model; None where nothing does
 
 

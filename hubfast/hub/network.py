@@ -36,6 +36,7 @@ class Network:
         collate: Makes a batch of prepared samples.
         reads_text: Samples are strings, which `collate` turns into tensors.
         count: Parameters, where `run` does not hold them as torch's.
+        imagenet: Published top-1 accuracy on ImageNet, percent.
         advice: How to give a module without a transform one.
     """
 
@@ -44,6 +45,7 @@ class Network:
     collate: Callable[[list[Any]], Any] = stacked
     reads_text: bool = False
     count: int | None = None
+    imagenet: float | None = None
     advice: str = "hubfast.hub.as_source(module, transform=...)"
 
     @property

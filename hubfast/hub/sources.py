@@ -143,6 +143,7 @@ def _of(entry: hub_file.Entry, loading: Loading) -> list[Source]:
             name=name or source.name,
             note=entry.note or source.note,
             licence=entry.licence or source.licence,
+            imagenet=source.imagenet if entry.imagenet is None else entry.imagenet,
             spec=None if entry.preprocessing or entry.arguments else source.spec,
         )
         for source in found

@@ -25,6 +25,7 @@ class StoredFeatures:
     features: np.ndarray | Tensor  # (N, D)
     logits: np.ndarray | Tensor | None = None  # (N, Cs)
     parameters: int | None = None
+    imagenet: float | None = None
 
     def batches(self, data: TargetData, how: Extraction) -> Iterator[Batch]:
         rows = data.rows()

@@ -1,6 +1,7 @@
 """timm models: pretrained weights by name, or a local checkpoint, each with its own transform."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hubfast.hub import imagenet
 from hubfast.hub.model import first_line
 from hubfast.hub.network import Network
 from hubfast.hub.reach import unreachable_host
@@ -38,7 +40,7 @@ def pretrained(name: str) -> Network:
         raise RuntimeError(
             f"the weights of {name!r} could not be had ({first_line(error)}); {advice}"
         ) from error
-    return from_module(module)
+    return replace(from_module(module), imagenet=imagenet.of_timm(name))
 
 
 def from_checkpoint(name: str, path: str | Path) -> Network:

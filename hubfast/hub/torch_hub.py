@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from hubfast.hub import imagenet
 from hubfast.hub.model import Loading, first_line
 from hubfast.hub.network import Network
 from hubfast.hub.preprocessing import image_transform
@@ -52,8 +53,14 @@ def load(name: str, loading: Loading) -> Network:
         return Network(module, image_transform(loading.preprocessing))
     if isinstance(getattr(module, "pretrained_cfg", None), dict):
         return from_module(module)
-    transform = getattr(module, "transform", None) or _torchvision(entry, model, loading)
-    return Network(module, transform, advice=ADVICE)
+    transform, accuracy = getattr(module, "transform", None), None
+    if getattr(entry, "__module__", "").startswith("torchvision."):
+        weights = loading.arguments.get("weights", "DEFAULT")
+        from torchvision.models import get_model_weights
+
+        transform = transform or get_model_weights(model)[weights].transforms()
+        accuracy = imagenet.of_torchvision(model, weights)
+    return Network(module, transform, imagenet=accuracy, advice=ADVICE)
 
 
 def _pretrained(entry: Callable[..., Any]) -> dict[str, Any]:
@@ -64,17 +71,6 @@ def _pretrained(entry: Callable[..., Any]) -> dict[str, Any]:
     if "weights" in parameters and parameters["weights"].default is None:
         return {"weights": "DEFAULT"}
     return {}
-
-
-def _torchvision(
-    entry: Callable[..., Any], model: str, loading: Loading
-) -> Callable[[Any], Any] | None:
-    """The preprocessing that belongs to the weights, if it is torchvision's own entry point."""
-    if not getattr(entry, "__module__", "").startswith("torchvision."):
-        return None
-    from torchvision.models import get_model_weights
-
-    return get_model_weights(model)[loading.arguments.get("weights", "DEFAULT")].transforms()
 
 
 def _downloaded(repository: str) -> Path:

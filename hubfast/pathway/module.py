@@ -14,6 +14,7 @@ from hubfast.pathway.executors import Executor, Outputs, automatic, dense, loop,
 from hubfast.pathway.generator import PathwayGenerator, pathway_generator
 from hubfast.pathway.losses import Entropy, exploitation, exploration, task_loss
 from hubfast.pathway.models import HubModel, Views, hub_models
+from hubfast.prior import shares
 from hubfast.reference import Routes
 
 EXECUTORS: dict[str, Executor] = {
@@ -44,6 +45,9 @@ class HubPathway(nn.Module):
         exploration: Weight of the entropy term, see `losses.exploration`.
         exploitation: Weight of the models' own losses on the samples that chose them.
         entropy: `"batch"` or `"sample"`.
+        prior: How much each model is chosen at the start, before the generator has learnt
+            anything: `hubfast.tuning.teacher_weights(scores, 1 / n)` of LogME scores on n samples
+            are posterior probabilities. None, as published: all alike.
         executor: `"auto"`, `"loop"`, `"dense"`, `"threads"`, or one from `hubfast.pathway.cuda`.
         min_count: Models with fewer samples in a training batch use batch norm's running
             statistics for them; a model with none does not run.
@@ -63,6 +67,7 @@ class HubPathway(nn.Module):
         exploration: float = 0.1,
         exploitation: float = 1.0,
         entropy: Entropy = "batch",
+        prior: Sequence[float] | None = None,
         executor: str | Executor = "auto",
         min_count: int = 2,
     ):
@@ -77,6 +82,12 @@ class HubPathway(nn.Module):
         self.models = nn.ModuleList(found)
         self.k, self.min_count = k, min_count
         self.exploration, self.exploitation, self.entropy = exploration, exploitation, entropy
+        self.prior = None if prior is None else tuple(float(share) for share in prior)
+        log_shares = torch.zeros(len(found), dtype=torch.float64)
+        if prior is not None:
+            log_shares = shares(prior, len(found)).log()
+        self.start: Tensor  # of the logits
+        self.register_buffer("start", log_shares.float(), persistent=False)
         self.executor = executor
         if not isinstance(generator, PathwayGenerator):
             generator = pathway_generator(generator, len(found))
@@ -88,7 +99,7 @@ class HubPathway(nn.Module):
     @property
     def options(self) -> dict[str, Any]:
         """The arguments that make a hub of the same models, generator and executor like this."""
-        names = ("k", "exploration", "exploitation", "entropy", "min_count")
+        names = ("k", "exploration", "exploitation", "entropy", "prior", "min_count")
         own = {name: getattr(self, name) for name in names}
         return {**own, "aggregator": self._aggregation, "classes": self.aggregator.classes}
 
@@ -158,6 +169,7 @@ class HubPathway(nn.Module):
 
     def _route(self, views: Views) -> Routes:
         logits, spread = self.generator(views)
+        logits = logits + self.start.to(logits.dtype)
         noise = None
         if spread is not None:
             noise = torch.randn_like(logits, dtype=torch.float32)

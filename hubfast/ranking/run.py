@@ -57,10 +57,10 @@ def rank(
         hub: Models; see `hubfast.hub.as_hub`: `["timm:resnet50.a1_in1k", my_module, "f.npy"]`.
         data: Samples and targets; see `hubfast.data.as_target_data`: a folder, a Dataset, arrays.
             Take training data: a ranking on test data selects on test data.
-        metric: `"logme"`, `"knn"`, `"linear_probe"`, `"parameters"` (any task), or for classes
-            `"h_score"`, `"regularized_h_score"`, `"n_leep"`, `"transrate"`, `"gbc"`, `"sfda"`,
-            `"parc"`, `"pactran"`, `"leep"`, `"nce"`; the last two need the source classifier's
-            output.
+        metric: `"logme"`, `"knn"`, `"linear_probe"`, `"parameters"`, `"imagenet"` (any task), or
+            for classes `"h_score"`, `"regularized_h_score"`, `"n_leep"`, `"transrate"`, `"gbc"`,
+            `"sfda"`, `"parc"`, `"pactran"`, `"leep"`, `"nce"`; the last two need the source
+            classifier's output.
         metrics: Several of these, from the same pass: the models are then ranked by their
             consensus (`consensus.borda`), and `metric` is not used. A metric that one model does
             not have, such as LEEP without a source classifier, is missing in its row.
@@ -175,6 +175,7 @@ def _run(
         score += time.perf_counter() - begun
         width = batch.features.shape[1]
         bars.advance(bars.task_ids[0], len(batch.index))
+    imagenet = model.imagenet if source.imagenet is None else source.imagenet
     scores: dict[str, Scored] = {}
     spent: dict[str, float] = {}
     errors: dict[str, str] = {}
@@ -182,7 +183,7 @@ def _run(
         bars.update(bars.task_ids[0], description=f"{source.name}: {metric}")
         begun = time.perf_counter()
         try:
-            scores[metric] = scorer.score(metric, model.parameters)
+            scores[metric] = scorer.score(metric, parameters=model.parameters, imagenet=imagenet)
         except Exception as error:  # one score's fault must not lose the others
             errors[metric] = first_line(error)
             if len(errors) == len(scorer.metrics):

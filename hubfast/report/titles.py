@@ -18,6 +18,7 @@ TITLES = {
     "knn": "k-NN",
     "linear_probe": "Linear probe",
     "parameters": "Static prior",
+    "imagenet": "ImageNet accuracy",
 }
 NATS = "nats per sample"
 UNITS = {
@@ -30,6 +31,7 @@ UNITS = {
     "sfda": NATS,
     "pactran": NATS,
     "parameters": "log\N{SUBSCRIPT ONE}\N{SUBSCRIPT ZERO} of parameters",
+    "imagenet": "% top-1",
 }
 
 

@@ -10,7 +10,7 @@ from hubfast.scores.n_leep import n_leep
 from hubfast.scores.nce import Nce, nce
 from hubfast.scores.pactran import pactran
 from hubfast.scores.parc import parc
-from hubfast.scores.prior import static_prior
+from hubfast.scores.prior import imagenet_prior, static_prior
 from hubfast.scores.sfda import sfda
 from hubfast.scores.statistics import FeatureStatistics
 from hubfast.scores.transrate import transrate
@@ -23,6 +23,7 @@ __all__ = [
     "Nce",
     "gbc",
     "h_score",
+    "imagenet_prior",
     "knn",
     "leep",
     "linear_probe",

@@ -31,8 +31,9 @@ Metric = Literal[
     "knn",
     "linear_probe",
     "parameters",
+    "imagenet",
 ]
-ANY_TASK = ("logme", "knn", "linear_probe", "parameters")
+ANY_TASK = ("logme", "knn", "linear_probe", "parameters", "imagenet")
 NEED_LOGITS = ("leep", "nce")
 NEED_STATISTICS = ("logme", "h_score", "regularized_h_score")
 NEED_SAMPLES = (

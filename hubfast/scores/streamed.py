@@ -20,7 +20,7 @@ from hubfast.scores.metric import (
     sample_score,
 )
 from hubfast.scores.nce import Nce
-from hubfast.scores.prior import static_prior
+from hubfast.scores.prior import imagenet_prior, static_prior
 from hubfast.scores.statistics import FeatureStatistics
 
 
@@ -82,12 +82,15 @@ class StreamedScores:
         if wanted & {*NEED_STATISTICS, *NEED_SAMPLES}:
             self._keep("features", self._features, index, features)
 
-    def score(self, metric: Metric, parameters: int | None = None) -> Scored:
+    def score(
+        self, metric: Metric, *, parameters: int | None = None, imagenet: float | None = None
+    ) -> Scored:
         """One of the metrics.
 
         Args:
             metric: Which.
             parameters: Of the model, for the static prior.
+            imagenet: The model's top-1 accuracy there, percent, for that prior.
 
         Raises:
             ValueError: No batch came, or what came does not have this score.
@@ -97,8 +100,9 @@ class StreamedScores:
         if metric in NEED_LOGITS and self._no_logits:
             raise ValueError(_needs_logits(metric))
         sample = self.rows.sample
-        if metric == "parameters":
-            constant = static_prior(parameters)
+        if metric in ("parameters", "imagenet"):
+            by_size = metric == "parameters"
+            constant = static_prior(parameters) if by_size else imagenet_prior(imagenet)
             influence = torch.full((len(sample),), constant, dtype=torch.float64)
             return Scored(constant, influence, self._count)
         if metric == "leep":

@@ -130,10 +130,8 @@ def build(
                 return _hub_pathway(setting)
             case "zoo" | "zoo-lite":
                 _check_classes(name, setting)
-                scores = [setting.posterior(k)[1].score for k in range(len(setting.sources))]
-                # n times LogME is a log evidence: this is the posterior probability of each model.
-                prior = teacher_weights(scores, 1 / len(setting.pictures)).tolist()
-                return Zoo(setting.all(), setting.labels.outputs, prior, lite=name == "zoo-lite")
+                models, prior = setting.all(), _posterior(setting)
+                return Zoo(models, setting.labels.outputs, prior, lite=name == "zoo-lite")
 
 
 def _one_model(name: OneModel, setting: Setting, weight: float) -> Regularised:
@@ -191,8 +189,18 @@ def _hub_pathway(setting: Setting) -> HubPathway:
     generator = pathway_generator("test_resnet" if small else "resnet10", len(models))
     # Pretrained resizes and normalises by itself, so the generator is all that sees raw pictures.
     return HubPathway(
-        models, min(PATHWAYS, len(models)), classes=setting.labels.outputs, generator=generator
+        models,
+        min(PATHWAYS, len(models)),
+        classes=setting.labels.outputs,
+        generator=generator,
+        prior=_posterior(setting),
     )
+
+
+def _posterior(setting: Setting) -> list[float]:
+    """Probability of each model: n times LogME is a log evidence."""
+    scores = [setting.posterior(k)[1].score for k in range(len(setting.sources))]
+    return teacher_weights(scores, 1 / len(setting.pictures)).tolist()
 
 
 def _check_classes(name: str, setting: Setting) -> None:

@@ -32,7 +32,7 @@ class Choices:
     gate: Activation | None
     lite: bool
     running_stats: RunningStatistics
-    prior: Tensor | None = None  # (M,), sums to one
+    shares: Tensor | None = None  # (M,), of the largest; None: all alike
 
 
 def convert(
@@ -71,7 +71,7 @@ def convert(
                 activation = "sigmoid" if normalised and layer.bias is None else "softmax"
             options = {"align": name in wide, "gate": activation, "lite": choices.lite}
             originals = [model.get_submodule(name) for model in models]
-            made[layer] = _converted(originals, options, samples, choices.prior)
+            made[layer] = _converted(originals, options, samples, choices.shares)
         parent, _, child = name.rpartition(".")
         setattr(network.get_submodule(parent), child, made[layer])
     return samples, averaged
@@ -135,9 +135,9 @@ def _average(
 
     def mean(values: list[Tensor]) -> Tensor:
         stacked = torch.stack(values)
-        if choices.prior is None:
+        if choices.shares is None:
             return stacked.mean(0)
-        return torch.tensordot(choices.prior.to(stacked), stacked, 1)
+        return torch.tensordot((choices.shares / choices.shares.sum()).to(stacked), stacked, 1)
 
     for name, value in network.named_parameters():
         if not _within(name, skipped):
@@ -154,7 +154,7 @@ def _average(
 
 
 def _converted(
-    originals: list[nn.Module], options: dict[str, Any], samples: Samples, prior: Tensor | None
+    originals: list[nn.Module], options: dict[str, Any], samples: Samples, shares: Tensor | None
 ) -> nn.Module:
     first = originals[0]
     models, bias = len(originals), first.bias is not None
@@ -166,8 +166,8 @@ def _converted(
             layer = ZooLinear(models, *shape, bias, **options, samples=samples)
         else:
             layer = _converted_convolution(models, cast(_Convolution, first), options)
-    if prior is not None:
-        layer.gate.favour(prior)
+    if shares is not None:
+        layer.gate.favour(shares)
     layer.to(weight.dtype).train(first.training)
     kernels = torch.stack([cast(Tensor, m.weight).detach() for m in originals])
     layer.weight.data = kernels.flatten(2)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 Activation = Literal["sigmoid", "softmax", "normalized"]
-LEAST_SHARE = 0.01  # of the favourite's gate that any other starts with, so that it can grow
 
 
 class Gate(nn.Module):
@@ -40,13 +39,13 @@ class Gate(nn.Module):
         nn.init.zeros_(self.select.bias)
 
     @torch.no_grad()
-    def favour(self, prior: Tensor) -> None:
-        """Has gates start in proportion to `prior` `(M,)`, positive, instead of all alike.
+    def favour(self, shares: Tensor) -> None:
+        """Has gates start in proportion to `shares` `(M,)` of the largest, not all alike.
 
         The largest sigmoid starts at one half, as all do otherwise.
         """
-        share = (prior / prior.max()).clamp(min=LEAST_SHARE)
-        self.select.bias.copy_(share.log() if self.activation == "softmax" else (share / 2).logit())
+        soft = self.activation == "softmax"
+        self.select.bias.copy_(shares.log() if soft else (shares / 2).logit())
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` `(B, I, ...)` -> `(B, M)` float32, or float64."""

@@ -7,6 +7,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from hubfast.prior import shares
 from hubfast.zoo.conversion import Alignment, Choices, RunningStatistics, convert
 from hubfast.zoo.gate import Activation
 from hubfast.zoo.heads import put, replace_head
@@ -92,7 +93,7 @@ class ZooTuning(nn.Module):
                 unknown options.
         """
         _check(models, num_classes, heads, align, gate, running_stats)
-        start = None if prior is None else _shares(prior, len(models))
+        start = None if prior is None else shares(prior, len(models))
         network = deepcopy(models[0])
         kept = set(heads or ())
         for name, module in (heads or {}).items():
@@ -161,14 +162,6 @@ def _check(
             raise ValueError(f"{name} must be one of {get_args(kind)}, got {value!r}")
     if gate not in (None, *get_args(Activation)):
         raise ValueError(f"gate must be None or one of {get_args(Activation)}, got {gate!r}")
-
-
-def _shares(prior: Sequence[float], models: int) -> Tensor:
-    shares = torch.as_tensor(prior, dtype=torch.float64)
-    good = shares.shape == (models,) and bool((shares.isfinite() & (shares >= 0)).all())
-    if not good or not shares.sum() > 0:
-        raise ValueError(f"prior must be {models} weights, not negative or all 0, got {prior}")
-    return shares / shares.sum()
 
 
 def _check_equal(models: Sequence[nn.Module], kept: set[str]) -> None:
