@@ -121,6 +121,23 @@ def test_once_against_all(cache, monkeypatch):
     assert found.share == (found.rank + found.tune_best) / found.tune_all
 
 
+def test_costs_are_measured(cache, monkeypatch):
+    monkeypatch.setattr(speed, "RECIPE", QUICK)
+    monkeypatch.setattr(speed, "EPOCHS", 2)
+    monkeypatch.setattr(speed, "TOP", 2)
+    found = speed._cost("ensemble", "handwritten")
+    data = data_of("handwritten", 1.0, 0)
+    assert len(data.ranking) == 2
+    names = [models.load(m.name) for m in data.ranking]
+    for model in names:
+        model.reset_classifier(10)
+    size = sum(p.numel() for model in names for p in model.parameters())
+    assert found.parameters == found.train_parameters == size
+    assert found.multiply_adds > 0
+    assert found.iterations_per_second > 0
+    assert found.samples_per_second > 0
+
+
 def test_the_command(cache, monkeypatch):
     quick = {**compare.__kwdefaults__, "recipe": QUICK, "rates": [1e-3]}
     monkeypatch.setattr(compare, "__kwdefaults__", quick)
