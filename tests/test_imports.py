@@ -58,7 +58,7 @@ ALLOWED = {
     "report": {"ranking", "tuning", "pathway"},
     "plots": {"ranking", "report"},
     "info": {"backend", "native_cuda"},
-    "__init__": {"data", "hub", "ranking", "report"},
+    "__init__": {"data", "hub", "ranking", "tuning"},
     "cli": {
         "atari",
         "data",
@@ -107,16 +107,32 @@ def test_import_is_light():
     slow = {"triton", "timm", "torchvision", "huggingface_hub", "transformers", "datasets"}
     slow |= {"ale_py", "gymnasium", "stable_baselines3"}
     slow |= {"onnx", "onnxruntime", "keras", "tensorflow", "yaml"}
-    code = f"import hubfast, hubfast.scores, sys; print(sorted({slow} & set(sys.modules)))"
+    parts = "import hubfast, hubfast.scores, hubfast.ranking, sys"
+    code = f"{parts}; print(sorted({slow} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
+def test_the_command_line_starts_without_torch():
+    code = "import hubfast, hubfast.cli, sys; print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
+def test_the_package_has_its_parts_and_names():
+    code = "import hubfast; [getattr(hubfast, name) for name in dir(hubfast)]; hubfast.tuning.tune"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert {*hubfast.__all__} < {*dir(hubfast)}
+    with pytest.raises(AttributeError, match=r"module 'hubfast' has no attribute 'ranks'"):
+        _ = hubfast.ranks
+    with pytest.raises(ImportError, match=r"cannot import name 'ranks'"):
+        exec("from hubfast import ranks")
 
 
 def test_importing_uses_no_randomness():
     code = (
         "import numpy, torch; numpy.random.seed(0); torch.manual_seed(0);"
-        "import hubfast, hubfast.scores;"
+        "import hubfast, hubfast.scores, hubfast.ranking, hubfast.tuning;"
         "print(numpy.random.rand(), torch.rand(1).item())"
     )
     with_import = subprocess.check_output([sys.executable, "-c", code])
-    without = code.replace("import hubfast, hubfast.scores;", "")
+    without = code.replace("import hubfast, hubfast.scores, hubfast.ranking, hubfast.tuning;", "")
     assert with_import == subprocess.check_output([sys.executable, "-c", without])
