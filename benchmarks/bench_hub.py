@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rivals import public_logme
 
-from hubfast.scores import LogME
+from hubfast.scores import fit_hub
 
 COUNT, CLASSES = 4_000, 100
 WIDTHS = [512, 512, 768, 1_024, 1_280, 2_048] * 4  # ResNet-18 and -34, ViT, DenseNet, EfficientNet
@@ -18,7 +18,7 @@ def public(hub: list[np.ndarray], labels: np.ndarray) -> list[float]:
 
 
 def hubfast(hub: list[np.ndarray], labels: np.ndarray) -> list[float]:
-    return [fitted.score for fitted in LogME.fit_hub(hub, labels)]
+    return [fitted.score for fitted in fit_hub(hub, labels)]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hubfast import cusolver, functional, native_cuda, reference
 from hubfast.backend import missing
-from hubfast.scores import FeatureStatistics, logme
+from hubfast.scores import FeatureStatistics, LogME, fit_hub, fit_hub_statistics
 
 ROUNDS = 5
 WIDTHS = [512, 768, 1024, 2048] * 6  # 24 models
@@ -49,14 +49,16 @@ def gram(width: int) -> Tensor:
 
 
 def spectra() -> None:
-    for size in (512, 1024, 2048):
+    """What `cusolver.STREAMS` and `cusolver.BATCHED` should be."""
+    for size in (64, 128, 256, 512, 1024, 2048):
         grams = [gram(size) for _ in range(8)]
-        for streams in (1, 2, 4, 8):
+        ways = {f"{n} streams": (n, 0) for n in (1, 2, 4, 8)} | {"as a batch": (1, size)}
+        for way, how in ways.items():
             compare(
-                f"8 spectra, D={size}, {streams} streams",
+                f"8 spectra, D={size}, {way}",
                 "a loop of torch.linalg.eigh",
                 lambda grams=grams: [torch.linalg.eigh(g) for g in grams],
-                lambda grams=grams, n=streams: cusolver.eigh(grams, n),
+                lambda grams=grams, how=how: cusolver.eigh(grams, *how),
                 wanted=5,
             )
 
@@ -88,15 +90,25 @@ def evidence() -> None:
 
 
 def hub() -> None:
-    """From features on the card to scores: statistics, spectra, evidence of 24 models."""
+    """24 models: their sums, as a ranking has them after its pass, and features on the card."""
     labels = torch.arange(50_000, device="cuda") % 100
-
-    def score() -> None:
-        for width in WIDTHS:
-            logme(FeatureStatistics().update(features[width], labels))
-
     features = {w: torch.randn(50_000, w, device="cuda") for w in set(WIDTHS)}
-    record({"what": "24 models, N=50,000, C=100", "hubfast_s": seconds(score), "wanted_s": 1})
+    hub = {f"{i}: D={w}": features[w] for i, w in enumerate(WIDTHS)}
+    stats = {name: FeatureStatistics().update(x, labels) for name, x in hub.items()}
+    what = "24 models, N=50,000, C=100"
+    compare(
+        f"{what}, from their sums",
+        "one by one",
+        lambda: [LogME.from_statistics(each) for each in stats.values()],
+        lambda: fit_hub_statistics(stats, backend="cuda"),
+        wanted_s=1,
+    )
+    compare(
+        f"{what}, from features",
+        "one by one",
+        lambda: [LogME.fit(x, labels) for x in hub.values()],
+        lambda: fit_hub(hub, labels, backend="cuda"),
+    )
 
 
 def statistics_share() -> None:

@@ -1,8 +1,9 @@
 """Symmetric eigenproblems on CUDA by the cuSOLVER that torch brings, several at a time.
 
 torch takes a batch of large matrices in turn, and one of them leaves most of a card idle: its
-reduction to tridiagonal form waits on a chain of small kernels. Here a thread and a stream a matrix
-run side by side. Prototypes: cuSOLVER's 64-bit API (CUDA 11.1 and later).
+reduction to tridiagonal form waits on a chain of small kernels. Here small matrices of one size go
+as a batch, and large ones run side by side, a thread and a stream each. Prototypes: cuSOLVER's
+64-bit API (CUDA 12.6.2 and later, as torch 2.11 and later bring).
 """
 
 import ctypes
@@ -11,23 +12,41 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import byref, c_int, c_int64, c_size_t, c_void_p
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 NAMES = ("libcusolver.so.12", "libcusolver.so.11")  # CUDA 13, CUDA 12; torch has loaded one
 STREAMS = 4  # to be measured: benchmarks/gpu_logme.py tries 1, 2, 4, 8
+BATCHED = 512  # widest matrices that go as a batch; to be measured there, too
 VECTORS, LOWER, DOUBLE = 1, 0, 1  # CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_LOWER, CUDA_R_64F
 
-_PROBLEM = [c_void_p, c_void_p, c_int, c_int, c_int64, c_int, c_void_p, c_int64, c_int, c_void_p]
+# handle, params, job, triangle, n, type, matrix, leading dimension, type, values, compute type
+_PROBLEM = [
+    c_void_p,
+    c_void_p,
+    c_int,
+    c_int,
+    c_int64,
+    c_int,
+    c_void_p,
+    c_int64,
+    c_int,
+    c_void_p,
+    c_int,
+]
+_WORK = [c_void_p, c_size_t, c_void_p, c_size_t, c_void_p]  # on the device, on the host, info
 PROTOTYPES = {
     "cusolverDnCreate": [c_void_p],
     "cusolverDnDestroy": [c_void_p],
     "cusolverDnSetStream": [c_void_p, c_void_p],
     "cusolverDnCreateParams": [c_void_p],
     "cusolverDnDestroyParams": [c_void_p],
-    "cusolverDnXsyevd_bufferSize": [*_PROBLEM, c_int, c_void_p, c_void_p],
-    "cusolverDnXsyevd": [*_PROBLEM, c_int, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p],
+    "cusolverDnXsyevd_bufferSize": [*_PROBLEM, c_void_p, c_void_p],
+    "cusolverDnXsyevd": [*_PROBLEM, *_WORK],
+    "cusolverDnXsyevBatched_bufferSize": [*_PROBLEM, c_void_p, c_void_p, c_int64],
+    "cusolverDnXsyevBatched": [*_PROBLEM, *_WORK, c_int64],
 }
 
 
@@ -53,13 +72,15 @@ def load(names: Sequence[str] = NAMES) -> ctypes.CDLL:
 
 
 def eigh(
-    grams: Sequence[Tensor], streams: int = STREAMS
+    grams: Sequence[Tensor], streams: int = STREAMS, batched: int = BATCHED
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
     """Eigenvalues and eigenvectors of symmetric matrices of any sizes.
 
     Args:
         grams: Each `(D, D)` float64, all on one CUDA device; their upper triangles are read.
-        streams: How many run side by side. Out of memory halves it, with a warning.
+        streams: How many run side by side. Out of memory halves it, then ends the batches, with a
+            warning.
+        batched: Matrices of one size up to this one go as a batch; 0 for none.
 
     Returns:
         Eigenvalues ascending, a `(D,)` each; V', a `(D, D)` each, row i an eigenvector;
@@ -73,79 +94,108 @@ def eigh(
     """
     if not grams:
         return [], [], torch.empty(0, dtype=torch.int32)
-    library = load()
+    library, sizes = load(), [len(gram) for gram in grams]
     while True:
+        jobs = jobs_of(sizes, batched)
         try:
-            return _side_by_side(library, grams, streams)
+            return _side_by_side(library, grams, jobs, streams)
         except torch.OutOfMemoryError:
-            if streams == 1:
+            if streams == 1 and len(jobs) == len(grams):
                 raise
-            streams //= 2
-            warnings.warn(f"GPU out of memory: {streams} eigenproblems at a time", stacklevel=2)
+            batched = batched if streams > 1 else 0
+            streams = max(1, streams // 2)
+            how = f"{streams} eigenproblems at a time" + ("" if batched else ", none as a batch")
+            warnings.warn(f"GPU out of memory: {how}", stacklevel=2)
+
+
+def jobs_of(sizes: Sequence[int], batched: int = BATCHED) -> list[list[int]]:
+    """What is solved by one call each: indices of matrices, the dearest call first."""
+    groups: dict[int, list[int]] = {}
+    jobs = []
+    for index, size in enumerate(sizes):
+        if size <= batched:
+            groups.setdefault(size, []).append(index)
+        else:
+            jobs.append([index])
+    return sorted([*jobs, *groups.values()], key=lambda job: -len(job) * sizes[job[0]] ** 3)
 
 
 def _side_by_side(
-    library: ctypes.CDLL, grams: Sequence[Tensor], streams: int
+    library: ctypes.CDLL, grams: Sequence[Tensor], jobs: list[list[int]], streams: int
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
     device = grams[0].device
-    info = torch.zeros(len(grams), dtype=torch.int32, device=device)
     caller = torch.cuda.current_stream(device)
 
-    def run(worker: int) -> list[tuple[Tensor, Tensor]]:
+    def run(worker: int) -> list[Solved]:
         side = torch.cuda.Stream(device)
         side.wait_stream(caller)
-        mine = range(worker, len(grams), streams)
-        try:
-            with torch.cuda.device(device), torch.cuda.stream(side):
-                return _in_turn(library, [grams[i] for i in mine], [info[i] for i in mine], side)
-        finally:
-            side.synchronize()  # cuSOLVER reads host workspace, which goes now
+        with torch.cuda.device(device), torch.cuda.stream(side):
+            mine = [[grams[i] for i in job] for job in jobs[worker::streams]]
+            return _in_turn(library, mine, side)
 
     with ThreadPoolExecutor(streams) as pool:
         found = list(pool.map(run, range(streams)))
-    pairs = [found[i % streams][i // streams] for i in range(len(grams))]
-    for tensor in (x for pair in pairs for x in pair):
-        tensor.record_stream(caller)  # made on another stream, used on the caller's
-    values, vectors = zip(*pairs, strict=True)
-    return list(values), list(vectors), info
+    by_matrix: dict[int, tuple[Tensor, ...]] = {}
+    for number, job in enumerate(jobs):
+        solved = found[number % streams][number // streams]
+        for tensor in solved:
+            tensor.record_stream(caller)  # made on another stream, used on the caller's
+        by_matrix.update(zip(job, zip(*solved, strict=True), strict=True))
+    values, vectors, info = zip(*(by_matrix[i] for i in range(len(grams))), strict=True)
+    return list(values), list(vectors), torch.stack(info)
+
+
+class Solved(NamedTuple):
+    """Of B matrices of one size."""
+
+    values: Tensor  # (B, D)
+    vectors: Tensor  # (B, D, D), rows are eigenvectors
+    info: Tensor  # (B,) int32
 
 
 def _in_turn(
-    library: ctypes.CDLL, grams: list[Tensor], infos: list[Tensor], stream: torch.cuda.Stream
-) -> list[tuple[Tensor, Tensor]]:
+    library: ctypes.CDLL,
+    jobs: list[list[Tensor]],
+    stream: torch.cuda.Stream,
+) -> list[Solved]:
     handle, params = c_void_p(), c_void_p()
+    held: list[ctypes.Array] = []
     _check(library.cusolverDnCreate(byref(handle)))
     try:
         _check(library.cusolverDnCreateParams(byref(params)))
         _check(library.cusolverDnSetStream(handle, stream.cuda_stream))
-        return [
-            _xsyevd(library, handle, params, gram, info)
-            for gram, info in zip(grams, infos, strict=True)
-        ]
+        return [_solve(library, handle, params, torch.stack(grams), held) for grams in jobs]
     finally:
+        stream.synchronize()  # cuSOLVER uses its handle, and `held`, until then
         if params:
             library.cusolverDnDestroyParams(params)
         library.cusolverDnDestroy(handle)
 
 
-def _xsyevd(
-    library: ctypes.CDLL, handle: c_void_p, params: c_void_p, gram: Tensor, info: Tensor
-) -> tuple[Tensor, Tensor]:
-    """One matrix. Its rows are cuSOLVER's columns: our upper triangle is its lower one."""
-    size = len(gram)
-    vectors = gram.clone(memory_format=torch.contiguous_format)
-    values = gram.new_empty(size)
-    matrix = (VECTORS, LOWER, size, DOUBLE, vectors.data_ptr(), size)
+def _solve(
+    library: ctypes.CDLL,
+    handle: c_void_p,
+    params: c_void_p,
+    matrices: Tensor,
+    held: list[ctypes.Array],
+) -> Solved:
+    """One call; overwrites `matrices`. Their rows are cuSOLVER's columns: our upper triangle is
+    its lower one. What the host must keep until the stream is through goes into `held`."""
+    count, size = matrices.shape[:2]
+    values = matrices.new_empty(count, size)
+    info = torch.zeros(count, dtype=torch.int32, device=matrices.device)
+    name, many = ("cusolverDnXsyevd", ()) if count == 1 else ("cusolverDnXsyevBatched", (count,))
+    matrix = (VECTORS, LOWER, size, DOUBLE, matrices.data_ptr(), size)
     problem = (handle, params, *matrix, DOUBLE, values.data_ptr(), DOUBLE)
     on_device, on_host = c_size_t(), c_size_t()
     sizes = (byref(on_device), byref(on_host))
-    _check(library.cusolverDnXsyevd_bufferSize(*problem, *sizes))
-    work = torch.empty(max(1, on_device.value), dtype=torch.uint8, device=gram.device)
+    _check(getattr(library, f"{name}_bufferSize")(*problem, *sizes, *many))
+    work = torch.empty(max(1, on_device.value), dtype=torch.uint8, device=matrices.device)
     host = ctypes.create_string_buffer(max(1, on_host.value))
+    held.append(host)
     buffers = (work.data_ptr(), on_device.value, ctypes.addressof(host), on_host.value)
-    _check(library.cusolverDnXsyevd(*problem, *buffers, info.data_ptr()))
-    torch.cuda.current_stream().synchronize()  # `host` must outlive the call
-    return values, vectors
+    _check(getattr(library, name)(*problem, *buffers, info.data_ptr(), *many))
+    return Solved(values, matrices, info)
 
 
 def _check(status: int) -> None:

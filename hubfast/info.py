@@ -7,7 +7,7 @@ import platform
 import torch
 from threadpoolctl import threadpool_info
 
-from hubfast import native_cuda
+from hubfast import cusolver, native_cuda
 from hubfast.backend import missing
 
 PACKAGES = ("torch", "triton", "numpy", "scipy", "timm", "scikit-learn")
@@ -27,8 +27,10 @@ def info() -> dict[str, str]:
             facts[name] = "not installed"
     facts["native core"] = _state("native", "LogME on the CPU")
     facts["cuda core"] = _cuda_core()
-    facts["triton kernels"] = _state("triton", "Zoo-Tuning, Hub-Pathway and evidence on the GPU")
-    facts["cuda"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    use = "Zoo-Tuning, Hub-Pathway and evidence on the GPU"
+    facts["triton kernels"] = _state("triton", use if _gpu() else "but idle without a GPU")
+    facts["cusolver"] = _cusolver()
+    facts["cuda"] = torch.cuda.get_device_name() if _gpu() else "no GPU"
     facts["lapack"] = "SciPy's for spectra on the CPU, torch's on the GPU"
     facts["cores"] = f"{os.cpu_count()}, torch uses {torch.get_num_threads()} threads"
     for pool in threadpool_info():
@@ -42,8 +44,20 @@ def _cuda_core() -> str:
     why = missing("cuda")
     if why is not None:
         return f"not built: {why}"
-    use = "evidence search on request" if torch.cuda.is_available() else "inactive without a GPU"
+    use = "evidence search on request" if _gpu() else "inactive without a GPU"
     return f"built for {', '.join(native_cuda.architectures())}: {use}"
+
+
+def _cusolver() -> str:
+    try:
+        cusolver.load()
+    except OSError as error:
+        return f"none: {error}"
+    return "loads: spectra side by side and as batches, on request"
+
+
+def _gpu() -> bool:
+    return torch.cuda.is_available()
 
 
 def _state(backend: str, use: str) -> str:

@@ -5,7 +5,8 @@ The core knows neither Python nor torch: ctypes loads it, where it was chosen.
 
 import ctypes
 import functools
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Sequence
 from ctypes import POINTER, c_char_p, c_double, c_int, c_void_p
 from pathlib import Path
 from typing import NamedTuple
@@ -97,17 +98,26 @@ def settings() -> tuple[float, float, float, float, float, float, int]:
 def evidence(problems: Sequence[Problem]) -> tuple[list[EvidenceMaximum], list[Tensor]]:
     """`reference.evidence` of several models, every (model, class) pair a block of one launch.
 
+    Up to MODELS models a launch; out of memory halves that, with a warning.
+
     Returns:
         Each model's maximum, and where its search did not converge, `(C,)` int32: for the caller
         to look at when it next waits for the GPU.
+
+    Raises:
+        torch.OutOfMemoryError: One model alone does not fit.
     """
-    maxima: list[EvidenceMaximum] = []
-    missed: list[Tensor] = []
-    for start in range(0, len(problems), MODELS):
-        for maximum, where in _launch(problems[start : start + MODELS]):
-            maxima.append(maximum)
-            missed.append(where)
-    return maxima, missed
+    found: list[tuple[EvidenceMaximum, Tensor]] = []
+    size = MODELS
+    while len(found) < len(problems):
+        try:
+            found += _launch(problems[len(found) : len(found) + size])
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            size //= 2
+            warnings.warn(f"GPU out of memory: {size} models in a launch", stacklevel=2)
+    return [maximum for maximum, _ in found], [missed for _, missed in found]
 
 
 def search(problem: Problem) -> EvidenceMaximum:
@@ -123,7 +133,7 @@ def search(problem: Problem) -> EvidenceMaximum:
     return EvidenceMaximum(*(x.clone() for x in maximum))
 
 
-def _launch(problems: Sequence[Problem]) -> Iterator[tuple[EvidenceMaximum, Tensor]]:
+def _launch(problems: Sequence[Problem]) -> list[tuple[EvidenceMaximum, Tensor]]:
     device = problems[0].energy.device
     # By name until the launch: what a temporary held could be given to another tensor.
     kept = [
@@ -144,5 +154,5 @@ def _launch(problems: Sequence[Problem]) -> Iterator[tuple[EvidenceMaximum, Tens
         error = library().hubfast_evidence(device.index, models, Settings(*settings()), *where)
     if error:
         raise RuntimeError(f"the CUDA core failed: {library().hubfast_cuda_error(error).decode()}")
-    for found, failed in zip(out.split(columns, 1), missed.split(columns), strict=True):
-        yield EvidenceMaximum(*found.unbind()), failed
+    pairs = zip(out.split(columns, 1), missed.split(columns), strict=True)
+    return [(EvidenceMaximum(*found.unbind()), failed) for found, failed in pairs]

@@ -1,6 +1,7 @@
 """The CUDA core: its arithmetic on the host, its kernels compiled, and, on a GPU, run."""
 
 import ctypes
+import inspect
 import math
 import os
 import re
@@ -9,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.linalg
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -17,6 +20,7 @@ from torch.testing import assert_close
 
 from hubfast import cusolver, functional, native_cuda, reference
 from hubfast.backend import missing
+from hubfast.scores import LogME, fit_hub
 
 ROOT = Path(__file__).parents[1]
 HOME = os.environ.get("CUDA_HOME")
@@ -251,17 +255,111 @@ def test_cusolver_has_the_functions_called_here():
 def test_eigh_halves_what_runs_side_by_side_when_memory_ends(monkeypatch):
     tried = []
 
-    def run(library, grams, streams):
-        tried.append(streams)
-        if streams > 1:
+    def run(library, grams, jobs, streams):
+        tried.append((streams, len(jobs)))
+        if len(jobs) == 1:
             raise torch.OutOfMemoryError
         return [], [], torch.zeros(1)
 
     monkeypatch.setattr(cusolver, "load", lambda: None)
     monkeypatch.setattr(cusolver, "_side_by_side", run)
     with pytest.warns(UserWarning, match="GPU out of memory: . eigenproblems at a time"):
-        cusolver.eigh([torch.eye(2)], 4)
-    assert tried == [4, 2, 1]
+        cusolver.eigh([torch.eye(2), torch.eye(2)], 4)
+    assert tried == [(4, 1), (2, 1), (1, 1), (1, 2)]
+    with pytest.raises(torch.OutOfMemoryError):
+        cusolver.eigh([torch.eye(2)], 1)
+
+
+def test_small_matrices_of_one_size_are_solved_together():
+    assert cusolver.jobs_of([8, 4, 8, 700, 4, 9], batched=8) == [[3], [0, 2], [5], [1, 4]]
+    assert cusolver.jobs_of([8, 4, 8], batched=0) == [[0], [2], [1]]
+
+
+class FakeSolver:
+    """cuSOLVER's calls as its header declares them, on the CPU, by LAPACK."""
+
+    def __init__(self):
+        self.calls = []
+
+    def _sizes(self, on_device, on_host):
+        on_device._obj.value, on_host._obj.value = 24, 40
+
+    def _solve(self, job, triangle, size, pointers, work, info, count):
+        matrix, values = pointers
+        assert (job, triangle) == (1, 0)
+        assert (work[1], work[3]) == (24, 40)
+        array = np.ctypeslib.as_array
+        flat = array(ctypes.cast(matrix, ctypes.POINTER(ctypes.c_double)), (count, size, size))
+        found = array(ctypes.cast(values, ctypes.POINTER(ctypes.c_double)), (count, size))
+        failed = array(ctypes.cast(info, ctypes.POINTER(ctypes.c_int)), (count,))
+        for b in range(count):  # rows in memory are cuSOLVER's columns
+            found[b], vectors = scipy.linalg.eigh(flat[b].T, lower=True)
+            flat[b] = vectors.T
+        failed[:] = 0
+        self.calls.append((count, size))
+
+    def cusolverDnXsyevd_bufferSize(self, handle, params, job, tri, n, ta, a, lda, tw, w, tc, d, h):
+        assert (ta, tw, tc, lda) == (1, 1, 1, n)
+        self._sizes(d, h)
+        return 0
+
+    def cusolverDnXsyevd(
+        self, handle, params, job, tri, n, ta, a, lda, tw, w, tc, work, size, host, host_size, info
+    ):
+        assert (ta, tw, tc, lda) == (1, 1, 1, n)
+        self._solve(job, tri, n, (a, w), (work, size, host, host_size), info, 1)
+        return 0
+
+    def cusolverDnXsyevBatched_bufferSize(
+        self, handle, params, job, tri, n, ta, a, lda, tw, w, tc, d, h, count
+    ):
+        assert (ta, tw, tc, lda) == (1, 1, 1, n)
+        self._sizes(d, h)
+        return 0
+
+    def cusolverDnXsyevBatched(
+        self, handle, params, job, tri, n, ta, a, lda, tw, w, tc, work, size, host, host_size, info,
+        count,
+    ):  # fmt: skip
+        assert (ta, tw, tc, lda) == (1, 1, 1, n)
+        self._solve(job, tri, n, (a, w), (work, size, host, host_size), info, count)
+        return 0
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_cusolver_is_called_with(count):
+    rows = torch.randn(count, 9, 5, dtype=torch.float64)
+    grams, solver, held = rows.mT @ rows, FakeSolver(), []
+    given = grams.triu()  # only this triangle is read
+    found = cusolver._solve(solver, None, None, given.clone(), held)
+    assert solver.calls == [(count, 5)]
+    assert len(held) == 1
+    assert_close(found.vectors.mT @ (found.values[:, :, None] * found.vectors), grams)
+    assert found.info.tolist() == [0] * count
+
+
+@pytest.mark.parametrize("name", ["cusolverDnXsyevd", "cusolverDnXsyevBatched"])
+@pytest.mark.parametrize("end", ["", "_bufferSize"])
+def test_prototypes_have_the_parameters_of_the_calls(name, end):
+    called = inspect.signature(getattr(FakeSolver(), name + end)).parameters
+    assert len(cusolver.PROTOTYPES[name + end]) == len(called)
+
+
+def test_evidence_halves_the_models_of_a_launch_when_memory_ends(monkeypatch):
+    tried = []
+
+    def launch(problems):
+        tried.append(len(problems))
+        if len(problems) > 20:
+            raise torch.OutOfMemoryError
+        return [(problem, torch.zeros(1)) for problem in problems]
+
+    monkeypatch.setattr(native_cuda, "_launch", launch)
+    with pytest.warns(UserWarning, match="GPU out of memory: (32|16) models in a launch"):
+        maxima, missed = native_cuda.evidence(list(range(70)))
+    assert maxima == list(range(70))
+    assert len(missed) == 70
+    assert tried == [64, 32, 16, 16, 16, 16, 6]
 
 
 @pytest.fixture
@@ -270,12 +368,13 @@ def cusolver_on_the_cpu(monkeypatch):
     info = torch.zeros(3, dtype=torch.int32)
 
     def eigh(grams):
-        values, vectors = zip(*map(torch.linalg.eigh, grams), strict=True)
+        pairs = [torch.linalg.eigh(gram, UPLO="U") for gram in grams]
+        values, vectors = zip(*pairs, strict=True)
         return list(values), [v.T for v in vectors], info
 
     monkeypatch.setattr(cusolver, "eigh", eigh)
     module = sys.modules[functional.spectra.__module__]  # the op hides it under its own name
-    monkeypatch.setattr(module, "on_device", lambda x, cuda: cuda)
+    monkeypatch.setattr(module, "on_device", lambda x, cpu=(), cuda=(): cuda or cpu)
     return info
 
 
@@ -287,8 +386,40 @@ def test_spectra_side_by_side(cusolver_on_the_cpu):
         again = spectrum.basis.expand(spectrum.eigenvalues[:, None] * spectrum.projections)
         assert_close(again, gram @ columns)
     cusolver_on_the_cpu[[0, 2]] = 1
-    with pytest.raises(RuntimeError, match=r"of matrices \[0, 2\] were not found"):
+    with pytest.raises(RuntimeError, match=r"eigenvalues were not found of: matrix 0, matrix 2"):
         functional.spectra(grams, rhs, backend="cusolver")
+    with pytest.raises(RuntimeError, match=r"not found of: resnet, vit"):
+        functional.spectra(grams, rhs, names=["resnet", "swin", "vit"], backend="cusolver")
+
+
+def test_a_hub_is_solved_at_once(cusolver_on_the_cpu, monkeypatch):
+    missed = torch.zeros(3, dtype=torch.int32)
+
+    def search(problems):
+        found = [reference.evidence(*problem) for problem in problems]
+        return found, [
+            where.expand(len(p.residual)) for where, p in zip(missed, problems, strict=True)
+        ]
+
+    monkeypatch.setattr(native_cuda, "evidence", search)
+    module = sys.modules[functional.evidence.__module__]
+    monkeypatch.setattr(
+        module, "choose", lambda *backends: "native" if "native" in backends else "cuda"
+    )
+    targets = torch.arange(60) % 4
+    hub = {f"m{width}": torch.randn(60, width) for width in (5, 90, 30)}  # n < D once
+    together = fit_hub(hub, targets, backend="cuda")
+    for fitted, features in zip(together, hub.values(), strict=True):
+        alone = LogME.fit(features, targets)
+        assert fitted.score == pytest.approx(alone.score, rel=1e-10)
+        assert fitted.rank == alone.rank
+        assert_close(fitted.means, alone.means)
+    missed[1] = 1
+    with pytest.raises(RuntimeError, match="no convergence for: m90"):
+        fit_hub(hub, targets, backend="cuda")
+    cusolver_on_the_cpu[[0, 2]] = 1
+    with pytest.raises(RuntimeError, match="eigenvalues were not found of: m5, m30"):
+        fit_hub(hub, targets, backend="cuda")
 
 
 def test_spectra_by_cusolver_need_cuda():
@@ -316,6 +447,14 @@ def test_the_gpu_suite_refuses_without_a_gpu():
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "no GPU here" in done.stderr
+
+
+@on_gpu
+def test_cuda_hub_is_solved_at_once():
+    targets = torch.arange(300, device="cuda") % 7
+    hub = {f"m{w}": torch.randn(300, w, device="cuda") for w in (5, 64, 64, 200, 400)}
+    for fitted, features in zip(fit_hub(hub, targets, backend="cuda"), hub.values(), strict=True):
+        assert fitted.score == pytest.approx(LogME.fit(features.cpu(), targets.cpu()).score)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -57,7 +57,7 @@ ALLOWED = {
     },
     "report": {"ranking", "tuning", "pathway"},
     "plots": {"ranking", "report"},
-    "info": {"backend", "native_cuda"},
+    "info": {"backend", "cusolver", "native_cuda"},
     "__init__": {"data", "hub", "ranking", "tuning"},
     "cli": {
         "atari",

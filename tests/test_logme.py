@@ -9,7 +9,7 @@ from rivals import brute_force_evidence, public_logme
 from torch.testing import assert_close
 
 from hubfast import reference
-from hubfast.scores import FeatureStatistics, LogME, logme
+from hubfast.scores import FeatureStatistics, LogME, fit_hub, fit_hub_statistics, logme
 from hubfast.scores.decomposition import decompose
 
 
@@ -325,7 +325,14 @@ def test_a_hub_is_fitted_as_its_models_are():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 5, 80)
     hub = [rng.normal(size=(80, width)).astype(np.float32) for width in (3, 90, 40, 8)]
-    together = LogME.fit_hub(hub, labels)
+    together = fit_hub(hub, labels)
     assert [fitted.score for fitted in together] == [logme(each, labels) for each in hub]
-    with pytest.raises(ValueError, match="features must be finite"):
-        LogME.fit_hub([hub[0], hub[1] * np.nan], labels)
+    stats = {f"m{i}": FeatureStatistics().update(x, labels) for i, x in enumerate(hub)}
+    summed = fit_hub_statistics(stats)
+    assert [fitted.score for fitted in summed] == [fitted.score for fitted in together]
+    with pytest.raises(ValueError, match="model 1: features must be finite"):
+        fit_hub([hub[0], hub[1] * np.nan], labels)
+    with pytest.raises(ValueError, match="wide: features must be finite"):
+        fit_hub({"narrow": hub[0], "wide": hub[1] * np.nan}, labels)
+    with pytest.raises(ValueError, match="empty: no samples were counted yet"):
+        fit_hub_statistics({"full": stats["m0"], "empty": FeatureStatistics()})

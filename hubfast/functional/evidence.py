@@ -1,5 +1,7 @@
 """The evidence of every target at once."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.library import custom_op
@@ -7,6 +9,7 @@ from torch.library import custom_op
 from hubfast import native, native_cuda, reference
 from hubfast.backend import choose
 from hubfast.functional.arguments import expect, on_device
+from hubfast.native_cuda import Problem
 from hubfast.reference import Climb, EvidenceMaximum
 
 
@@ -39,6 +42,32 @@ def evidence(
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
     return EvidenceMaximum(*evidence_op(eigenvalues, energy, residual, count, backend))
+
+
+def evidences(
+    problems: Sequence[Problem], *, names: Sequence[str] | None = None, backend: str | None = None
+) -> list[EvidenceMaximum]:
+    """`evidence` of many models.
+
+    Args:
+        problems: Arguments of `evidence`, of each model.
+        names: What errors call them; None for "model 0" and so on.
+        backend: As in `evidence`; `"cuda"` searches for all models and columns in one launch, and
+            waits for the GPU once.
+
+    Raises:
+        RuntimeError: A search did not converge; names the models.
+    """
+    if names is None:
+        names = [f"model {index}" for index in range(len(problems))]
+    if backend != "cuda" or not problems:
+        return [evidence(*problem, backend=backend) for problem in problems]
+    choose("cuda", *on_device(problems[0].energy, cuda=("triton", "cuda")))
+    maxima, missed = native_cuda.evidence(problems)
+    failed = torch.stack([where.sum() for where in missed]).nonzero().flatten().tolist()
+    if failed:
+        raise RuntimeError(f"no convergence for: {', '.join(names[i] for i in failed)}")
+    return maxima
 
 
 @custom_op("hubfast::evidence", mutates_args=())

@@ -34,43 +34,53 @@ def spectrum(gram: Tensor, rhs: Tensor, *, backend: str | None = None) -> Spectr
 
 
 def spectra(
-    grams: Sequence[Tensor], rhs: Sequence[Tensor], *, backend: str | None = None
+    grams: Sequence[Tensor],
+    rhs: Sequence[Tensor],
+    *,
+    names: Sequence[str] | None = None,
+    backend: str | None = None,
 ) -> list[Spectrum]:
     """`spectrum` of many matrices of any sizes; on the CPU one a core, each on one thread.
 
     Args:
         grams: `(D_i, D_i)` float64.
         rhs: `(D_i, C_i)` float64, as many.
-        backend: As in `spectrum`, or `"cusolver"` (CUDA): several at a time on streams.
+        names: What errors call them; None for "matrix 0" and so on.
+        backend: As in `spectrum`, or `"cusolver"` (CUDA): small ones of one size as a batch, large
+            ones several at a time on streams, and one wait for all.
 
     Raises:
         TypeError, ValueError, RuntimeError: As `spectrum`; the message says of which matrix.
     """
     if len(grams) != len(rhs):
         raise ValueError(f"rhs must be as many as grams, {len(grams)}, got {len(rhs)}")
+    if names is None:
+        names = [f"matrix {index}" for index in range(len(grams))]
     if backend == "cusolver":
-        return _side_by_side(grams, rhs)
+        return _side_by_side(grams, rhs, names)
 
     def one(index: int) -> Spectrum:
         try:
             return spectrum(grams[index], rhs[index], backend=backend)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise type(error)(f"matrix {index}: {error}") from error
+            raise type(error)(f"{names[index]}: {error}") from error
 
     if any(gram.is_cuda for gram in grams):
         return [one(index) for index in range(len(grams))]
     return parallel_map(one, range(len(grams)), cost=lambda index: len(grams[index]) ** 3)
 
 
-def _side_by_side(grams: Sequence[Tensor], rhs: Sequence[Tensor]) -> list[Spectrum]:
-    for index, (gram, columns) in enumerate(zip(grams, rhs, strict=True)):
-        expect(gram, f"matrix {index}: gram", (gram.shape[-1], gram.shape[-1]))
-        expect(columns, f"matrix {index}: rhs", (len(gram), None))
+def _side_by_side(
+    grams: Sequence[Tensor], rhs: Sequence[Tensor], names: Sequence[str]
+) -> list[Spectrum]:
+    for name, gram, columns in zip(names, grams, rhs, strict=True):
+        expect(gram, f"{name}: gram", (gram.shape[-1], gram.shape[-1]))
+        expect(columns, f"{name}: rhs", (len(gram), None))
         choose("cusolver", *on_device(gram, cuda=("torch", "cusolver")))
     eigenvalues, vectors, info = cusolver.eigh(grams)
     failed = info.nonzero().flatten().tolist()  # the one wait for all of them
     if failed:
-        raise RuntimeError(f"the eigenvalues of matrices {failed} were not found")
+        raise RuntimeError(f"eigenvalues were not found of: {', '.join(names[i] for i in failed)}")
     return [
         Spectrum(values, rows @ columns, DenseBasis(rows.T))
         for values, rows, columns in zip(eigenvalues, vectors, rhs, strict=True)

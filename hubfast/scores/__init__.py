@@ -6,6 +6,7 @@ from hubfast.scores.knn import knn
 from hubfast.scores.leep import Leep, leep
 from hubfast.scores.linear_probe import linear_probe
 from hubfast.scores.logme import LogME, logme
+from hubfast.scores.logme_hub import fit_hub, fit_hub_statistics
 from hubfast.scores.n_leep import n_leep
 from hubfast.scores.nce import Nce, nce
 from hubfast.scores.pactran import pactran
@@ -21,6 +22,8 @@ __all__ = [
     "Leep",
     "LogME",
     "Nce",
+    "fit_hub",
+    "fit_hub_statistics",
     "gbc",
     "h_score",
     "imagenet_prior",

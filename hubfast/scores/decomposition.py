@@ -9,7 +9,7 @@ from torch.nn.functional import one_hot
 from hubfast import functional
 from hubfast.reference import EvidenceMaximum
 from hubfast.scores.statistics import FeatureStatistics
-from hubfast.spectrum import Basis, DenseBasis, RowBasis
+from hubfast.spectrum import Basis, DenseBasis, RowBasis, Spectrum
 
 # Of |y|^2: a smaller residual is round-off of the statistics. Without a floor the evidence of
 # targets that the features fit exactly with n > rank is unbounded.
@@ -29,7 +29,11 @@ class Decomposition:
 
     def maximum(self, count: int) -> EvidenceMaximum:
         """The evidence's maximum over t for every column; `count` is n."""
-        return functional.evidence(self.eigenvalues, self.z.square(), self.residual, count)
+        return functional.evidence(*self.problem(count))
+
+    def problem(self, count: int) -> functional.Problem:
+        """The arguments of `functional.evidence`."""
+        return functional.Problem(self.eigenvalues, self.z.square(), self.residual, count)
 
     def means(self, t: Tensor) -> Tensor:
         """(F'F + t_c I)^-1 F'y_c, `(C, D)`; 0 where t is infinite."""
@@ -61,7 +65,13 @@ def decompose(stats: FeatureStatistics, columns: Tensor) -> Decomposition:
     does not tell them from zero.
     """
     gram, targets, rows = target_rows(stats, columns)
-    found = functional.spectrum(gram, targets.T)
+    return decomposition_of(stats, columns, functional.spectrum(gram, targets.T), rows)
+
+
+def decomposition_of(
+    stats: FeatureStatistics, columns: Tensor, found: Spectrum, rows: Tensor | None
+) -> Decomposition:
+    """`decompose` from the spectrum of what `target_rows` gave."""
     keep = signal(found.eigenvalues, stats)
     eigenvalues = torch.where(keep, found.eigenvalues, 0)
     sigma = eigenvalues.sqrt()

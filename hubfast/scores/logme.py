@@ -6,21 +6,20 @@ and converged (`reference.evidence`); the papers stop a fixed-point iteration ea
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from hubfast.reference import EvidenceMaximum
 from hubfast.scores import thuml
 from hubfast.scores.decomposition import EPSILON, decompose
 from hubfast.scores.inputs import Task, as_features, as_targets, like
 from hubfast.scores.statistics import FeatureStatistics
 from hubfast.scores.system import System, solve
-from hubfast.threads import one_torch_thread, parallel_map
+from hubfast.threads import one_torch_thread
 
 
 def logme(
@@ -81,25 +80,6 @@ class LogME:
         return cls._fit(stats, compat, (x, y.to(x.device)))
 
     @classmethod
-    def fit_hub(
-        cls, features: Sequence[Any], targets: Any, *, task: Task | None = None
-    ) -> "list[LogME]":
-        """Fits the features of many models for the same targets: models in parallel, one core each.
-
-        Args:
-            features: Of every model, `(n, D)` with a D of its own.
-            targets, task: As in `logme`.
-
-        Raises:
-            TypeError, ValueError: Bad input.
-        """
-
-        def fit(each: Any) -> LogME:
-            return cls.fit(each, targets, task=task)
-
-        return parallel_map(fit, features, cost=lambda each: math.prod(np.shape(each)))
-
-    @classmethod
     def from_statistics(
         cls, stats: FeatureStatistics, *, compat: Literal["thuml"] | None = None
     ) -> "LogME":
@@ -120,23 +100,29 @@ class LogME:
     ) -> "LogME":
         if compat not in (None, "thuml"):
             raise ValueError(f"compat must be None or 'thuml', got {compat!r}")
-        columns = _columns(stats)
+        columns = columns_of(stats)
+        if compat is None:
+            return cls.of_solution(stats, columns, *solve(stats, columns, samples))
         classes = None if stats.classes is None else stats.classes[columns]
-        system: System
-        if compat == "thuml":
-            spectral = decompose(stats, columns)
-            if classes is not None:
-                spectral, classes = thuml.with_absent_classes(spectral, classes)
-            found = thuml.fixed_points(spectral, stats.count, len(stats.feature_sum))
-            column_scores, alpha, beta, t = found
-            system = spectral
-        else:
-            (column_scores, t, quadratic), system = solve(stats, columns, samples)
-            beta = stats.count / quadratic
-            alpha = t * beta
-        score = float(column_scores.mean())
+        spectral = decompose(stats, columns)
+        if classes is not None:
+            spectral, classes = thuml.with_absent_classes(spectral, classes)
+        scores, alpha, beta, t = thuml.fixed_points(spectral, stats.count, len(stats.feature_sum))
         assert stats.task is not None
-        return cls(score, column_scores, alpha, beta, t, classes, stats.task, stats.count, system)
+        score = float(scores.mean())
+        return cls(score, scores, alpha, beta, t, classes, stats.task, stats.count, spectral)
+
+    @classmethod
+    def of_solution(
+        cls, stats: FeatureStatistics, columns: Tensor, found: EvidenceMaximum, system: System
+    ) -> "LogME":
+        """What `hubfast.scores.system.solve` found."""
+        scores, t, quadratic = found
+        beta = stats.count / quadratic
+        classes = None if stats.classes is None else stats.classes[columns]
+        assert stats.task is not None
+        score = float(scores.mean())
+        return cls(score, scores, t * beta, beta, t, classes, stats.task, stats.count, system)
 
     @property
     def rank(self) -> int:
@@ -204,7 +190,7 @@ class LogME:
         return x.to(self.means.device, torch.float64)
 
 
-def _columns(stats: FeatureStatistics) -> Tensor:
+def columns_of(stats: FeatureStatistics) -> Tensor:
     """Indices of the target columns that have an evidence."""
     if stats.count == 0:
         raise ValueError("no samples were counted yet")

@@ -1,6 +1,7 @@
 """Which form of F solves for the evidence: the cheapest one that round-off allows."""
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +14,9 @@ from hubfast.scores.decomposition import (
     Decomposition,
     decompose,
     decompose_rows,
+    decomposition_of,
     indicators,
+    target_rows,
 )
 from hubfast.scores.statistics import FeatureStatistics
 
@@ -59,6 +62,32 @@ def solve(
     features, targets = samples
     exact = decompose_rows(features.double(), indicators(stats, targets)[:, columns])
     return exact.maximum(stats.count), exact
+
+
+def solve_together(
+    stats: Sequence[FeatureStatistics], columns: Sequence[Tensor], names: Sequence[str]
+) -> list[tuple[EvidenceMaximum, System]]:
+    """`solve` of many models on a GPU: spectra side by side, then one search for all evidences.
+
+    Features of float64 may need more than their sums: those models are solved one by one.
+
+    Raises:
+        RuntimeError: Eigenvalues were not found, or a search did not converge; names the models.
+    """
+    together = [i for i, each in enumerate(stats) if each.resolution > SQUARABLE]
+    sides = [target_rows(stats[i], columns[i]) for i in together]
+    named = [names[i] for i in together]
+    grams, rhs = [side[0] for side in sides], [side[1].T for side in sides]
+    spectra = functional.spectra(grams, rhs, names=named, backend="cusolver")
+    forms = [
+        decomposition_of(stats[i], columns[i], spectrum, side[2])
+        for i, side, spectrum in zip(together, sides, spectra, strict=True)
+    ]
+    problems = [form.problem(stats[i].count) for i, form in zip(together, forms, strict=True)]
+    maxima = functional.evidences(problems, names=named, backend="cuda")
+    found: dict[int, tuple[EvidenceMaximum, System]] = {}
+    found.update(zip(together, zip(maxima, forms, strict=True), strict=True))
+    return [found[i] if i in found else solve(stats[i], columns[i]) for i in range(len(stats))]
 
 
 def _precise(spectral: Decomposition, found: EvidenceMaximum, total: Tensor) -> bool:
