@@ -12,6 +12,7 @@ import tiny
 import torch
 from torch import nn
 
+from hubfast.pathway import HubModel, HubPathway, PathwayGenerator
 from hubfast.threads import one_torch_thread
 from hubfast.tuning import (
     Objective,
@@ -85,6 +86,46 @@ def test_resume_after_kill_9_gives_the_same_weights(tmp_path):
         assert torch.equal(found["method"][name], value), name
     assert resumed.terms == unbroken.terms
     assert [p.name for p in file.parent.iterdir()] == ["checkpoint.pt"]
+
+
+class Stopped(Exception):
+    """In the middle of a run."""
+
+
+def test_a_hub_resumes_to_the_same_weights_and_diagnostics(tmp_path, monkeypatch):
+    def run(folder, stop_at=None):
+        def hub():  # of models that see pictures of 8 pixels
+            torch.manual_seed(0)
+            models = [HubModel(tiny.Small(w), name=f"w{w}") for w in (4, 6, 8)]
+            generator = PathwayGenerator(tiny.Small(3).eval(), tiny.Small(3))
+            generator.mean.module.fc = nn.Linear(3, 3)
+            generator.spread.fc = nn.Linear(3, 3)
+            return HubPathway(models, 2, classes=5, generator=generator)
+
+        method, steps = hub(), []
+        own = method.losses
+
+        def losses(images, targets):
+            steps.append(len(images))
+            if len(steps) == stop_at:
+                raise Stopped
+            return own(images, targets)
+
+        monkeypatch.setattr(method, "losses", losses)
+        pictures, labels = tiny.pictures()
+        trainer = cpu(folder=folder, save_every=4)
+        return method, trainer.fit(method, pictures, labels, resume=True)
+
+    with pytest.raises(Stopped):
+        run(tmp_path / "stopped", stop_at=23)
+    method, history = run(tmp_path / "stopped")
+    whole, unbroken = run(tmp_path / "unbroken")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(method.state_dict()[name], value), name
+    assert history.terms == unbroken.terms
+    assert history.diagnostics == unbroken.diagnostics
+    shares = [history.diagnostics[f"load/w{w}"][-1] for w in (4, 6, 8)]
+    assert sum(shares) == pytest.approx(2)
 
 
 def test_a_checkpoint_is_whole_or_absent(tmp_path, monkeypatch):
@@ -199,15 +240,24 @@ def test_a_finished_run_is_not_repeated(tmp_path):
         assert torch.equal(a, b)
 
 
-def test_tensorboard_has_terms_and_metric(tmp_path):
+class Watched(Slow):
+    """With numbers to log."""
+
+    def diagnostics(self):
+        return {"load/a": 0.25}
+
+
+def test_tensorboard_has_terms_diagnostics_and_metric(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     pictures, labels = tiny.pictures()
     trainer = cpu(Recipe(epochs=2, batch_size=8), folder=tmp_path, tensorboard=True)
-    history = trainer.fit(tiny.model(), pictures, labels, validation=pictures)
+    history = trainer.fit(Watched(0), pictures, labels, validation=pictures)
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     losses = events.Scalars("loss/task")
     assert [e.step for e in losses] == list(range(6))
+    assert [e.value for e in events.Scalars("load/a")] == [0.25] * 6
+    assert history.diagnostics == {"load/a": [0.25, 0.25]}
     metric = [e.value for e in events.Scalars("validation/accuracy")]
     assert metric == pytest.approx(history.metric)
 

@@ -59,7 +59,7 @@ def test_every_method(hub, ranking, tmp_path, method):
         ranking=ranking,
         validation=6 / 24,
         test=tiny.data(12, seed=1),
-        trainer=trainer(),
+        trainer=trainer(2 if method == "hub-pathway" else 1),
     )
     several = method in (
         "kd",
@@ -90,6 +90,16 @@ def test_every_method(hub, ranking, tmp_path, method):
     page = (tmp_path / "report.html").read_text()
     for heading in ("Curves", "Confusion matrix, test", "Cost"):
         assert heading in page
+    pathways = ("Classes and models", "Load over the course of training", "Images of each model")
+    for heading in pathways:
+        assert (heading in page) == (method == "hub-pathway")
+    if method == "hub-pathway":
+        assert tuned.pathways.models == list(tuned.models)
+        assert tuned.pathways.samples == 6  # the validation part
+        course = tuned.pathways.history
+        assert course.shape == (2, 2)
+        torch.testing.assert_close(course.sum(1), torch.full((len(course),), 2.0))
+        assert len(tuned.history.diagnostics["entropy"]) == 2
 
 
 def test_timm_loads_what_was_saved(hub, ranking, tmp_path):

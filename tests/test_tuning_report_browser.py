@@ -25,6 +25,44 @@ def page(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def pathways_page(tmp_path_factory):
+    torch.manual_seed(0)
+    names = ("test_resnet", "test_vit", "test_convnext")
+    hub = {f"a/long-name.of_{n}": timm.create_model(n, num_classes=5) for n in names}
+    trainer = Trainer(Recipe(epochs=4, batch_size=12), accelerator="cpu", progress=False)
+    options = {"method": "hub-pathway", "top": 3, "size": (32, 32)}
+    with one_torch_thread():
+        tuned = tune(hub, tiny.data(30), trainer=trainer, **options)
+    path = tmp_path_factory.mktemp("pathways") / "report.html"
+    write_tuning(path, tuned)
+    return path, tuned
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+def test_browser_shows_pathways(browser, pathways_page, width):
+    page, tuned = pathways_page
+    look(browser, page, width=width)
+    sizes = "return [innerWidth, document.documentElement.scrollWidth]"
+    inner, scrolled = browser.execute_script(sizes)
+    assert scrolled <= inner == width
+    lines = browser.execute_script(
+        "return [...document.querySelectorAll('#pathway-course polyline')]"
+        ".filter(e => e.getBoundingClientRect().width > 50).length"
+    )
+    assert lines == 3
+    shown = browser.execute_script(
+        "return [...document.querySelectorAll('#pathway-images img')]"
+        ".filter(e => e.complete && e.naturalWidth > 0).length"
+    )
+    assert shown == sum(len(images) for images in tuned.pathways.images)
+    rows = browser.execute_script(
+        "return document.querySelectorAll('#pathway-classes tbody tr').length"
+    )
+    assert rows == len(tuned.pathways.classes) == 3
+    assert browser.get_log("browser") == []
+
+
 @pytest.mark.parametrize("width", [1280, 375])
 def test_browser_shows_curves_and_confusion(browser, page, width):
     look(browser, page, width=width)

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from hubfast.reference import Routes
 
+LOAD = "load"  # before a slash and a model's name: its share of the samples
+
 
 def balance(routes: Routes) -> dict[str, float]:
     """Numbers to log of a batch's pathways.

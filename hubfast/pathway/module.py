@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hubfast.functional import route
 from hubfast.pathway.aggregators import Aggregation, aggregator_of
 from hubfast.pathway.cached import head_outputs
+from hubfast.pathway.diagnostics import LOAD, balance
 from hubfast.pathway.executors import Executor, Outputs, automatic, dense, loop, threads
 from hubfast.pathway.generator import PathwayGenerator, pathway_generator
 from hubfast.pathway.losses import Entropy, exploitation, exploration, task_loss
@@ -135,6 +136,18 @@ class HubPathway(nn.Module):
         if self.exploitation:
             terms["exploitation"] = self.exploitation * exploitation(own, targets, routes)
         return terms
+
+    def diagnostics(self) -> dict[str, float]:
+        """Numbers to log of the last batch: `balance`, and each model's share as `load/NAME`.
+
+        Raises:
+            ValueError: The hub has not run yet.
+        """
+        if self.routes is None:
+            raise ValueError("the hub has no routes: it has not run yet")
+        shares = (self.routes.counts.double() / len(self.routes.chosen)).tolist()
+        loads = zip(self.names, shares, strict=True)
+        return balance(self.routes) | {f"{LOAD}/{name}": share for name, share in loads}
 
     def route(self, images: Tensor) -> Routes:
         """The pathways of a batch; in training mode noisy."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from hubfast.report.curves import curves
 from hubfast.report.numbers import MISSING, clip, number, plural, whole
 from hubfast.report.page import Section, render, write_page
+from hubfast.report.pathway import pathway_sections
 from hubfast.report.ranking import ranking_sections
 from hubfast.tuning import Tuned
 
@@ -29,6 +30,8 @@ def write_tuning(path: str | Path, tuned: Tuned) -> None:
     for name, found in tuned.evaluations.items():
         if found.confusion is not None:
             sections.append(_confusion(name, found.confusion, tuned.labels.names))
+    if tuned.pathways is not None:
+        sections += pathway_sections(tuned.pathways)
     sections.append(_cost(tuned))
     if tuned.ranking is not None:
         for section in ranking_sections(tuned.ranking):

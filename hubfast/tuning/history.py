@@ -10,6 +10,7 @@ class History:
 
     terms: dict[str, list[float]] = field(default_factory=dict)  # means by epoch
     metric: list[float] = field(default_factory=list)  # on validation data, by epoch
+    diagnostics: dict[str, list[float]] = field(default_factory=dict)  # of a method, likewise
     seconds: float = 0.0  # of training steps, validation not counted
     steps: int = 0
     samples: int = 0
@@ -31,21 +32,23 @@ class History:
 
 @dataclass
 class EpochMeans:
-    """Running means of the terms within an epoch, weighted by samples."""
+    """Running means within an epoch, weighted by samples."""
 
-    sums: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=dict)  # of terms
+    diagnostics: dict[str, float] = field(default_factory=dict)  # sums, too
     count: int = 0
 
-    def add(self, terms: dict[str, float], samples: int) -> None:
-        """Adds a step's terms."""
-        for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value * samples
+    def add(self, terms: dict[str, float], diagnostics: dict[str, float], samples: int) -> None:
+        """Adds a step's values."""
+        for sums, values in ((self.sums, terms), (self.diagnostics, diagnostics)):
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + value * samples
         self.count += samples
 
-    def close(self, history: History) -> dict[str, float]:
-        """Appends the means to `history`, returns them, and starts anew."""
-        means = {name: total / self.count for name, total in self.sums.items()}
-        for name, value in means.items():
-            history.terms.setdefault(name, []).append(value)
-        self.sums, self.count = {}, 0
-        return means
+    def close(self, history: History) -> None:
+        """Appends the means to `history` and starts anew."""
+        kept = (history.terms, history.diagnostics)
+        for curves, sums in zip(kept, (self.sums, self.diagnostics), strict=True):
+            for name, total in sums.items():
+                curves.setdefault(name, []).append(total / self.count)
+        self.sums, self.diagnostics, self.count = {}, {}, 0

@@ -64,7 +64,8 @@ class Trainer:
 
         Args:
             method: `forward(images) -> logits`; with loss terms of its own `losses(images,
-                targets)` or `losses(images, targets, rows)`.
+                targets)` or `losses(images, targets, rows)`; with numbers to log of each step
+                `diagnostics()`.
             pictures: Training data.
             labels: What its outputs stand for.
             validation: Evaluated after each epoch.
@@ -134,10 +135,11 @@ class _Run:
         with progress_bar(trainer.progress and fabric.global_rank == 0) as bars:
             bar = bars.add_task("training", total=self.steps, completed=first)
             for step, batch in enumerate(loader, first):
-                terms = self._step(step, batch)
+                terms, diagnostics = self._step(step, batch)
                 if writer is not None:
-                    for name, value in terms.items():
-                        writer.add_scalar(f"loss/{name}", value, step)
+                    logged = {f"loss/{name}": value for name, value in terms.items()}
+                    for name, value in (logged | diagnostics).items():
+                        writer.add_scalar(name, value, step)
                 if (step + 1) % self.order.per_epoch == 0:
                     self._end_of_epoch(writer, step + 1)
                 shown = f"epoch {step // self.order.per_epoch + 1}/{self.recipe.epochs}"
@@ -149,8 +151,8 @@ class _Run:
         self.method.eval()
         return self.history
 
-    def _step(self, step: int, batch: Any) -> dict[str, float]:
-        """One step of training; returns the terms' values."""
+    def _step(self, step: int, batch: Any) -> tuple[dict[str, float], dict[str, float]]:
+        """One step of training; returns the terms' values, and the method's diagnostics."""
         started = time.perf_counter()
         images, targets, rows = (x.to(self.fabric.device, non_blocking=True) for x in batch)
         torch.manual_seed(seed_of(self.recipe.seed, step, self.fabric.global_rank))
@@ -164,11 +166,13 @@ class _Run:
             self.fabric.clip_gradients(self.objective, self.optimizer, max_norm=self.recipe.clip)
         self.optimizer.step()
         self.schedule.step()
-        self.means.add(terms, len(images))
+        watch: Any = getattr(self.method, "diagnostics", dict)
+        diagnostics = watch()
+        self.means.add(terms, diagnostics, len(images))
         self.history.steps += 1
         self.history.samples += len(images) * self.fabric.world_size
         self.history.seconds += time.perf_counter() - started
-        return terms
+        return terms, diagnostics
 
     def _end_of_epoch(self, writer: Any, step: int) -> None:
         self.means.close(self.history)

@@ -12,6 +12,7 @@ from torch import nn
 from hubfast import cost
 from hubfast.data import TargetData, as_target_data
 from hubfast.hub import Source, as_hub
+from hubfast.pathway import Survey
 from hubfast.ranking import Ranking, rank
 from hubfast.tuning.aggregated import Zoo, same_architecture
 from hubfast.tuning.evaluation import Evaluation, evaluate
@@ -26,6 +27,7 @@ from hubfast.tuning.methods import (
     check_weight,
     models_used,
 )
+from hubfast.tuning.pathways import pathways
 from hubfast.tuning.pictures import Augment, Labels, Pictures, picture_size
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.save import save_model
@@ -50,6 +52,7 @@ class Tuned:
     cost: Cost
     seconds: dict[str, float]  # by stage
     ranking: Ranking | None
+    pathways: Survey | None = None  # of Hub-Pathway: where it sends the pictures
 
     def save(self, folder: str | Path) -> None:
         """Writes the plain model and its card; see `hubfast.tuning.save`."""
@@ -141,6 +144,7 @@ def tune(
         cost=_cost(run, pictures, trainer.recipe.batch_size),
         seconds={"rank": ranked - started, "tune": tuned - ranked},
         ranking=ranking,
+        pathways=pathways(built, held_pictures or pictures, labels, run.history),
     )
 
 
