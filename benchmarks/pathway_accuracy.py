@@ -5,9 +5,10 @@
     python benchmarks/pathway_accuracy.py 0           # the table alone
 
 Five models of five architectures, one at 40 pixels and one with a normalisation of its own. Every
-method trains all parameters by one recipe: AdamW at 1e-3, one cycle, 25 epochs, batches of 32. With
-a "ranked start" models are chosen at first by the posterior probabilities of their LogME. Each run
-is appended to results/pathway_accuracy.csv when it is done, and never repeated.
+method trains all parameters by one recipe: AdamW at 1e-3, one cycle, 25 epochs, batches of 32.
+"pathway" and its variants explore by the entropy of the batch's mean, unless they say otherwise.
+With a "ranked start" models are chosen at first by the posterior probabilities of their LogME. Each
+run is appended to results/pathway_accuracy.csv when it is done, and never repeated.
 """
 
 import csv
@@ -146,7 +147,7 @@ def pathway(target: str, seed: int, variant: str) -> list[dict]:
     import timm
 
     images, labels, test, held, classes = data(target)
-    options = {"k": 2, "executor": "loop", **VARIANTS[variant]}
+    options = {"k": 2, "executor": "loop", "entropy": "batch", **VARIANTS[variant]}
     started = time.perf_counter()
     torch.manual_seed(seed)
     noise = options.pop("noise", True)

@@ -45,7 +45,8 @@ class HubPathway(nn.Module):
             projections to one width, summed, with one head.
         exploration: Weight of the entropy term, see `losses.exploration`.
         exploitation: Weight of the models' own losses on the samples that chose them.
-        entropy: `"batch"` or `"sample"`.
+        entropy: `"sample"` or `"batch"`, see `losses.exploration`; the former did better in
+            benchmarks/pathway_accuracy.py, and neither collapsed.
         prior: How much each model is chosen at the start, before the generator has learnt
             anything: `hubfast.tuning.teacher_weights(scores, 1 / n)` of LogME scores on n samples
             are posterior probabilities. None, as published: all alike.
@@ -67,7 +68,7 @@ class HubPathway(nn.Module):
         aggregator: Aggregation = "linear",
         exploration: float = 0.1,
         exploitation: float = 1.0,
-        entropy: Entropy = "batch",
+        entropy: Entropy = "sample",
         prior: Sequence[float] | None = None,
         executor: str | Executor = "auto",
         min_count: int = 2,
