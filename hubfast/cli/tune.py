@@ -72,10 +72,12 @@ def tune(
     quiet: Quiet = False,
 ) -> None:
     """Rank models for training data and tune the best ones."""
+    from hubfast.memory import keep_freed_memory
     from hubfast.ranking import Ranking
     from hubfast.tuning import Recipe, Trainer
     from hubfast.tuning import tune as tune_hub
 
+    keep_freed_memory()
     build_named(hub, quiet)
     recipe = Recipe(
         epochs=epochs,

@@ -1,0 +1,40 @@
+"""Freed memory that the process keeps."""
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+from hubfast import memory
+
+FAULTS = """
+import resource, torch
+from hubfast.memory import keep_freed_memory
+assert not {keep} or keep_freed_memory()
+def step():
+    return [torch.ones(12_000_000) for _ in range(4)]
+for _ in range(6):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
+def test_the_next_step_finds_the_pages_of_the_last():
+    def faults(keep):
+        code = FAULTS.format(keep=keep)
+        return int(subprocess.check_output([sys.executable, "-c", code], text=True))
+
+    assert faults(keep=True) < faults(keep=False) / 10
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch):
+    def absent(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", absent)
+    assert memory.keep_freed_memory() is False
