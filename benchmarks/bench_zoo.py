@@ -3,8 +3,9 @@
 python benchmarks/bench_zoo.py resnet18 [--align none] [--batch 16] [--models 5] [--record]
 
 Forward and backward of a whole network at 224 pixels with random weights, all forms in turn in one
-run; medians. Memory is what a step adds to the process at its peak, each form in a process of its
-own. `plain` is one model; `align` costs what it costs in all forms that have it.
+run; medians, with freed memory kept by the process, as `hubfast tune` has it. Memory is what a step
+adds to the process at its peak, each form in a process of its own. `plain` is one model; `align`
+costs what it costs in all forms that have it.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from recording import RESULTS, machine
 from torch import nn
 from zoo_rivals import CondConv, Grouped, rival
 
+from hubfast.memory import keep_freed_memory
 from hubfast.zoo import ZooTuning
 
 FORMS = ("plain", "hubfast", "grouped", "condconv", "lite")
@@ -66,6 +68,7 @@ def measured_memory(forms: list[str], options: argparse.Namespace) -> dict[str, 
 
 
 def measured_times(forms: list[str], options: argparse.Namespace) -> dict[str, float]:
+    keep_freed_memory()
     models = {form: network(form, options) for form in forms}
     images = torch.rand(options.batch, 3, SIZE, SIZE)
     times: dict[str, list[float]] = {form: [] for form in forms}

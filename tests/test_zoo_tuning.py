@@ -1,5 +1,7 @@
 """Whole networks: conversion, folding, and what users do with them."""
 
+import warnings
+
 import pytest
 import timm
 import torch
@@ -257,6 +259,27 @@ def test_folded_networks_export():
         folded = spread(ZooTuning.from_models(models, 5, lite=lite)).eval().fold()
         exported = torch.export.export(folded, (images,), dynamic_shapes=batch).module()
         assert_close(exported(images[:2]), folded(images[:2]))
+
+
+@pytest.mark.parametrize("source", ["timm", "plain"])
+def test_a_folded_lite_runs_in_onnxruntime(source, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    models = small(count=3) if source == "timm" else [tiny() for _ in range(3)]
+    zoo = spread(ZooTuning.from_models(models, 4, lite=True, mean=[0.0] * 3, std=[1.0] * 3))
+    for _ in range(2):  # gates and BatchNorm have averages of their own
+        zoo.train()(torch.rand(4, 3, 32, 32))
+    plain, images = zoo.eval().fold(), torch.rand(3, 3, 32, 32)
+    assert type(plain) is type(models[0])
+    path = tmp_path / "folded.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter
+        free = ({0: torch.export.Dim("batch")},)
+        torch.onnx.export(plain, (images,), path, dynamic_shapes=free, verbose=False)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: images[:2].numpy()})
+    with torch.no_grad():
+        wanted = zoo(images[:2])
+    assert_close(torch.from_numpy(found), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_five_resnet50_have_the_published_size():
