@@ -22,26 +22,22 @@ def cost(csv: Output = None) -> None:
 
     check_folders(csv)
     rows = cost_rows()
-    titles = [
-        f"{stage} {unit}"
-        for stage in ("training", "inference")
-        for unit in ("GFLOPs", "parameters")
-    ]
-    table = Table("method", box=None)
-    for title in titles:
-        table.add_column(title, justify="right")
-        table.add_column("published", justify="right")
-    for row in rows:
-        published = row.published or (None,) * 4
-        ours = (*reversed(row.training), *reversed(row.inference))
-        cells = []
-        for number, (found, paper) in enumerate(zip(ours, published, strict=True)):
-            flops = number % 2 == 0
-            cells.append(f"{found / 1e9:.2f}" if flops else f"{found:,}")
-            cells.append("" if paper is None else f"{paper:.2f}" + ("" if flops else " M"))
-        table.add_row(row.method, *cells)
     console = Console()
-    console.print(table)
+    for number, stage in enumerate(("training", "inference")):
+        table = Table("method", title=stage, box=None, title_justify="left")
+        for title in ("GFLOPs", "published", "parameters", "published"):
+            table.add_column(title, justify="right")
+        for row in rows:
+            parameters, products = row.training if number == 0 else row.inference
+            paper = (None,) * 2 if row.published is None else row.published[2 * number :][:2]
+            table.add_row(
+                row.method,
+                f"{products / 1e9:.2f}",
+                "" if paper[0] is None else f"{paper[0]:.2f}",
+                f"{parameters:,}",
+                "" if paper[1] is None else f"{paper[1]:.2f} M",
+            )
+        console.print(table, end="\n\n")
     for row in rows:
         if row.note:
             console.print(f"{row.method}: {row.note}.", highlight=False)
