@@ -1,5 +1,7 @@
 """Smallest singular values of a batch of features, differentiable."""
 
+from contextlib import nullcontext
+
 import torch
 from scipy.linalg import lapack
 from torch import Tensor
@@ -8,6 +10,9 @@ from torch.library import custom_op
 from hubfast import reference
 from hubfast.backend import choose
 from hubfast.functional.arguments import on_device
+from hubfast.threads import one_blas_thread
+
+MANY = 64  # rows from which LAPACK would run on several threads
 
 
 def bss(features: Tensor, k: int = 1, *, backend: str | None = None) -> Tensor:
@@ -45,7 +50,8 @@ def bss_op(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tenso
     if chosen == "torch":
         return reference.bss(features, k)
     gram = reference.smaller_gram(features).numpy()
-    values, vectors, _, _, info = lapack.dsyevr(gram, range="I", il=1, iu=k, lower=1)
+    with one_blas_thread() if len(gram) >= MANY else nullcontext():
+        values, vectors, _, _, info = lapack.dsyevr(gram, range="I", il=1, iu=k, lower=1)
     if info:
         raise RuntimeError(f"LAPACK's dsyevr failed with {info}")
     found = torch.from_numpy(values[:k]).clamp(min=0).sum()
