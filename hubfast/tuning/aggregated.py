@@ -1,9 +1,10 @@
 """Zoo-Tuning as a method: models of one architecture, and what they become for use."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from hubfast.tuning.pretrained import Pretrained
 from hubfast.zoo import ZooTuning
@@ -42,6 +43,14 @@ class Zoo(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.tuning(_resized(images, self.size))
+
+    @torch.no_grad()
+    def settle(self, batches: Iterable[Tensor]) -> None:
+        """Takes BatchNorm's running statistics anew, as means over `batches` of pictures.
+
+        They start at 0 and 1, and a run of few steps leaves much of that in their moving averages.
+        """
+        update_bn(batches, self, device=next(self.parameters()).device)
 
     def folded(self) -> nn.Module:
         """For use: alignment multiplied into the weights; of a Lite network one plain model."""

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from hubfast import cost
@@ -230,12 +231,15 @@ def _train(
         built = make(setting, fit)
         sizes.append(cost.parameters(built))
         history = trainer.fit(built, pictures, labels, validation=held, resume=resume)
-    return _Run(_finished(built), history, memory.bytes, sum(sizes))
+    finished = _finished(built, pictures, recipe.batch_size)
+    return _Run(finished, history, memory.bytes, sum(sizes))
 
 
-def _finished(built: nn.Module) -> nn.Module:
+def _finished(built: nn.Module, pictures: Pictures, batch_size: int) -> nn.Module:
     """What was trained, without what only training needs."""
     if isinstance(built, Zoo):
+        parts = torch.arange(len(pictures)).split(batch_size)
+        built.settle(pictures.batch(part.tolist()) for part in parts if len(part) > 1)
         return built.folded()
     return plain_norm(built) if any(isinstance(m, StochNorm) for m in built.modules()) else built
 

@@ -79,7 +79,8 @@ class ZooTuning(nn.Module):
                 BatchNorm, as published, and softmax for others.
             lite: Gates shared by all samples; after training the network folds to one plain model.
             running_stats: Of BatchNorm. `"reset"`, as published: mean 0, variance 1, so that
-                the network must be trained before it is evaluated. `"mean"`: over the models.
+                the network must be trained before it is evaluated, by some fifty steps, or else
+                get `torch.optim.swa_utils.update_bn` afterwards. `"mean"`: over the models.
             prior: How much each model counts at the start, in gates and in means over the models:
                 `hubfast.tuning.teacher_weights(scores, 1 / n)` of LogME scores on n samples are
                 posterior probabilities. None, as published: all alike, which averages the weights
