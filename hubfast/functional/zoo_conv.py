@@ -148,7 +148,7 @@ def _zoo_conv(
 ) -> Tensor:
     geometry = Geometry(tuple(stride), tuple(padding), tuple(dilation), groups)
     if takes_triton(backend, x, kernel_fits(x, geometry)):
-        from hubfast.kernels.sample_conv import zoo_conv as kernel  # triton is slow to import
+        from hubfast.kernels.zoo_conv import zoo_conv as kernel  # triton is slow to import
 
         return kernel(x, weights, gates, geometry)
     return mixed_conv.forward(x, weights, gates, geometry)
@@ -185,7 +185,7 @@ def _zoo_conv_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     geometry = Geometry(tuple(stride), tuple(padding), tuple(dilation), groups)
     if takes_triton(backend, x, kernel_fits(x, geometry)):
-        from hubfast.kernels.sample_conv import zoo_conv_backward as kernel
+        from hubfast.kernels.zoo_conv import zoo_conv_backward as kernel
 
         return kernel(grad, x, weights, gates, geometry, input_grad=input_grad)
     return mixed_conv.backward(grad, x, weights, gates, geometry, input_grad=input_grad)
