@@ -107,9 +107,9 @@ def _mixed(
 def _gated_copies(x: Tensor, gates: Tensor) -> Tensor:
     """`(B, M I, ...)`, in the memory order of `x` `(B, I, ...)`."""
     if mixed_conv.channels_last(x):
-        gates = gates.view(len(x), *(1,) * (x.ndim - 2), -1, 1)
+        gates = gates.view(x.shape[0], *(1,) * (x.ndim - 2), -1, 1)
         return (gates * x.movedim(1, -1).unsqueeze(-2)).flatten(-2).movedim(-1, 1)
-    return (gates.view(len(x), -1, *(1,) * (x.ndim - 1)) * x.unsqueeze(1)).flatten(1, 2)
+    return (gates.view(x.shape[0], -1, *(1,) * (x.ndim - 1)) * x.unsqueeze(1)).flatten(1, 2)
 
 
 def _dense(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
