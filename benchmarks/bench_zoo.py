@@ -6,6 +6,11 @@ Forward and backward of a whole network at 224 pixels with random weights, all f
 run; medians, with freed memory kept by the process, as `hubfast tune` has it. Memory is what a step
 adds to the process at its peak, each form in a process of its own. `plain` is one model; `align`
 costs what it costs in all forms that have it.
+
+Floors are counted, not measured. In time: the multiply-adds of forward and backward beside a plain
+step's, which `lite` and `hubfast` would take at its rate; alignment alone is three products
+`M O^2 I k^2` a layer. In memory: what a plain step takes, and the gradients of the other models'
+weights, which every form has.
 """
 
 import argparse
@@ -20,8 +25,11 @@ import timm
 import torch
 from recording import RESULTS, machine
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from zoo_rivals import CondConv, Grouped, rival
 
+from hubfast.cost import parameters
+from hubfast.functional.flops import formulas
 from hubfast.memory import keep_freed_memory
 from hubfast.zoo import ZooTuning
 
@@ -82,6 +90,30 @@ def measured_times(forms: list[str], options: argparse.Namespace) -> dict[str, f
     return {form: round(statistics.median(values), 3) for form, values in times.items()}
 
 
+def step_products(form: str, options: argparse.Namespace) -> int:
+    """Multiply-adds of a step in matrix products and convolutions."""
+    with torch.device("meta"):
+        model, images = network(form, options), torch.empty(options.batch, 3, SIZE, SIZE)
+    if form != "plain":
+        for layer in model.zoo_layers().values():
+            layer.form = "mix"  # the fewest; others spend multiply-adds to save memory traffic
+    with FlopCounterMode(display=False, custom_mapping=formulas()) as counter:
+        step(model, images)
+    return counter.get_total_flops() // 2
+
+
+def floors(forms: list[str], options: argparse.Namespace) -> dict[str, float]:
+    """Of each of our forms: multiples of the plain step, or MiB above it."""
+    ours = [form for form in forms if form in ("hubfast", "lite")]
+    if not options.memory:
+        one = step_products("plain", options)
+        return {form: round(step_products(form, options) / one, 3) for form in ours}
+    with torch.device("meta"):
+        one, *more = (parameters(network(form, options)) for form in ("plain", *ours))
+    # In MiB, of float32: gradients that a plain step does not have
+    return {form: round((n - one) * 4 / 2**20) for form, n in zip(ours, more, strict=True)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("network", nargs="?", default="resnet18")
@@ -101,6 +133,9 @@ def main() -> None:
         "batch": options.batch,
         "align": options.align,
         what: measure(options.forms, options),
+        "floor_mib_above_plain" if options.memory else "floor_of_plain": floors(
+            options.forms, options
+        ),
     }
     print(json.dumps(row))
     if options.record:

@@ -29,23 +29,34 @@ class Resources:
 
 def zoo_kernels(capability: int) -> Iterator[Resources]:
     """Each of Zoo-Tuning's kernels compiled for `sm_<capability>`."""
-    from hubfast.kernels import aggregate, sample_conv
+    from hubfast.kernels import aggregate, fused_zoo_conv, sample_conv, sample_conv_backward
 
     half, wide = "*bf16", "*fp32"
     tile = {"PRECISION": "ieee", "PIXELS": 64, "OUT": 64, "CHANNELS": 32}
     block = {"MODELS": 8, "BLOCK": 512}
     mixed = {**block, "SAMPLES": 48}
     backward = aggregate._aggregate_backward
-    convolve, gradient = sample_conv._convolve, sample_conv._weight_gradient
+    convolve, gradient = sample_conv._convolve, sample_conv_backward._weight_gradient
     by_weights = {**tile, "PIXELS": 32, "CHANNELS": 64}
     yield compiled("aggregate", aggregate._aggregate, [wide, wide, half], mixed, capability)
     yield compiled("aggregate backward", backward, [half, *[wide] * 4], block, capability)
     for name, flag in (("sample_conv", False), ("sample_conv input gradient", True)):
         yield compiled(name, convolve, [half] * 3, {**tile, "GRADIENT": flag}, capability)
     yield compiled("sample_conv weight gradient", gradient, [half] * 3, by_weights, capability)
+    fused, both = fused_zoo_conv._mixed_convolve, fused_zoo_conv._weight_and_gate_gradients
+    group = {**tile, "SAMPLES": fused_zoo_conv.SAMPLES, "OUT": fused_zoo_conv.OUT}
+    for name, flag in (("fused zoo_conv", False), ("fused zoo_conv input gradient", True)):
+        kinds = [half, wide, wide, half]
+        yield compiled(name, fused, kinds, {**group, "GRADIENT": flag}, capability, warps=8)
+    side = dict.fromkeys(("OUT", "CHANNELS"), fused_zoo_conv.SIDE)
+    owned = {"PRECISION": "ieee", "MODELS": 8, "PIXELS": 32, **side}
+    kinds = [half, half, *[wide] * 4]
+    yield compiled("fused weight and gate gradients", both, kinds, owned, capability, warps=8)
 
 
-def compiled(name, kernel, pointers: list[str], constants: dict, capability: int) -> Resources:
+def compiled(
+    name, kernel, pointers: list[str], constants: dict, capability: int, warps: int = 4
+) -> Resources:
     """Of one Triton kernel; arguments that are no pointers and no constants are integers."""
     import triton
     from triton.backends.compiler import GPUTarget
@@ -61,7 +72,8 @@ def compiled(name, kernel, pointers: list[str], constants: dict, capability: int
         for argument in kernel.arg_names
     }
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
-    binary = triton.compile(source, target=GPUTarget("cuda", capability, 32))
+    target = GPUTarget("cuda", capability, 32)
+    binary = triton.compile(source, target=target, options={"num_warps": warps})
     registers, spills = assembled(binary.asm["ptx"], capability)
     return Resources(name, registers, spills, binary.metadata.shared, len(binary.asm["cubin"]))
 

@@ -2,15 +2,14 @@
 
 Spec: `reference.sample_conv`. A 1x1 convolution is a batched product of torch's. Others gather
 patches tap by tap: no unfolded copy exists. Forward and the gradient of x are one kernel, which
-differs in where a tap reads; the gradient of the weights sums over a sample's pixels. Programs of
-a sample are launched together, so that its weights stay in the L2 cache. Tensors come with their
-strides; channels that are next to each other in memory, in x and in the weights, load fastest.
+differs in where a tap reads. Programs of a sample are launched together, so that its weights stay
+in the L2 cache. Tensors come with their strides; channels that are next to each other in memory,
+in x and in the weights, load fastest.
 """
 
 import torch
 import triton
 import triton.language as tl
-from hubfast.kernels.aggregate import aggregate, aggregate_backward
 from torch import Tensor
 
 from hubfast.reference import Geometry
@@ -91,166 +90,25 @@ def _convolve(
     tl.store(y_ptr + b * ys_b + y_place, total.to(y_ptr.dtype.element_ty), mask=y_mask)
 
 
-@triton.jit
-def _weight_gradient(
-    grad_ptr,
-    x_ptr,
-    dw_ptr,
-    channels,
-    out_channels,
-    x_height,
-    x_width,
-    y_height,
-    y_width,
-    kernel_width,
-    stride_h,
-    stride_w,
-    pad_h,
-    pad_w,
-    dilation_h,
-    dilation_w,
-    gs_b,
-    gs_o,
-    gs_h,
-    gs_w,
-    xs_b,
-    xs_c,
-    xs_h,
-    xs_w,
-    ws_b,
-    ws_o,
-    ws_c,
-    ws_h,
-    ws_w,
-    PRECISION: tl.constexpr,
-    PIXELS: tl.constexpr,
-    OUT: tl.constexpr,
-    CHANNELS: tl.constexpr,
-):
-    tiles = tl.cdiv(channels, CHANNELS)
-    b, tap = tl.program_id(2).to(tl.int64), tl.program_id(1)
-    o = (tl.program_id(0) // tiles) * OUT + tl.arange(0, OUT)
-    c = (tl.program_id(0) % tiles) * CHANNELS + tl.arange(0, CHANNELS)
-    tap_h, tap_w = tap // kernel_width, tap % kernel_width
-    grad_ptr += b * gs_b
-    x_ptr += b * xs_b
-    total = tl.zeros([OUT, CHANNELS], tl.float32)
-    for start in range(0, y_height * y_width, PIXELS):
-        pixel = start + tl.arange(0, PIXELS)
-        inside = pixel < y_height * y_width
-        row, column = pixel // y_width, pixel % y_width
-        h = row * stride_h - pad_h + tap_h * dilation_h
-        w = column * stride_w - pad_w + tap_w * dilation_w
-        seen = inside & (h >= 0) & (h < x_height) & (w >= 0) & (w < x_width)
-        g_place = o[:, None] * gs_o + (row * gs_h + column * gs_w)[None, :]
-        g_mask = (o[:, None] < out_channels) & inside[None, :]
-        grad = tl.load(grad_ptr + g_place, mask=g_mask, other=0.0)
-        x_place = (h * xs_h + w * xs_w)[:, None] + c[None, :] * xs_c
-        x_mask = seen[:, None] & (c[None, :] < channels)
-        x = tl.load(x_ptr + x_place, mask=x_mask, other=0.0)
-        total = tl.dot(grad, x, total, input_precision=PRECISION)
-    place = o[:, None] * ws_o + c[None, :] * ws_c + tap_h * ws_h + tap_w * ws_w
-    mask = (o[:, None] < out_channels) & (c[None, :] < channels)
-    tl.store(dw_ptr + b * ws_b + place, total.to(dw_ptr.dtype.element_ty), mask=mask)
-
-
 def sample_conv(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """`reference.sample_conv` for CUDA tensors, two spatial dimensions and one group."""
     kernel = tuple(weight.shape[3:])
     size = geometry.output_size(tuple(x.shape[2:]), kernel)
-    y = _empty(x, weight.shape[1], size)
-    if _pointwise(kernel, geometry):
+    y = empty_like(x, weight.shape[1], size)
+    if pointwise(kernel, geometry):
         seen = x[:, :, :: geometry.stride[0], :: geometry.stride[1]]
-        product = weight.flatten(2) @ _pixels(seen)
+        product = weight.flatten(2) @ pixels_of(seen)
         return y.copy_(product.unflatten(2, size))
-    _launch_convolve(x, weight.transpose(1, 2), y, geometry, gradient=False)
+    launch_convolve(x, weight.transpose(1, 2), y, geometry, gradient=False)
     return y
 
 
-def sample_conv_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, *, input_grad: bool = True
-) -> tuple[Tensor, Tensor]:
-    """`reference.sample_conv_backward`; the gradient of x is empty without `input_grad`."""
-    kernel = tuple(weight.shape[3:])
-    dx = _empty(x, x.shape[1], tuple(x.shape[2:])) if input_grad else x.new_empty(0)
-    dw = torch.empty_like(weight)
-    if _pointwise(kernel, geometry):
-        every = (..., slice(None, None, geometry.stride[0]), slice(None, None, geometry.stride[1]))
-        pixels = _pixels(grad)
-        dw.copy_((pixels @ _pixels(x[every]).mT).view(dw.shape))
-        if input_grad:
-            seen = dx.zero_()[every]
-            seen.copy_((weight.flatten(2).mT @ pixels).view(seen.shape))
-        return dx, dw
-    if input_grad:
-        _launch_convolve(grad, weight, dx, geometry, gradient=True)
-    tile = _tile(min(weight.shape[1:3]))
-    grid = (
-        triton.cdiv(weight.shape[1], tile) * triton.cdiv(x.shape[1], tile),
-        kernel[0] * kernel[1],
-        len(x),
-    )
-    _weight_gradient[grid](
-        grad,
-        x,
-        dw,
-        x.shape[1],
-        weight.shape[1],
-        *x.shape[2:],
-        *grad.shape[2:],
-        kernel[1],
-        *geometry.stride,
-        *geometry.padding,
-        *geometry.dilation,
-        *grad.stride(),
-        *x.stride(),
-        *dw.stride(),
-        PRECISION=precision(),
-        PIXELS=32,
-        OUT=tile,
-        CHANNELS=tile,
-    )
-    return dx, dw
-
-
-def zoo_conv(x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry) -> Tensor:
-    """`reference.zoo_conv` for CUDA tensors: one layer's mixed weights exist at a time."""
-    return sample_conv(x, _mixed(_taps_first(weights), gates, x.dtype), geometry)
-
-
-def zoo_conv_backward(
-    grad: Tensor,
-    x: Tensor,
-    weights: Tensor,
-    gates: Tensor,
-    geometry: Geometry,
-    *,
-    input_grad: bool = True,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x, weights and gates; the weights are mixed again, not kept."""
-    ordered = _taps_first(weights)
-    mixed = _mixed(ordered, gates, x.dtype)
-    dx, d_mixed = sample_conv_backward(grad, x, mixed, geometry, input_grad=input_grad)
-    del mixed
-    d_weights, d_gates = aggregate_backward(d_mixed.movedim(2, -1), ordered, gates)
-    return dx, d_weights.movedim(-1, 2).contiguous(), d_gates
-
-
-def _taps_first(weights: Tensor) -> Tensor:
-    """`(M, O, I, h, w)` as contiguous `(M, O, h, w, I)`: a tap's input channels side by side."""
-    return weights.movedim(2, -1).contiguous()
-
-
-def _mixed(ordered: Tensor, gates: Tensor, dtype: torch.dtype) -> Tensor:
-    return aggregate(ordered, gates, dtype).movedim(-1, 2)
-
-
-def _launch_convolve(
+def launch_convolve(
     x: Tensor, weight: Tensor, y: Tensor, geometry: Geometry, *, gradient: bool
 ) -> None:
     """`weight` is (B, summed channels, produced channels, h, w)."""
     _, channels, out_channels, *kernel = weight.shape
-    out, deep = _tile(out_channels), _tile(channels, 32)
+    out, deep = tile_of(out_channels), tile_of(channels, 32)
     grid = (triton.cdiv(y.shape[2] * y.shape[3], TILE), triton.cdiv(out_channels, out), len(x))
     _convolve[grid](
         x,
@@ -275,7 +133,7 @@ def _launch_convolve(
     )
 
 
-def _tile(size: int, largest: int = TILE) -> int:
+def tile_of(size: int, largest: int = TILE) -> int:
     """A power of two that tensor cores take, at least 16."""
     return min(largest, max(16, triton.next_power_of_2(size)))
 
@@ -285,18 +143,18 @@ def precision() -> str:
     return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"
 
 
-def _pointwise(kernel: tuple[int, ...], geometry: Geometry) -> bool:
+def pointwise(kernel: tuple[int, ...], geometry: Geometry) -> bool:
     return kernel == (1, 1) and geometry.padding == (0, 0)
 
 
-def _empty(x: Tensor, channels: int, size: tuple[int, ...]) -> Tensor:
+def empty_like(x: Tensor, channels: int, size: tuple[int, ...]) -> Tensor:
     """Room for a result in the memory order of `x`."""
     if x.shape[1] > 1 and x.stride(1) == 1:
         return x.new_empty(x.shape[0], *size, channels).movedim(-1, 1)
     return x.new_empty(x.shape[0], channels, *size)
 
 
-def _pixels(x: Tensor) -> Tensor:
+def pixels_of(x: Tensor) -> Tensor:
     """`(B, C, H, W)` as `(B, C, pixels)`, without a copy where memory allows it."""
     if x.shape[1] > 1 and x.stride(1) == 1:
         return x.permute(0, 2, 3, 1).flatten(1, 2).mT

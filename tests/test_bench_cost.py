@@ -1,10 +1,13 @@
 """`hubfast bench cost`: the exact table."""
 
 import pandas as pd
+import timm
+import torch
 from typer.testing import CliRunner
 
 from hubfast.cli import app
-from hubfast.zoo import cost_rows
+from hubfast.zoo import ZooTuning, cost_rows
+from hubfast.zoo.cost import inference_parts
 
 
 def test_the_published_table():
@@ -30,6 +33,25 @@ def test_the_published_table():
         ):
             assert abs(count / 1e6 / paper[1] - 1) < 2e-4
             assert abs(products / 1e9 / paper[0] - 1) < 0.01
+
+
+def test_what_inference_consists_of():
+    """torch's counter gives 4.21 G; the published 4.18 G leave out mixing of 1x1 kernels."""
+    with torch.device("meta"):
+        models = [timm.create_model("resnet50", num_classes=100) for _ in range(5)]
+        parts = inference_parts(ZooTuning.from_models(models, 100))
+    assert parts == (4_087_341_056, 4_120_080_896, 5_007_116, 5 * 23_454_912, 56_633_280)
+    # A stem of 7x7 x 3 x 64, then 3x3 layers of 64 (3), 128 (4), 256 (6) and 512 channels (3)
+    kernels = 49 * 3 * 64 + 9 * (3 * 64**2 + 4 * 128**2 + 6 * 256**2 + 3 * 512**2)
+    assert parts.spatial == 5 * kernels
+    assert parts.counted == 4_209_622_732
+    rows = {row.method: row for row in cost_rows()}
+    assert rows["Zoo-Tuning"].inference[1] == parts.counted
+    published = rows["Zoo-Tuning"].published[2]
+    assert published == 4.18
+    assert round(parts.as_published / 1e9, 2) == published
+    assert round((parts.layers + parts.gates + parts.mixing / 2) / 1e9, 2) == published
+    assert abs(parts.counted / 1e9 - published) > 0.02  # not by torch's counter
 
 
 def test_command_prints_and_writes(tmp_path):

@@ -62,11 +62,12 @@ CONVOLUTIONS = {
 }
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
-def test_zoo_conv_equals_reference(case, dtype, channels_last, device, monkeypatch):
-    from hubfast.kernels.sample_conv import zoo_conv, zoo_conv_backward
+def test_zoo_conv_equals_reference(case, dtype, channels_last, fused, device, monkeypatch):
+    from hubfast.kernels.zoo_conv import zoo_conv, zoo_conv_backward
 
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     inside, out, kernel, stride, padding, dilation, size = case
@@ -82,13 +83,36 @@ def test_zoo_conv_equals_reference(case, dtype, channels_last, device, monkeypat
         y = reference.zoo_conv(*values, geometry)
         return y, *torch.autograd.grad(y, values, grad.to(dtype))
 
-    y = zoo_conv(x, weights, gates, geometry)
+    y = zoo_conv(x, weights, gates, geometry, fused=fused)
     grad = torch.randn_like(y)
-    ours = (y, *zoo_conv_backward(grad, x, weights, gates, geometry))
+    how = {"fused": fused}
+    ours = (y, *zoo_conv_backward(grad, x, weights, gates, geometry, **how))
     torchs, exact = run(dtype), run(torch.float64)
     for triple in zip(ours, torchs, exact, strict=True):
         within_torchs_error(*(v.detach() for v in triple))
-    assert zoo_conv_backward(grad, x, weights, gates, geometry, input_grad=False)[0].numel() == 0
+    again = zoo_conv_backward(grad, x, weights, gates, geometry, input_grad=False, **how)
+    assert again[0].numel() == 0
+    assert all(torch.equal(a, b) for a, b in zip(ours[2:], again[1:], strict=True))
+
+
+def test_fused_samples_past_a_group_and_one_model(device):
+    from hubfast.kernels.zoo_conv import zoo_conv, zoo_conv_backward
+
+    geometry = Geometry((1, 1), (1, 1), (1, 1))
+    for samples, models in ((5, 1), (4, 5)):
+        x = torch.randn(samples, 3, 4, 4, device=device)
+        weights = torch.randn(models, 2, 3, 3, 3, device=device)
+        gates = torch.rand(samples, models, device=device)
+        grad = torch.randn(samples, 2, 4, 4, device=device)
+        apart, fused = (
+            (
+                zoo_conv(x, weights, gates, geometry, fused=how),
+                *zoo_conv_backward(grad, x, weights, gates, geometry, fused=how),
+            )
+            for how in (False, True)
+        )
+        for a, b in zip(fused, apart, strict=True):
+            assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_sample_conv_takes_weights_in_torchs_order(device):

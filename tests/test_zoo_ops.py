@@ -55,6 +55,24 @@ def test_alignment_mixes_output_channels_of_a_group():
     assert functional.align(weights, swap).flatten().tolist() == [2, 1, 3, 4]
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("models", [1, 3])
+def test_shared_gates_align_and_mix_in_one_product(models, groups):
+    x = torch.randn(2, 4, 5, 5, dtype=torch.float64)
+    weights = torch.randn(models, 6, 4 // groups, 3, 3, dtype=torch.float64)
+    alignment = torch.randn(models, 6, 6 // groups, dtype=torch.float64)
+    values = [v.requires_grad_() for v in (x, weights, torch.rand(1, models).double(), alignment)]
+    y = functional.zoo_conv(*values[:3], None, alignment, groups=groups)
+    wide = values[2].expand(2, models)
+    geometry = Geometry((1, 1), (0, 0), (1, 1), groups)
+    expected = reference.zoo_conv(x, weights, wide, geometry, None, alignment)
+    assert_close(y, expected)
+    grad = torch.randn_like(y)
+    found = torch.autograd.grad(y, values, grad)
+    for a, b in zip(found, torch.autograd.grad(expected, values, grad), strict=True):
+        assert_close(a, b)
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("form", ["mix", "concatenate", "separate"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)

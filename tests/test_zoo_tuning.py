@@ -1,73 +1,15 @@
 """Whole networks: conversion, folding, and what users do with them."""
 
-import warnings
-
 import pytest
 import timm
 import torch
 import torchvision
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.testing import assert_close
-from torch.utils.checkpoint import checkpoint
+from zoo_networks import SMALL, NatureCNN, small, spread
 
 from hubfast.cost import multiply_adds, parameters
 from hubfast.zoo import ZooTuning, load_backbone
-
-SMALL = {
-    "test_resnet": {},
-    "test_efficientnet": {},
-    "mobilenetv3_small_050": {},
-    "tf_mobilenetv3_small_minimal_100": {},  # pads as TensorFlow does
-    "test_convnext2": {},
-    "test_vit": {"img_size": 32},
-    "swin_tiny_patch4_window7_224": {
-        "img_size": 32,
-        "patch_size": 2,
-        "window_size": 4,
-        "embed_dim": 12,
-        "depths": (1, 2),
-        "num_heads": (2, 2),
-    },
-}
-
-
-class NatureCNN(nn.Sequential):
-    """The convolutional network of Mnih et al., Nature 2015, for 4 frames of 84 x 84."""
-
-    def __init__(self, actions=6):
-        super().__init__(
-            nn.Conv2d(4, 32, 8, 4),
-            nn.ReLU(),
-            nn.Conv2d(32, 64, 4, 2),
-            nn.ReLU(),
-            nn.Conv2d(64, 64, 3),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(3136, 512),
-            nn.ReLU(),
-            nn.Linear(512, actions),
-        )
-
-
-def tiny():
-    """Few layers: compiling and exporting takes seconds a layer."""
-    stem = (nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
-    return nn.Sequential(*stem, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 3))
-
-
-def small(name="test_resnet", count=2, **options):
-    return [timm.create_model(name, num_classes=3, **SMALL[name], **options) for _ in range(count)]
-
-
-def spread(zoo):
-    """Gates that differ, and alignment that is no identity."""
-    for layer in zoo.zoo_layers().values():
-        nn.init.normal_(layer.gate.select.weight, std=0.3)
-        if layer.alignment is not None:
-            with torch.no_grad():
-                layer.alignment.add_(0.1 * torch.randn_like(layer.alignment))
-    return zoo
 
 
 @pytest.mark.parametrize("lite", [False, True])
@@ -91,16 +33,6 @@ def test_timm_models_train_and_fold(name, lite):
     else:
         assert all(layer.alignment is None for layer in folded.zoo_layers().values())
         assert_close(folded(images), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_a_folded_lite_is_a_timm_model_again():
-    zoo = spread(ZooTuning.from_models(small(), 5, lite=True)).train()
-    zoo(torch.rand(4, 3, 32, 32))
-    folded = zoo.eval().fold()
-    fresh = timm.create_model("test_resnet", num_classes=5).eval()
-    fresh.load_state_dict(folded.state_dict())
-    x = torch.rand(2, 3, 32, 32)
-    assert torch.equal(fresh(x), folded(x))
 
 
 def test_samples_do_not_see_each_other():
@@ -206,82 +138,6 @@ def test_mismatch_names_the_first_parameter():
         ZooTuning.from_models(other, 5)
 
 
-@pytest.mark.parametrize("lite", [False, True])
-def test_state_survives_safetensors(lite, tmp_path):
-    zoo = spread(ZooTuning.from_models(small(), 5, lite=lite)).train()
-    zoo(torch.rand(4, 3, 32, 32))
-    save_file(zoo.state_dict(), tmp_path / "zoo.safetensors")
-    other = ZooTuning.from_models(small(), 5, lite=lite)
-    other.load_state_dict(load_file(tmp_path / "zoo.safetensors"))
-    x = torch.rand(2, 3, 32, 32)
-    assert torch.equal(zoo.eval()(x), other.eval()(x))
-
-
-@pytest.mark.parametrize("lite", [False, True])
-def test_autocast_channels_last_and_checkpointing(lite):
-    zoo = spread(ZooTuning.from_models(small(), 5, lite=lite)).train()
-    images = torch.rand(4, 3, 32, 32)
-    expected = zoo(images)
-    with torch.autocast("cpu", torch.bfloat16):
-        low = zoo(images)
-    assert low.dtype == torch.bfloat16
-    assert_close(low.float(), expected, rtol=0.1, atol=0.1 * expected.abs().max().item())
-    again = checkpoint(zoo, images, use_reentrant=False)
-    grads = torch.autograd.grad(expected.square().sum(), list(zoo.parameters()))
-    for a, b in zip(
-        grads, torch.autograd.grad(again.square().sum(), list(zoo.parameters())), strict=True
-    ):
-        assert_close(a, b)
-    zoo.to(memory_format=torch.channels_last)
-    last = zoo(images.to(memory_format=torch.channels_last))
-    assert_close(last, expected, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("lite", [False, True])
-def test_compiles_as_one_graph(lite):
-    zoo = spread(ZooTuning.from_models([tiny() for _ in range(2)], 5, lite=lite)).train()
-    images = torch.rand(4, 3, 12, 12)
-    compiled = torch.compile(zoo, fullgraph=True, backend="aot_eager")
-
-    def run(network):
-        y = network(images)
-        return y, *torch.autograd.grad(y.square().sum(), list(zoo.parameters()))
-
-    for a, b in zip(run(compiled), run(zoo), strict=True):
-        assert_close(a, b, rtol=1e-3, atol=1e-4)
-
-
-def test_folded_networks_export():
-    images = torch.rand(3, 3, 12, 12)
-    batch = ({0: torch.export.Dim("batch", min=2, max=64)},)
-    for lite in (False, True):
-        models = [tiny() for _ in range(2)]
-        folded = spread(ZooTuning.from_models(models, 5, lite=lite)).eval().fold()
-        exported = torch.export.export(folded, (images,), dynamic_shapes=batch).module()
-        assert_close(exported(images[:2]), folded(images[:2]))
-
-
-@pytest.mark.parametrize("source", ["timm", "plain"])
-def test_a_folded_lite_runs_in_onnxruntime(source, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    models = small(count=3) if source == "timm" else [tiny() for _ in range(3)]
-    zoo = spread(ZooTuning.from_models(models, 4, lite=True, mean=[0.0] * 3, std=[1.0] * 3))
-    for _ in range(2):  # gates and BatchNorm have averages of their own
-        zoo.train()(torch.rand(4, 3, 32, 32))
-    plain, images = zoo.eval().fold(), torch.rand(3, 3, 32, 32)
-    assert type(plain) is type(models[0])
-    path = tmp_path / "folded.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter
-        free = ({0: torch.export.Dim("batch")},)
-        torch.onnx.export(plain, (images,), path, dynamic_shapes=free, verbose=False)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {session.get_inputs()[0].name: images[:2].numpy()})
-    with torch.no_grad():
-        wanted = zoo(images[:2])
-    assert_close(torch.from_numpy(found), wanted, rtol=1e-5, atol=1e-5)
-
-
 def test_five_resnet50_have_the_published_size():
     with torch.device("meta"):
         models = [timm.create_model("resnet50", num_classes=100) for _ in range(5)]
@@ -313,31 +169,3 @@ def test_backbones_of_other_methods(prefix):
     del state[f"{prefix}layer2.0.conv1.weight"]
     with pytest.raises(ValueError, match=r"checkpoint must hold \S*layer2\.0\.conv1\.weight"):
         load_backbone(target, state)
-
-
-def _train_rank(rank, folder):
-    """One of two processes: two steps of each kind on its half of the batch."""
-    torch.set_num_threads(1)
-    store = f"file://{folder}/store"
-    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
-    for lite in (False, True):
-        torch.manual_seed(0)
-        zoo = ZooTuning.from_models([tiny() for _ in range(2)], 5, lite=lite).train()
-        network = nn.parallel.DistributedDataParallel(zoo)
-        images = torch.rand(2, 4, 3, 12, 12)[rank]
-        optimizer = torch.optim.SGD(zoo.parameters(), 0.1)
-        for _ in range(2):
-            optimizer.zero_grad()
-            network(images).square().sum().backward()
-            optimizer.step()
-        torch.save(dict(zoo.named_parameters()), f"{folder}/{lite}{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
-def test_two_processes_stay_equal(tmp_path):
-    torch.multiprocessing.spawn(_train_rank, (str(tmp_path),), nprocs=2)
-    for lite in (False, True):
-        first, second = (torch.load(tmp_path / f"{lite}{rank}.pt") for rank in range(2))
-        assert list(first) == list(second)
-        for name, value in first.items():
-            assert torch.equal(value, second[name]), name

@@ -199,7 +199,7 @@ def _sample_conv_backward(
 ) -> tuple[Tensor, Tensor]:
     geometry = Geometry(tuple(stride), tuple(padding), tuple(dilation), groups)
     if takes_triton(backend, x, kernel_fits(x, geometry)):
-        from hubfast.kernels.sample_conv import sample_conv_backward as kernel
+        from hubfast.kernels.sample_conv_backward import sample_conv_backward as kernel
 
         return kernel(grad, x, weight, geometry)
     dx, dw = reference.sample_conv_backward(grad, x, weight, geometry)

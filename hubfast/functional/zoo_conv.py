@@ -11,7 +11,7 @@ from hubfast import mixed_conv
 from hubfast.functional.arguments import takes_triton
 from hubfast.functional.zoo import aggregate, align, as_geometry, check_weight, kernel_fits
 from hubfast.mixed_conv import empty_like
-from hubfast.reference import Geometry
+from hubfast.reference import Geometry, align_and_mix
 from hubfast.reference.sample_conv import convolve
 
 Form = Literal["mix", "concatenate", "separate"]
@@ -66,6 +66,8 @@ def zoo_conv(
         x = x.to(torch.get_autocast_dtype(x.device.type))
     if form == "separate" and gates.shape[0] == x.shape[0]:
         y = _separate(x, weights, gates, alignment, geometry)
+    elif alignment is not None and gates.shape[0] == 1:
+        y = _dense(x, align_and_mix(weights, alignment, gates[0]).to(x.dtype), geometry)
     else:
         if alignment is not None:
             weights = align(weights, alignment)
@@ -97,10 +99,17 @@ def _mixed(
     if gates.shape[0] == 1:
         return _dense(x, aggregate(weights, gates, dtype=x.dtype, backend=backend)[0], geometry)
     if form == "concatenate":
-        gates = gates.view(*gates.shape, *(1,) * (x.ndim - 1)).to(x.dtype)
-        copies = (gates * x.unsqueeze(1)).flatten(1, 2)  # (B, M I, ...)
+        copies = _gated_copies(x, gates.to(x.dtype))
         return _dense(copies, weights.transpose(0, 1).flatten(1, 2).to(x.dtype), geometry)
     return _zoo_conv(x, weights.to(wide), gates.to(wide), *geometry, backend)
+
+
+def _gated_copies(x: Tensor, gates: Tensor) -> Tensor:
+    """`(B, M I, ...)`, in the memory order of `x` `(B, I, ...)`."""
+    if mixed_conv.channels_last(x):
+        gates = gates.view(x.shape[0], *(1,) * (x.ndim - 2), -1, 1)
+        return (gates * x.movedim(1, -1).unsqueeze(-2)).flatten(-2).movedim(-1, 1)
+    return (gates.view(x.shape[0], -1, *(1,) * (x.ndim - 1)) * x.unsqueeze(1)).flatten(1, 2)
 
 
 def _dense(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
@@ -116,13 +125,14 @@ def _separate(
 ) -> Tensor:
     """Aligns the M results of `O^2` products a pixel, not the M kernels."""
     models, channels = weights.shape[:2]
-    y = _dense(x, weights.flatten(0, 1).to(x.dtype), geometry)
-    size = y.shape[2:]
-    y = y.reshape(x.shape[0], models, channels, -1) * gates[..., None, None].to(y.dtype)
+    spatial = (1,) * (x.ndim - 2)
+    y = _dense(x, weights.flatten(0, 1).to(x.dtype), geometry).unflatten(1, (models, channels))
+    y = y * gates.view(-1, models, 1, *spatial).to(y.dtype)
     if alignment is None:
-        return y.sum(1).unflatten(2, size)
+        return y.sum(1)
     joined = alignment.transpose(0, 1).flatten(1)  # (O, M O)
-    return (joined.to(y.dtype) @ y.flatten(1, 2)).unflatten(2, size)
+    plain = Geometry(spatial, (0,) * len(spatial), spatial)
+    return _dense(y.flatten(1, 2), joined.view(channels, -1, *spatial).to(y.dtype), plain)
 
 
 @torch.library.custom_op("hubfast::zoo_conv", mutates_args=())
@@ -138,7 +148,7 @@ def _zoo_conv(
 ) -> Tensor:
     geometry = Geometry(tuple(stride), tuple(padding), tuple(dilation), groups)
     if takes_triton(backend, x, kernel_fits(x, geometry)):
-        from hubfast.kernels.sample_conv import zoo_conv as kernel  # triton is slow to import
+        from hubfast.kernels.zoo_conv import zoo_conv as kernel  # triton is slow to import
 
         return kernel(x, weights, gates, geometry)
     return mixed_conv.forward(x, weights, gates, geometry)
@@ -175,7 +185,7 @@ def _zoo_conv_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     geometry = Geometry(tuple(stride), tuple(padding), tuple(dilation), groups)
     if takes_triton(backend, x, kernel_fits(x, geometry)):
-        from hubfast.kernels.sample_conv import zoo_conv_backward as kernel
+        from hubfast.kernels.zoo_conv import zoo_conv_backward as kernel
 
         return kernel(grad, x, weights, gates, geometry, input_grad=input_grad)
     return mixed_conv.backward(grad, x, weights, gates, geometry, input_grad=input_grad)

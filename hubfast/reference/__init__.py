@@ -1,6 +1,6 @@
 """Every op in plain torch, float64-capable: the specification, the fallback, the tests' truth."""
 
-from hubfast.reference.aggregate import aggregate, aggregate_backward, align
+from hubfast.reference.aggregate import aggregate, aggregate_backward, align, align_and_mix
 from hubfast.reference.bss import bss, smaller_gram
 from hubfast.reference.dispatch import (
     combine,
@@ -56,6 +56,7 @@ __all__ = [
     "aggregate",
     "aggregate_backward",
     "align",
+    "align_and_mix",
     "bss",
     "climb",
     "combine",

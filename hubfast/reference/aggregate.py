@@ -22,6 +22,29 @@ def align(weights: Tensor, alignment: Tensor) -> Tensor:
     return (alignment.reshape(blocks) @ weights.reshape(blocks)).reshape(weights.shape)
 
 
+def align_and_mix(weights: Tensor, alignment: Tensor, gates: Tensor) -> Tensor:
+    """`sum_m a_m T_m W_m`, as the one matrix product `[a_1 T_1 ... a_M T_M] [W_1; ...; W_M]`.
+
+    As many multiply-adds as `align` takes, in both directions, without M aligned copies.
+
+    Args:
+        weights: `(M, O, ...)`.
+        alignment: T, `(M, O, O / groups)`, see `align`.
+        gates: a, `(M,)`.
+
+    Returns:
+        `(O, ...)`.
+    """
+    models, out, channels = alignment.shape
+    groups = out // channels
+    gated = (gates.to(alignment.dtype)[:, None, None] * alignment).view(
+        models, groups, channels, -1
+    )
+    joined = gated.permute(1, 2, 0, 3).flatten(2)  # (groups, channels, M channels)
+    stacked = weights.reshape(models, groups, channels, -1).transpose(0, 1).flatten(1, 2)
+    return (joined @ stacked).reshape(weights.shape[1:])
+
+
 def aggregate(weights: Tensor, gates: Tensor, dtype: torch.dtype) -> Tensor:
     """`W_b = sum_m a_bm W_m`.
 

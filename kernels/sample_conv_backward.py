@@ -1,0 +1,129 @@
+"""Gradients of the convolution with a kernel of its own for each sample.
+
+Spec: `reference.sample_conv_backward`. That of x is the forward's kernel; that of the weights sums
+over a sample's pixels, a program a tap and tile of channels.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from hubfast.kernels.sample_conv import (
+    empty_like,
+    launch_convolve,
+    pixels_of,
+    pointwise,
+    precision,
+    tile_of,
+)
+from torch import Tensor
+
+from hubfast.reference import Geometry
+
+
+@triton.jit
+def _weight_gradient(
+    grad_ptr,
+    x_ptr,
+    dw_ptr,
+    channels,
+    out_channels,
+    x_height,
+    x_width,
+    y_height,
+    y_width,
+    kernel_width,
+    stride_h,
+    stride_w,
+    pad_h,
+    pad_w,
+    dilation_h,
+    dilation_w,
+    gs_b,
+    gs_o,
+    gs_h,
+    gs_w,
+    xs_b,
+    xs_c,
+    xs_h,
+    xs_w,
+    ws_b,
+    ws_o,
+    ws_c,
+    ws_h,
+    ws_w,
+    PRECISION: tl.constexpr,
+    PIXELS: tl.constexpr,
+    OUT: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):
+    tiles = tl.cdiv(channels, CHANNELS)
+    b, tap = tl.program_id(2).to(tl.int64), tl.program_id(1)
+    o = (tl.program_id(0) // tiles) * OUT + tl.arange(0, OUT)
+    c = (tl.program_id(0) % tiles) * CHANNELS + tl.arange(0, CHANNELS)
+    tap_h, tap_w = tap // kernel_width, tap % kernel_width
+    grad_ptr += b * gs_b
+    x_ptr += b * xs_b
+    total = tl.zeros([OUT, CHANNELS], tl.float32)
+    for start in range(0, y_height * y_width, PIXELS):
+        pixel = start + tl.arange(0, PIXELS)
+        inside = pixel < y_height * y_width
+        row, column = pixel // y_width, pixel % y_width
+        h = row * stride_h - pad_h + tap_h * dilation_h
+        w = column * stride_w - pad_w + tap_w * dilation_w
+        seen = inside & (h >= 0) & (h < x_height) & (w >= 0) & (w < x_width)
+        g_place = o[:, None] * gs_o + (row * gs_h + column * gs_w)[None, :]
+        g_mask = (o[:, None] < out_channels) & inside[None, :]
+        grad = tl.load(grad_ptr + g_place, mask=g_mask, other=0.0)
+        x_place = (h * xs_h + w * xs_w)[:, None] + c[None, :] * xs_c
+        x_mask = seen[:, None] & (c[None, :] < channels)
+        x = tl.load(x_ptr + x_place, mask=x_mask, other=0.0)
+        total = tl.dot(grad, x, total, input_precision=PRECISION)
+    place = o[:, None] * ws_o + c[None, :] * ws_c + tap_h * ws_h + tap_w * ws_w
+    mask = (o[:, None] < out_channels) & (c[None, :] < channels)
+    tl.store(dw_ptr + b * ws_b + place, total.to(dw_ptr.dtype.element_ty), mask=mask)
+
+
+def sample_conv_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, *, input_grad: bool = True
+) -> tuple[Tensor, Tensor]:
+    """`reference.sample_conv_backward`; the gradient of x is empty without `input_grad`."""
+    kernel = tuple(weight.shape[3:])
+    dx = empty_like(x, x.shape[1], tuple(x.shape[2:])) if input_grad else x.new_empty(0)
+    dw = torch.empty_like(weight)
+    if pointwise(kernel, geometry):
+        every = (..., slice(None, None, geometry.stride[0]), slice(None, None, geometry.stride[1]))
+        pixels = pixels_of(grad)
+        dw.copy_((pixels @ pixels_of(x[every]).mT).view(dw.shape))
+        if input_grad:
+            seen = dx.zero_()[every]
+            seen.copy_((weight.flatten(2).mT @ pixels).view(seen.shape))
+        return dx, dw
+    if input_grad:
+        launch_convolve(grad, weight, dx, geometry, gradient=True)
+    tile = tile_of(min(weight.shape[1:3]))
+    grid = (
+        triton.cdiv(weight.shape[1], tile) * triton.cdiv(x.shape[1], tile),
+        kernel[0] * kernel[1],
+        len(x),
+    )
+    _weight_gradient[grid](
+        grad,
+        x,
+        dw,
+        x.shape[1],
+        weight.shape[1],
+        *x.shape[2:],
+        *grad.shape[2:],
+        kernel[1],
+        *geometry.stride,
+        *geometry.padding,
+        *geometry.dilation,
+        *grad.stride(),
+        *x.stride(),
+        *dw.stride(),
+        PRECISION=precision(),
+        PIXELS=32,
+        OUT=tile,
+        CHANNELS=tile,
+    )
+    return dx, dw
