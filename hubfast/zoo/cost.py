@@ -76,7 +76,7 @@ def zoo_tuning() -> CostRow:
     note = (
         f"inference parameters are exact; its multiply-adds are {counted['model']} of one model, "
         f"{counted['mixing']} that mix a sample's weights and {counted['gates']} of gates. The "
-        f"published 4.18 G are {parts.as_published / 1e9:.3f} G: {counted['layers']} of one model "
+        f"published 4.18 G may be {parts.as_published / 1e9:.3f} G: {counted['layers']} of a model "
         f"with normalisation, activations and pooling, the gates, and {counted['spatial']} that "
         "mix kernels larger than one (half of all mixing would give 4.18 G, too; the paper does "
         f"not say what it counts); {_TRAINING_NOTE}"
