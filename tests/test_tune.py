@@ -16,6 +16,7 @@ from hubfast.ranking import rank
 from hubfast.report import write_tuning
 from hubfast.threads import one_torch_thread
 from hubfast.tuning import Method, Recipe, Trainer, tune
+from hubfast.tuning.aggregated import Zoo
 
 NAMES = ("first", "second", "third")
 
@@ -196,3 +197,17 @@ def test_the_command(hub, tmp_path, monkeypatch):
     assert again.exit_code == 0, again.output
     other = CliRunner().invoke(app, [*command, "--resume", "--rate", "0.5"])
     assert "run with another rate" in str(other.exception)
+
+
+@pytest.mark.parametrize("lite", [False, True])
+def test_zoo_tuning_settles_its_running_statistics(lite):
+    """After them, evaluation normalises as training does, however short that was."""
+    models = [tiny.model(seed=seed) for seed in range(2)]
+    zoo, images = Zoo(models, 3, [1.0, 0.5], lite=lite), torch.rand(256, 3, *tiny.SIZE)
+    with torch.no_grad():
+        before = zoo.eval()(images)
+        zoo.settle([images])
+        assert not zoo.training
+        after, wanted = zoo(images), zoo.train()(images)
+    assert not torch.allclose(before, wanted, rtol=0.1, atol=0.01)
+    torch.testing.assert_close(after, wanted, rtol=1e-3, atol=1e-3)
