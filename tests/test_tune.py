@@ -168,7 +168,7 @@ def test_wrong_arguments(hub, ranking):
         tune(hub, tiny.data(), method="single", weight=1.0)
     with pytest.raises(ValueError, match="weight must not be negative, got -1"):
         tune(hub, tiny.data(), method="bss", weight=-1.0)
-    with pytest.raises(ValueError, match="top must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"top must be at least 1 for method '.*', got 0"):
         tune(hub, tiny.data(), top=0)
     with pytest.raises(ValueError, match="top must be at most 3"):
         tune(hub, tiny.data(), top=4, ranking=ranking, trainer=trainer())

@@ -65,6 +65,7 @@ def _accuracies(trials: "list[Trial]", csv: Path | None) -> None:
 
     found = accuracies(trials)
     table = Table(*found.columns, title="accuracy on test data, 95 % intervals", box=None)
+    table.columns[0].no_wrap = True
     for row in found.itertuples(index=False):
         table.add_row(*map(str, row))
     Console().print(table)

@@ -66,8 +66,9 @@ def check_method(name: str, count: int) -> None:
     """
     if name not in get_args(Method):
         raise ValueError(f"method must be one of {get_args(Method)}, got {name!r}")
-    if count < 1:
-        raise ValueError(f"top must be at least 1, got {count}")
+    least = 2 if name in ONE_ARCHITECTURE else 1
+    if count < least:
+        raise ValueError(f"top must be at least {least} for method {name!r}, got {count}")
 
 
 def check_weight(name: str, weight: float | None) -> None:
