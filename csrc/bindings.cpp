@@ -1,6 +1,8 @@
 // hubfast._native: raw addresses in, so that no torch header is needed; see hubfast/native.py.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <sstream>
@@ -9,6 +11,7 @@
 #include "band.hpp"
 #include "evidence.hpp"
 #include "lapack.hpp"
+#include "mixed_conv.hpp"
 #include "moments.hpp"
 #include "parallel.hpp"
 #include "resolvent.hpp"
@@ -22,6 +25,7 @@ using Released = py::call_guard<py::gil_scoped_release>;
 
 const double* in(Address address) { return reinterpret_cast<const double*>(address); }
 double* out(Address address) { return reinterpret_cast<double*>(address); }
+float* floats(Address address) { return reinterpret_cast<float*>(address); }
 
 // One letter an argument of a C signature "void (char *, int *, alias_of_double *)": c, i or d.
 std::string letters(const std::string& signature) {
@@ -115,6 +119,29 @@ int climb(Address eigenvalues, Address energy, Address residual, std::size_t k, 
   return failed;
 }
 
+// A side of the window: size, kernel, stride, padding, dilation.
+hubfast::Side side(const std::array<int, 5>& s) { return {s[0], s[1], s[2], s[3], s[4]}; }
+
+hubfast::MixedConv mixed_conv(int samples, int models, int rows, int channels,
+                              const std::array<int, 5>& y, const std::array<int, 5>& x,
+                              Address weights, Address gates, Address images) {
+  return {samples, models, rows, channels, {side(y), side(x)}, floats(weights), floats(gates),
+          floats(images)};
+}
+
+void mixed_forward(const hubfast::MixedConv& conv, Address y, int threads) {
+  hubfast::forward(conv, floats(y), threads);
+}
+
+void mixed_input_gradient(const hubfast::MixedConv& conv, Address d_y, Address d_x, int threads) {
+  hubfast::input_gradient(conv, floats(d_y), floats(d_x), threads);
+}
+
+void mixed_weight_gradient(const hubfast::MixedConv& conv, Address d_y, Address d_weights,
+                           Address d_gates, int threads) {
+  hubfast::weight_gradient(conv, floats(d_y), floats(d_weights), floats(d_gates), threads);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_native, m) {
@@ -131,4 +158,12 @@ PYBIND11_MODULE(_native, m) {
         py::arg("residual"), py::arg("k"), py::arg("columns"), py::arg("count"), py::arg("log_t"),
         py::arg("value"), py::arg("quadratic"), py::arg("grid_step"), py::arg("tolerance"),
         py::arg("max_steps"), py::arg("threads"));
+  m.attr("MOST_TAPS") = hubfast::kMostTaps;
+  py::class_<hubfast::MixedConv>(m, "MixedConv")
+      .def(py::init(&mixed_conv), py::kw_only(), py::arg("samples"), py::arg("models"),
+           py::arg("rows"), py::arg("channels"), py::arg("y"), py::arg("x"), py::arg("weights"),
+           py::arg("gates"), py::arg("images"))
+      .def("forward", &mixed_forward, Released())
+      .def("input_gradient", &mixed_input_gradient, Released())
+      .def("weight_gradient", &mixed_weight_gradient, Released());
 }

@@ -147,7 +147,7 @@ def _parts(count: int, each: int, limit: int) -> Iterator[slice]:
 
 def _patch_parts(x: Tensor, flat: Tensor, out: Tensor) -> Iterator[slice]:
     if flat.shape[2] == x.shape[1]:
-        return _parts(len(x), 0, 1)  # pixels: no copies, so all samples at once
+        return iter([slice(0, len(x))])  # pixels: no copies, so all samples at once
     return _parts(len(x), flat.shape[2] * out.shape[2] * x.itemsize, PATCH_BYTES)
 
 

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.amp import is_autocast_available
 from torch.nn.functional import linear
 
-from hubfast import mixed_conv
+from hubfast import mixed_conv, native_conv
+from hubfast.backend import choose
 from hubfast.functional.arguments import takes_triton
 from hubfast.functional.zoo import aggregate, align, as_geometry, check_weight, kernel_fits
 from hubfast.mixed_conv import empty_like
@@ -51,7 +52,7 @@ def zoo_conv(
             `"concatenate"` convolves the M gated copies of x at once; `"separate"` convolves x
             with all M models' weights and sums: for maps of few pixels. The latter two take one
             group.
-        backend: Of `"mix"`: `"triton"` (CUDA), `"torch"`, or None.
+        backend: Of `"mix"`: `"triton"` (CUDA), `"native"` (CPU, float32), `"torch"`, or None.
 
     Returns:
         `(B, O, ...)`.
@@ -135,6 +136,13 @@ def _separate(
     return _dense(y.flatten(1, 2), joined.view(channels, -1, *spatial).to(y.dtype), plain)
 
 
+def _choose(backend: str | None, x: Tensor, weights: Tensor, geometry: Geometry) -> str:
+    if native_conv.fits(x, weights, geometry):
+        wins = native_conv.wins(x, weights, geometry)
+        return choose(backend, *(("native",) if wins else ("torch", "native")))
+    return "triton" if takes_triton(backend, x, kernel_fits(x, geometry)) else "torch"
+
+
 @torch.library.custom_op("hubfast::zoo_conv", mutates_args=())
 def _zoo_conv(
     x: Tensor,
@@ -147,11 +155,13 @@ def _zoo_conv(
     backend: str | None,
 ) -> Tensor:
     geometry = Geometry(tuple(stride), tuple(padding), tuple(dilation), groups)
-    if takes_triton(backend, x, kernel_fits(x, geometry)):
+    chosen = _choose(backend, x, weights, geometry)
+    if chosen == "triton":
         from hubfast.kernels.zoo_conv import zoo_conv as kernel  # triton is slow to import
 
         return kernel(x, weights, gates, geometry)
-    return mixed_conv.forward(x, weights, gates, geometry)
+    run = native_conv.forward if chosen == "native" else mixed_conv.forward
+    return run(x, weights, gates, geometry)
 
 
 @_zoo_conv.register_fake
@@ -184,11 +194,13 @@ def _zoo_conv_backward(
     input_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     geometry = Geometry(tuple(stride), tuple(padding), tuple(dilation), groups)
-    if takes_triton(backend, x, kernel_fits(x, geometry)):
+    chosen = _choose(backend, x, weights, geometry)
+    if chosen == "triton":
         from hubfast.kernels.zoo_conv import zoo_conv_backward as kernel
 
         return kernel(grad, x, weights, gates, geometry, input_grad=input_grad)
-    return mixed_conv.backward(grad, x, weights, gates, geometry, input_grad=input_grad)
+    run = native_conv.backward if chosen == "native" else mixed_conv.backward
+    return run(grad, x, weights, gates, geometry, input_grad=input_grad)
 
 
 @_zoo_conv_backward.register_fake
