@@ -36,7 +36,8 @@ sanitize: $(VENV)/.installed-dev
 	grep -q __asan_init build/sanitize/hubfast/_native*.so
 	cd build/sanitize && ASAN_OPTIONS=detect_leaks=0 \
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
-		$(abspath $(BIN))/python -m pytest -q -p no:cacheprovider ../../tests/test_native.py
+		$(abspath $(BIN))/python -m pytest -q -p no:cacheprovider \
+		../../tests/test_native.py ../../tests/test_native_conv.py
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

@@ -59,18 +59,10 @@ HUBFAST_INLINE void mix_samples(const MixedConv& p, const float* gates, const fl
   for (int r = 0; r < rows; ++r, from += p.inner(), to += stride) {
     for (int j = 0; j < width; j += kFloats) {
       Floats sum[Samples] = {};
-      if (from + j + kFloats <= end) {
-        for (int m = 0; m < p.models; ++m) {
-          const Floats weight = loose(from + m * model + j);
-          for (int b = 0; b < Samples; ++b) sum[b] += gates[b * p.models + m] * weight;
-        }
-      } else {
-        for (int i = 0; i < end - from - j; ++i) {
-          for (int m = 0; m < p.models; ++m) {
-            const float weight = from[m * model + j + i];
-            for (int b = 0; b < Samples; ++b) sum[b][i] += gates[b * p.models + m] * weight;
-          }
-        }
+      for (int m = 0; m < p.models; ++m) {
+        const float* at = from + m * model + j;
+        const Floats weight = end - from - j >= kFloats ? Floats(loose(at)) : first(end - from - j, at);
+        for (int b = 0; b < Samples; ++b) sum[b] += gates[b * p.models + m] * weight;
       }
       for (int b = 0; b < Samples; ++b) whole(to + b * size + j) = sum[b];
     }

@@ -23,6 +23,13 @@ HUBFAST_INLINE const LooseFloats& loose(const float* at) {
 }
 HUBFAST_INLINE LooseFloats& loose(float* at) { return *reinterpret_cast<LooseFloats*>(at); }
 
+// The first floats of a vector, then zeros.
+HUBFAST_INLINE Floats first(int count, const float* from) {
+  Floats found{};
+  for (int i = 0; i < count; ++i) found[i] = from[i];
+  return found;
+}
+
 HUBFAST_INLINE float total(const Floats& lanes) {
   float sum = 0;
   for (int i = 0; i < kFloats; ++i) sum += lanes[i];
@@ -108,9 +115,7 @@ HUBFAST_INLINE void pack(int count, int width, const float* from, std::ptrdiff_t
   from += vectors * kFloats;
   panel += vectors * kFloats;
   for (int i = 0; rest && i < count; ++i, from += stride, panel += kPanel) {
-    Floats last{};
-    for (int j = 0; j < rest; ++j) last[j] = from[j];
-    whole(panel) = last;
+    whole(panel) = first(rest, from);
   }
 }
 

@@ -18,11 +18,12 @@ MOST_PIXELS = 200  # of an output up to which this was faster than torch's convo
 
 
 def fits(x: Tensor, weights: Tensor, geometry: Geometry) -> bool:
-    """Whether these shapes, dtypes and memory orders are taken."""
+    """Whether these shapes, dtypes and memory orders are taken; none of them empty."""
     single = x.dtype == weights.dtype == torch.float32
     plain = x.device.type == "cpu" and geometry.groups == 1 and x.ndim in (3, 4)
     small = weights.shape[3:].numel() <= MOST_TAPS
-    return single and plain and small and not channels_last(x)
+    filled = min(x.numel(), weights.numel()) > 0
+    return single and plain and small and filled and not channels_last(x)
 
 
 def wins(x: Tensor, weights: Tensor, geometry: Geometry) -> bool:
@@ -58,10 +59,9 @@ def backward(
     dx = torch.empty_like(x) if input_grad else x.new_empty(0)
     if input_grad:
         convolution.input_gradient(grad.data_ptr(), dx.data_ptr(), threads)
-    d_weights, d_gates = torch.zeros_like(weights), torch.zeros_like(gates)
-    convolution.weight_gradient(
-        grad.data_ptr(), d_weights.data_ptr(), d_gates.data_ptr(), threads
-    )
+    d_weights, d_gates = torch.empty_like(weights), torch.empty_like(gates)
+    results = (d_weights.data_ptr(), d_gates.data_ptr())
+    convolution.weight_gradient(grad.data_ptr(), *results, threads)
     return dx, d_weights, d_gates
 
 

@@ -31,6 +31,7 @@ ALLOWED = {
     "banded": {"native"},
     "kernels": {"reference"},
     "mixed_conv": {"reference"},
+    "native_conv": {"reference", "mixed_conv", "_native"},
     "functional": {
         "reference",
         "backend",
@@ -42,6 +43,7 @@ ALLOWED = {
         "cusolver",
         "kernels",
         "mixed_conv",
+        "native_conv",
     },
     "atari": {"zoo", "optional", "progress"},
     "zoo": {"functional", "cost", "prior"},

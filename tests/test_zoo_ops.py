@@ -187,7 +187,7 @@ def test_error_is_that_of_torch(name, dtype):
         ({"weights": torch.rand(2, 4, 5, 3, 3)}, "weights must be"),
         ({"stride": (1,)}, "stride must have 2 integers"),
         ({"form": "fused"}, "form must be one of"),
-        ({"backend": "native"}, "backend must be one of"),
+        ({"backend": "scipy"}, "backend must be one of"),
     ],
 )
 def test_mistakes_name_the_argument(change, message):
