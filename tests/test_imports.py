@@ -46,7 +46,7 @@ ALLOWED = {
         "native_conv",
     },
     "atari": {"zoo", "optional", "progress"},
-    "zoo": {"functional", "cost", "prior"},
+    "zoo": {"functional", "backend", "cost", "prior"},
     "scores": {"functional", "reference", "threads", "spectrum", "banded", "interpolation"},
     "minihub": {"progress"},
     "data": {"scores", "minihub", "optional", "progress", "threads"},
