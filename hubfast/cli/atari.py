@@ -39,6 +39,7 @@ def atari(
     from typing import get_args
 
     from hubfast.atari import Method, Study, save_curves, table
+    from hubfast.memory import keep_freed_memory
 
     known = get_args(Method)
     methods = tuple(method or known)
@@ -46,6 +47,7 @@ def atari(
         if name not in known:
             raise ValueError(f"method must be one of {known}, got {name!r}")
     sources = tuple(source or ("Pong", "SpaceInvaders", "DemonAttack"))
+    keep_freed_memory()
     study = Study(out, sources, target, source_frames, frames, environments, device)
     games = study.run(cast(Any, methods), seeds, progress=not quiet)
     curves = table(games, frames=frames)
