@@ -40,7 +40,8 @@ class Parts {
   Part operator[](int task) const {
     const int across = parts(all_samples_, samples_);
     const int row = task / across * rows_, sample = task % across * samples_;
-    return {row, std::min(rows_, all_rows_ - row), sample, std::min(samples_, all_samples_ - sample)};
+    return {row, std::min(rows_, all_rows_ - row), sample,
+            std::min(samples_, all_samples_ - sample)};
   }
 
  private:
@@ -58,10 +59,11 @@ HUBFAST_INLINE void mix_samples(const MixedConv& p, const float* gates, const fl
   const float* const end = p.weights + model;
   for (int r = 0; r < rows; ++r, from += p.inner(), to += stride) {
     for (int j = 0; j < width; j += kFloats) {
+      const std::ptrdiff_t left = end - from - j;
       Floats sum[Samples] = {};
       for (int m = 0; m < p.models; ++m) {
         const float* at = from + m * model + j;
-        const Floats weight = end - from - j >= kFloats ? Floats(loose(at)) : first(end - from - j, at);
+        const Floats weight = left >= kFloats ? Floats(loose(at)) : first(left, at);
         for (int b = 0; b < Samples; ++b) sum[b] += gates[b * p.models + m] * weight;
       }
       for (int b = 0; b < Samples; ++b) whole(to + b * size + j) = sum[b];

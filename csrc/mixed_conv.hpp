@@ -7,8 +7,8 @@
 
 namespace hubfast {
 
-// y_b = conv(x_b, W_b) with W_b = sum_m gates[b, m] weights[m]: the product of W_b (rows, inner) and
-// the patches (inner, pixels) of x_b. All arrays are whole, row by row.
+// y_b = conv(x_b, W_b) with W_b = sum_m gates[b, m] weights[m]: the product of W_b (rows, inner)
+// and the patches (inner, pixels) of x_b. All arrays are whole, row by row.
 struct MixedConv {
   int samples, models, rows, channels;
   Window window;
@@ -28,8 +28,8 @@ void forward(const MixedConv& conv, float* y, int threads);
 // d_x (samples, channels, area) from d_y (samples, rows, pixels); conv.x is not read.
 void input_gradient(const MixedConv& conv, const float* d_y, float* d_x, int threads);
 
-// d_weights (models, rows, inner) and d_gates (samples, models). The order of sums depends on shapes
-// alone, not on threads.
+// d_weights (models, rows, inner) and d_gates (samples, models). The order of sums depends on
+// shapes alone, not on threads.
 void weight_gradient(const MixedConv& conv, const float* d_y, float* d_weights, float* d_gates,
                      int threads);
 

@@ -136,11 +136,12 @@ void weight_gradient(const MixedConv& p, const float* d_y, float* d_weights, flo
   const int tasks = parts(p.rows, rows) * across;
   const PaddedImages images(p.window, p.samples * p.channels, p.x, threads);
   const bool wide = wide_registers();
-  const std::size_t room = static_cast<std::size_t>(parts(p.samples, kSamples)) * kSamples * p.models;
+  const std::size_t groups = parts(p.samples, kSamples), room = groups * kSamples * p.models;
   std::vector<float> found(tasks * room);  // each task's own: their sum has an order
   openmp_for(tasks, threads, [&](int task) {
     const int row = task / across * rows, first = task % across * kPanel;
-    const Block block{row, std::min(rows, p.rows - row), first, std::min(kPanel, p.inner() - first)};
+    const Block block{row, std::min(rows, p.rows - row), first,
+                      std::min(kPanel, p.inner() - first)};
     weight_part(wide, p, block, images, d_y, d_weights, found.data() + task * room);
   });
   for (int i = 0; i < p.samples * p.models; ++i) {

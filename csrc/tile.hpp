@@ -95,7 +95,8 @@ HUBFAST_INLINE void multiply_tile(bool wide, int steps, int width, Left a, const
 }
 
 template <int Vectors>
-HUBFAST_INLINE void copy_vectors(int count, const float* from, std::ptrdiff_t stride, float* panel) {
+HUBFAST_INLINE void copy_vectors(int count, const float* from, std::ptrdiff_t stride,
+                                 float* panel) {
   for (int i = 0; i < count; ++i, from += stride, panel += kPanel) {
     for (int v = 0; v < Vectors; ++v) whole(panel + v * kFloats) = loose(from + v * kFloats);
   }

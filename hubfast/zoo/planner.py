@@ -15,8 +15,8 @@ class Costs(NamedTuple):
     product: float  # of a multiply-add in M-fold products, which move M times the pixels
 
 
-# CPU, without and with the native core, which mixes weights in cache: from the forms of a 3x3 layer,
-# 512 channels, 7x7 pixels, M = 5, on two cores of an AMD EPYC.
+# CPU, without and with the native core, which mixes weights in cache: from the forms of a 3x3
+# layer, 512 channels, 7x7 pixels, M = 5, on two cores of an AMD EPYC.
 # CUDA: arithmetic for an H200 in bfloat16, not measured yet.
 COSTS = {"cpu": Costs(100, 1.1), "native": Costs(30, 1.1), "cuda": Costs(190, 1.0)}
 
