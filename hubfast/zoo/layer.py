@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hubfast.backend import missing
 from hubfast.functional import align as aligned
 from hubfast.functional.zoo_conv import Form
 from hubfast.zoo.gate import Activation, Gate, LiteGate
@@ -46,6 +47,7 @@ class ZooLayer(nn.Module):
         out = weight[0]
         self.models, self.groups, self.form = models, groups, form
         self.kernel = weight  # of one model
+        self.native = missing("native") is None  # asked here: a compiled forward cannot import
         self.weight = nn.Parameter(torch.empty(models, out, prod(weight[1:])))
         self.bias = nn.Parameter(torch.empty(models, out)) if bias else None
         shape = (models, out, out // groups)
@@ -92,4 +94,5 @@ class ZooLayer(nn.Module):
         if self.form is not None:
             return self.form
         how: dict[str, Any] = {"groups": self.groups, "aligned": self.alignment is not None}
-        return plan(samples, self.models, self.kernel, pixels, device=device, **how)
+        how |= {"device": device, "native": self.native}
+        return plan(samples, self.models, self.kernel, pixels, **how)

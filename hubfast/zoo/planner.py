@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
-from hubfast.backend import missing
 from hubfast.functional.zoo_conv import Form
 
 
@@ -30,6 +29,7 @@ def plan(
     groups: int = 1,
     aligned: bool = False,
     device: str = "cpu",
+    native: bool = False,
 ) -> Form:
     """The form with the fewest multiply-adds, traffic counted as such.
 
@@ -42,11 +42,11 @@ def plan(
         aligned: Whether the weights are channel-aligned first: `"separate"` can align the
             results instead, which costs less than aligning kernels where pixels are few.
         device: Type of the device.
+        native: Whether the native core is there for a CPU.
     """
     if groups > 1 or samples == 1:
         return "mix"
-    native = device == "cpu" and missing("native") is None
-    costs = COSTS["native"] if native else COSTS.get(device, COSTS["cuda"])
+    costs = COSTS.get("native" if native and device == "cpu" else device, COSTS["cuda"])
     together, apart = models * pixels * costs.product, pixels + costs.traffic  # a weight, sample
     form: Form = "concatenate" if together < apart else "mix"
     if not aligned:
