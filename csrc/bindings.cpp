@@ -15,6 +15,7 @@
 #include "moments.hpp"
 #include "parallel.hpp"
 #include "resolvent.hpp"
+#include "row_gram.hpp"
 
 namespace py = pybind11;
 
@@ -71,6 +72,15 @@ void add_gram(Address gram, int width, Address rows, int count) {
 
 double add_moments(Address rows, int count, int width, Address sum, Address cubic) {
   return hubfast::add_moments(in(rows), count, width, out(sum), out(cubic));
+}
+
+// gram (count, count) = rows' inner products, of floats or doubles.
+void row_gram(Address rows, bool doubles, int count, std::size_t width, Address gram, int threads) {
+  if (doubles) {
+    hubfast::row_gram(in(rows), count, width, out(gram), threads);
+  } else {
+    hubfast::row_gram(floats(rows), count, width, out(gram), threads);
+  }
 }
 
 // Row-major upper triangle of gram (n, n) into work (n, stride), reduced there.
@@ -150,6 +160,7 @@ PYBIND11_MODULE(_native, m) {
   m.attr("BANDWIDTH") = hubfast::kBandwidth;
   m.def("add_gram", &add_gram, Released());
   m.def("add_moments", &add_moments, Released());
+  m.def("row_gram", &row_gram, Released());
   m.def("reduce", &reduce, Released());
   m.def("rotate", &rotate, Released());
   m.def("quadratics", &quadratics, Released());

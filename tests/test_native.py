@@ -48,6 +48,25 @@ def test_add_gram(count, width, seed):
 
 
 @fuzz
+@given(few, sizes, seeds, st.sampled_from([torch.bfloat16, torch.float32, torch.float64]))
+def test_row_gram(count, width, seed, dtype):
+    rows = normal(seed, width, count).T.to(dtype)  # not contiguous
+    gram = native.row_gram(rows)
+    assert_close(gram, rows.double() @ rows.double().T)
+    assert torch.equal(gram, gram.T)
+
+
+def test_row_gram_is_the_same_on_any_threads():
+    rows, before = normal(0, 37, 1001).float(), torch.get_num_threads()
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        found.append(native.row_gram(rows))
+    torch.set_num_threads(before)
+    assert torch.equal(*found)
+
+
+@fuzz
 @given(few, sizes, seeds)
 def test_add_moments(count, width, seed):
     rows = normal(seed, count, width)

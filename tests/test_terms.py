@@ -85,6 +85,12 @@ def test_bss_gradient_is_finite_where_that_of_the_svd_is_not():
     assert zero.grad.abs().max() == 0
 
 
+def test_bss_has_no_second_derivative():
+    x = torch.randn(4, 6, requires_grad=True)
+    with pytest.raises(RuntimeError, match="bss has no second derivative"):
+        torch.autograd.grad(bss(x), x, create_graph=True)
+
+
 def test_bss_under_autocast():
     x = torch.randn(6, 20, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
@@ -111,14 +117,15 @@ def test_bss_backends_agree(shape):
     x = torch.randn(shape).relu()
     k = min(3, *shape)
     found = {}
-    for backend in ("scipy", "torch"):
+    for backend in ("native", "scipy", "torch"):
         leaf = x.clone().requires_grad_()
         value = bss(leaf, k, backend=backend)
         value.backward()
         found[backend] = value.detach(), leaf.grad
-    for ours, wanted in zip(found["scipy"], found["torch"], strict=True):
-        torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-5)
-    assert math.isnan(bss(torch.full(shape, float("nan"))))  # which the Trainer then names
+    for backend in ("native", "scipy"):
+        torch.testing.assert_close(found[backend], found["torch"], rtol=1e-4, atol=1e-5)
+    for backend in found:  # which the Trainer then names
+        assert math.isnan(bss(torch.full(shape, float("nan")), backend=backend))
 
 
 @pytest.mark.parametrize("k", [0, 5])
