@@ -3,8 +3,8 @@
 python -m pytest benchmarks/bench_bss.py
 
 The public form takes all singular values by a differentiable SVD of the batch; hubfast takes the
-eigenvalues of the Gram matrix. `products` is what that costs torch: the Gram matrix, and the product
-that carries its gradient back, in float32 and without eigenvalues; hubfast makes half of the former.
+eigenvalues of the Gram matrix. `products` is what that costs torch in float32, without eigenvalues:
+the Gram matrix and the product that carries its gradient back. hubfast computes half of the former.
 """
 
 import pytest
