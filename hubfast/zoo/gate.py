@@ -50,8 +50,7 @@ class Gate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`x` `(B, I, ...)` -> `(B, M)` float32, or float64."""
         dtype = torch.promote_types(x.dtype, torch.float32)
-        pooled = x.flatten(2).mean(2, dtype=dtype) if x.ndim > 2 else x
-        hidden = torch.relu(self.squeeze(pooled.to(self.squeeze.weight.dtype)))
+        hidden = torch.relu(self.squeeze(_means(x, dtype).to(self.squeeze.weight.dtype)))
         return self.activate(self.select(hidden).to(dtype))
 
     def activate(self, logits: Tensor) -> Tensor:
@@ -63,6 +62,14 @@ class Gate(nn.Module):
 
     def extra_repr(self) -> str:
         return f"activation={self.activation!r}"
+
+
+def _means(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Over positions, `(B, I)`. Not by `mean`, whose gradient is written out for each position."""
+    if x.ndim == 2:
+        return x
+    positions = x.flatten(2)
+    return positions.sum(2, dtype=dtype) / positions.shape[2]
 
 
 class LiteGate(Gate):
