@@ -1,6 +1,7 @@
 """tune(): every method on a hub of tiny timm models, what it saves, its command and its report."""
 
 import json
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -172,6 +173,13 @@ def test_wrong_arguments(hub, ranking):
         tune(hub, tiny.data(), top=0)
     with pytest.raises(ValueError, match="top must be at most 3"):
         tune(hub, tiny.data(), top=4, ranking=ranking, trainer=trainer())
+    broken = [replace(m, score=None, error="why") for m in ranking.models]
+    none, one = (replace(ranking, models=(*ranking.models[:k], *broken[k:])) for k in (0, 1))
+    for method in ("single", "zoo"):
+        with pytest.raises(ValueError, match=r"that can be ranked\n\w+ failed: why\n"):
+            tune(hub, tiny.data(), method=method, ranking=none, trainer=trainer())
+    with pytest.raises(ValueError, match=r"at most 1, .* got 2\n\w+ failed: why\n"):
+        tune(hub, tiny.data(), top=2, ranking=one, trainer=trainer())
     with pytest.raises(ValueError, match=r"models that it lacks: "):
         tune({"other": hub["first"]}, tiny.data(), top=1, ranking=ranking, trainer=trainer())
     with pytest.raises(ValueError, match=r"validation must be a share in 0\.\.1"):

@@ -1,15 +1,18 @@
 """`hubfast tune`."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hubfast.cli.output import Quiet, build_named
 
 if TYPE_CHECKING:
+    from hubfast.ranking import Ranking
     from hubfast.tuning import Tuned
 
 RANKING, MODEL, REPORT = "ranking.json", "model", "report.html"  # in the output folder
@@ -111,7 +114,7 @@ def tune(
         size=None if size is None else (size, size),
         resume=resume,
         trust=trust,
-        on_ranking=lambda found: found.to_json(_in(output, RANKING)),
+        on_ranking=partial(_keep, output),
     )
     _write(tuned, output)
     _show(tuned, output)
@@ -120,6 +123,12 @@ def tune(
 def _in(folder: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder / name
+
+
+def _keep(output: Path, ranking: "Ranking") -> None:
+    ranking.to_json(_in(output, RANKING))
+    for model in ranking.failed:
+        Console(stderr=True).print(Text(f"failed: {model.name}: {model.error}", style="red"))
 
 
 def _known_ranking(output: Path, ranking: Path | None, resume: bool, kind: Any) -> Any:

@@ -15,7 +15,8 @@ from hubfast.data import TargetData, as_target_data
 from hubfast.hub import Source, as_hub
 from hubfast.pathway import Survey
 from hubfast.ranking import Ranking, rank
-from hubfast.tuning.aggregated import Zoo, same_architecture
+from hubfast.tuning.aggregated import Zoo
+from hubfast.tuning.choice import choose_models, choose_size
 from hubfast.tuning.evaluation import Evaluation, evaluate
 from hubfast.tuning.history import History
 from hubfast.tuning.measure import Cost, PeakMemory, inference_cost, inference_speed
@@ -29,7 +30,7 @@ from hubfast.tuning.methods import (
     models_used,
 )
 from hubfast.tuning.pathways import pathways
-from hubfast.tuning.pictures import Augment, Labels, Pictures, picture_size
+from hubfast.tuning.pictures import Augment, Labels, Pictures
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.save import save_model
 from hubfast.tuning.setting import Setting
@@ -114,8 +115,8 @@ def tune(
         on_ranking(ranking)
     ranked = time.perf_counter()
     alike = train if method in ONE_ARCHITECTURE else None
-    sources = _chosen(as_hub(hub, trust=trust), ranking, models_used(method, top), alike)
-    size = size or _size(train, sources, labels)
+    sources = choose_models(as_hub(hub, trust=trust), ranking, models_used(method, top), alike)
+    size = size or choose_size(train, sources, labels)
     seed = trainer.recipe.seed
     pictures = Pictures(train, labels, size, augment=augment, seed=seed)
     held_pictures = None if held is None else Pictures(held, labels, size)
@@ -159,44 +160,6 @@ def _split(
     if validation == 0:
         return data, None
     return data.split(1 - validation, seed)
-
-
-def _chosen(
-    hub: Sequence[Source], ranking: Ranking, count: int, alike: TargetData | None
-) -> list[Source]:
-    """The best `count` models of a ranking, from the hub.
-
-    With `alike`, data to run them on: the best, and the next best of its architecture; as many as
-    there are.
-    """
-    known = {source.name: source for source in hub}
-    if alike is not None:
-        return _of_one_architecture([known[m.name] for m in ranking.scored], count, alike)
-    names = ranking.top(min(count, len(ranking.scored)) or 1)
-    if len(names) < count:
-        raise ValueError(f"top must be at most {len(names)}, the models with a score, got {count}")
-    if missing := [name for name in names if name not in known]:
-        raise ValueError(f"ranking must be of this hub, got models that it lacks: {missing}")
-    return [known[name] for name in names]
-
-
-def _of_one_architecture(sources: Sequence[Source], count: int, data: TargetData) -> list[Source]:
-    labels = Labels.of(data)
-    setting = Setting(sources, Pictures(data, labels, picture_size(data, [None])), labels, steps=1)
-    first, found = setting.load(0), [sources[0]]
-    for k in range(1, len(sources)):
-        if len(found) < count and same_architecture(first, setting.load(k)):
-            found.append(sources[k])
-    if len(found) < 2:
-        raise ValueError(f"hub must hold two models of the architecture of {sources[0].name!r}")
-    return found
-
-
-def _size(train: TargetData, sources: Sequence[Source], labels: Labels) -> tuple[int, int]:
-    """Pictures' own size, at most the largest that a model wants."""
-    probe = Pictures(train, labels, picture_size(train, [None]))
-    setting = Setting(sources, probe, labels, steps=1)
-    return picture_size(train, [model.size for model in setting.all()])
 
 
 @dataclass(frozen=True)

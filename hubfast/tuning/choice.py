@@ -1,0 +1,56 @@
+"""Which models of a hub a method tunes: the best of a ranking, and the size of their pictures."""
+
+from collections.abc import Sequence
+
+from hubfast.data import TargetData
+from hubfast.hub import Source
+from hubfast.ranking import Ranking
+from hubfast.tuning.aggregated import same_architecture
+from hubfast.tuning.pictures import Labels, Pictures, picture_size
+from hubfast.tuning.setting import Setting
+
+
+def choose_models(
+    hub: Sequence[Source], ranking: Ranking, count: int, alike: TargetData | None
+) -> list[Source]:
+    """The best `count` models of a ranking, from the hub.
+
+    With `alike`, data to run them on: the best, and the next best of its architecture; as many as
+    there are.
+
+    Raises:
+        ValueError: Too few models have a score, or are in the hub, or are alike.
+    """
+    known = {source.name: source for source in hub}
+    names = [model.name for model in ranking.scored]
+    reasons = "".join(f"\n{model.name} failed: {model.error}" for model in ranking.failed)
+    if not names:
+        raise ValueError(f"hub must hold a model that can be ranked{reasons}")
+    if alike is None and len(names) < count:
+        models = f"top must be at most {len(names)}, the models with a score"
+        raise ValueError(f"{models}, got {count}{reasons}")
+    if alike is None:
+        names = names[:count]
+    if missing := [name for name in names if name not in known]:
+        raise ValueError(f"ranking must be of this hub, got models that it lacks: {missing}")
+    sources = [known[name] for name in names]
+    return sources if alike is None else _of_one_architecture(sources, count, alike)
+
+
+def _of_one_architecture(sources: Sequence[Source], count: int, data: TargetData) -> list[Source]:
+    labels = Labels.of(data)
+    setting = Setting(sources, Pictures(data, labels, picture_size(data, [None])), labels, steps=1)
+    first, found = setting.load(0), [sources[0]]
+    for k in range(1, len(sources)):
+        if len(found) < count and same_architecture(first, setting.load(k)):
+            found.append(sources[k])
+    if len(found) < 2:
+        raise ValueError(f"hub must hold two models of the architecture of {sources[0].name!r}")
+    return found
+
+
+def choose_size(train: TargetData, sources: Sequence[Source], labels: Labels) -> tuple[int, int]:
+    """Pictures' own size, at most the largest that a model wants."""
+    probe = Pictures(train, labels, picture_size(train, [None]))
+    setting = Setting(sources, probe, labels, steps=1)
+    return picture_size(train, [model.size for model in setting.all()])
