@@ -173,6 +173,8 @@ def test_wrong_arguments(hub, ranking):
         tune(hub, tiny.data(), top=0)
     with pytest.raises(ValueError, match="top must be at most 3"):
         tune(hub, tiny.data(), top=4, ranking=ranking, trainer=trainer())
+    with pytest.raises(ValueError, match="Precision '8' is invalid"):
+        tune([], tiny.data(), trainer=trainer(precision="8"))
     broken = [replace(m, score=None, error="why") for m in ranking.models]
     none, one = (replace(ranking, models=(*ranking.models[:k], *broken[k:])) for k in (0, 1))
     for method in ("single", "zoo"):

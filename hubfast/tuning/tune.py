@@ -106,6 +106,7 @@ def tune(
     trainer = trainer or Trainer()
     if method in NO_DECAY:
         trainer = replace(trainer, recipe=replace(trainer.recipe, weight_decay=0.0))
+    device = trainer.device  # before the ranking: options that do not fit raise here
     train, held = _split(as_target_data(data), validation, trainer.recipe.seed)
     labels = Labels.of(train)
     started = time.perf_counter()
@@ -124,7 +125,6 @@ def tune(
     run = _train(make, sources, pictures, labels, trainer, held_pictures, resume)
     built = run.module
     tuned = time.perf_counter()
-    device = next(built.parameters()).device
     sets = {"validation": held_pictures}
     if test is not None:
         sets["test"] = Pictures(as_target_data(test), labels, size)
