@@ -10,6 +10,8 @@ from rich.table import Table
 from hubfast.cli.output import Output, Quiet, check_folders
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hubfast.tuning.comparison import Trial
 
 
@@ -64,13 +66,25 @@ def _accuracies(trials: "list[Trial]", csv: Path | None) -> None:
     from hubfast.tuning.summary import accuracies
 
     found = accuracies(trials)
-    table = Table(*found.columns, title="accuracy on test data, 95 % intervals", box=None)
-    table.columns[0].no_wrap = True
-    for row in found.itertuples(index=False):
-        table.add_row(*map(str, row))
-    Console().print(table)
+    console, cells = Console(), found.astype(str)
+    table = _table(cells)
+    unlimited = console.options.update(max_width=1000)
+    if console.measure(table, options=unlimited).maximum > console.width:
+        # Intervals below their means
+        table = _table(cells.replace(" ± ", "\n±", regex=True))
+    console.print(table)
     if csv:
         found.to_csv(csv, index=False)
+
+
+def _table(cells: "pd.DataFrame") -> Table:
+    table = Table(title="accuracy on test data, 95 % intervals", box=None)
+    for name in cells.columns:
+        table.add_column(name, overflow="fold")
+    table.columns[0].no_wrap = True
+    for row in cells.itertuples(index=False):
+        table.add_row(*row)
+    return table
 
 
 def _selection(trials: "list[Trial]") -> None:
