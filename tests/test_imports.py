@@ -50,7 +50,7 @@ ALLOWED = {
     "scores": {"functional", "reference", "threads", "spectrum", "banded", "interpolation"},
     "minihub": {"progress"},
     "data": {"scores", "minihub", "optional", "progress", "threads"},
-    "hub": {"data", "minihub", "optional"},
+    "hub": {"data", "minihub", "optional", "progress"},
     "pathway": {"functional", "reference", "threads", "progress", "cost", "prior"},
     "ranking": {"scores", "hub", "data", "progress", "minihub"},
     "evaluation": {"ranking", "scores", "minihub", "progress"},

@@ -67,6 +67,7 @@ class Loading:
     trust: bool = False  # it may run code of its own
     preprocessing: Mapping[str, Any] | None = None  # see `preprocessing.image_transform`
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of a torch.hub entry point
+    progress: bool = False  # show a bar while a query counts parameters
 
     def require_trust(self, name: str, why: str) -> None:
         """Refuses to load `name` unless it is trusted.

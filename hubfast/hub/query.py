@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from hubfast.progress import progress_bar
+
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -27,12 +29,13 @@ def is_query(name: str) -> bool:
     return any(mark in name for mark in "*?[")
 
 
-def matching_timm(query: str) -> list[tuple[str, str]]:
+def matching_timm(query: str, *, progress: bool = False) -> list[tuple[str, str]]:
     """Names and licences of timm's pretrained models that `query` asks for, in its order.
 
     Args:
         query: A name with `*`, and after a `?` conditions joined by `&`, all to be met:
             `params<30M` (K, M, G), `input_size<=224`, `licence=apache-2.0`.
+        progress: Show a bar: parameters are counted by building models without values.
 
     Raises:
         ValueError: A condition of no such form, or nothing matches.
@@ -41,11 +44,12 @@ def matching_timm(query: str) -> list[tuple[str, str]]:
 
     pattern, _, conditions = query.partition("?")
     tests = [_test(condition) for condition in re.split("[&,]", conditions) if condition.strip()]
-    found = []
-    for name in timm.list_models(pattern or "*", pretrained=True):
-        config: Any = timm.models.get_pretrained_cfg(name)
-        if all(test(name, config) for test in tests):
-            found.append((name, str(config.license or "")))
+    names, found = timm.list_models(pattern or "*", pretrained=True), []
+    with progress_bar(progress and bool(tests)) as bars:
+        for name in bars.track(names, description=query):
+            config: Any = timm.models.get_pretrained_cfg(name)
+            if all(test(name, config) for test in tests):
+                found.append((name, str(config.license or "")))
     if not found:
         raise ValueError(f"no pretrained timm model matches {query!r}")
     return found

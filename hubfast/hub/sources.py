@@ -14,7 +14,7 @@ from hubfast.hub.model import Loading, Source
 from hubfast.hub.network import Network
 
 
-def as_hub(hub: Any, *, trust: bool = False) -> list[Source]:
+def as_hub(hub: Any, *, trust: bool = False, progress: bool = False) -> list[Source]:
     """The sources of a hub, names made unique.
 
     Args:
@@ -24,11 +24,12 @@ def as_hub(hub: Any, *, trust: bool = False) -> list[Source]:
             `"timm:resnet*?params<30M"` and a folder of features are several models.
         trust: Models may run code of their own: torch.hub repositories, transformers' remote
             code, Keras lambdas, torch.export programs, TensorFlow graphs.
+        progress: Show a bar while a query looks at models.
 
     Raises:
         ValueError, TypeError: A spec of no known form, or an empty hub.
     """
-    loading, named = Loading(trust=trust), []
+    loading, named = Loading(trust=trust, progress=progress), []
     if isinstance(hub, Mapping):
         named = [as_source(spec, name=name, trust=trust) for name, spec in hub.items()]
     else:
@@ -103,7 +104,7 @@ def _expand(spec: Any, loading: Loading) -> list[Source]:
     if Path(text).suffix in hub_file.SUFFIXES:
         return [source for entry in hub_file.read_hub_file(text) for source in _of(entry, loading)]
     if kind == "timm" and query.is_query(rest):
-        found = query.matching_timm(rest)
+        found = query.matching_timm(rest, progress=loading.progress)
         return [
             replace(_named(f"timm:{name}", None, loading), licence=licence)
             for name, licence in found

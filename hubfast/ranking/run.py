@@ -83,7 +83,7 @@ def rank(
             raise ValueError(f"{name} must be at least 1, got {value}")
     device = _device(device)
     chosen: tuple[Metric, ...] = (metric,) if metrics is None else tuple(metrics)
-    sources = as_hub(hub, trust=trust)
+    sources = as_hub(hub, trust=trust, progress=progress)
     target = as_target_data(data, task=task).sample(samples, seed)
     target = readable(target, max_unreadable, progress=progress)
     _check_target(target, chosen)
