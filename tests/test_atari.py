@@ -128,6 +128,48 @@ def test_study_keeps_finished_runs(breakout, tmp_path):
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "new").iterdir()} == files
 
 
+def test_a_run_that_was_cut_off_goes_on(breakout, sources, tmp_path):
+    def agent():
+        return transferred("zoo", breakout, sources, seed=1, settings=SMALL)
+
+    class Cut(Exception):
+        pass
+
+    def cut(frames):
+        done.append(frames)
+        if sum(done) > 3000:
+            raise Cut
+
+    done, path = [], tmp_path / "new" / "run.pt"
+    with pytest.raises(Cut):
+        record_returns(agent(), 4096, cut, checkpoint=path, save_every=1024)
+    kept = torch.load(path, weights_only=True)
+    assert kept["steps"] * 4 == 2048
+    resumed, told = agent(), []
+    games = record_returns(resumed, 4096, told.append, checkpoint=path, save_every=1024)
+    assert told[0] == 2048
+    assert sum(told) == 4096
+    assert games[: len(kept["games"])] == kept["games"]
+    assert resumed.num_timesteps * 4 == 4096
+    assert resumed.lr_schedule(resumed._current_progress_remaining) < Ppo().learning_rate / 10
+    # Training went on from the checkpoint: weights are near it, and not at it
+    moved = {n: (v - kept["policy"][n]).abs().max() for n, v in resumed.policy.named_parameters()}
+    assert 0 < max(moved.values()) < 0.05
+
+
+def test_study_takes_up_a_run_and_clears_its_checkpoint(breakout, tmp_path):
+    study = Study(tmp_path, (), "Breakout", 4, 4096, 2, settings=SMALL)
+    agent = transferred("scratch", breakout, settings=SMALL)
+    path = tmp_path / "Breakout-4096-scratch-0.pt"
+    early = record_returns(agent, 2048, checkpoint=path, save_every=256)
+    told = []
+    found = study.train_target("scratch", 0, told.append)
+    assert told[0] == 2048 - 256  # the last checkpoint was before the last rollout
+    kept = [game for game in early if game[0] <= told[0]]
+    assert list(found[["frames", "return"]].itertuples(index=False, name=None))[: len(kept)] == kept
+    assert [p.name for p in tmp_path.iterdir()] == ["Breakout-4096-scratch-0.csv"]
+
+
 def test_runs_of_a_seed_are_equal(breakout, tmp_path):
     runs = [Study(tmp_path / name, (), "Breakout", 4, 2048, 2, settings=SMALL) for name in "ab"]
     first, second = (run.train_target("scratch", 3) for run in runs)

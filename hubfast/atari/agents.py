@@ -2,13 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from hubfast.atari.environments import FRAME_SKIP
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecEnv
+
+Games = list[tuple[int, float]]  # frames so far and return, a finished game each
+
+SAVE_EVERY = 100_000  # frames between checkpoints: a few minutes
 
 
 @dataclass(frozen=True)
@@ -52,14 +59,24 @@ def new_agent(
 
 
 def record_returns(
-    agent: "PPO", frames: int, advance: Callable[[int], object] | None = None
-) -> list[tuple[int, float]]:
+    agent: "PPO",
+    frames: int,
+    advance: Callable[[int], object] | None = None,
+    *,
+    checkpoint: Path | None = None,
+    save_every: int = SAVE_EVERY,
+) -> Games:
     """Trains an agent and records every game that it finishes.
+
+    A run that was cut off goes on from its checkpoint: weights, optimiser and learning rate are as
+    they were, games begin anew.
 
     Args:
         agent: Trained in place.
         frames: Of the emulator, over all copies; rounded up to whole rollouts of PPO.
         advance: Called after each step with the frames done in it.
+        checkpoint: File that is read if it is there, and written as training goes on.
+        save_every: Frames between two writings, rounded up to whole rollouts.
 
     Returns:
         Frames so far and return, a finished game each.
@@ -71,9 +88,21 @@ def record_returns(
 
     if frames < FRAME_SKIP:
         raise ValueError(f"frames must be at least {FRAME_SKIP}, got {frames}")
-    games: list[tuple[int, float]] = []
+    games: Games = []
+    first = 0
+    if checkpoint and checkpoint.exists():
+        games, first = _restored(agent, checkpoint), agent.num_timesteps
+    if advance and first:
+        advance(first * FRAME_SKIP)
 
     class Record(BaseCallback):
+        saved = first
+
+        def _on_rollout_start(self) -> None:
+            if checkpoint and (self.num_timesteps - self.saved) * FRAME_SKIP >= save_every:
+                _save(self.model, games, checkpoint)
+                self.saved = self.num_timesteps
+
         def _on_step(self) -> bool:
             for info in self.locals["infos"]:
                 if "episode" in info:
@@ -82,5 +111,27 @@ def record_returns(
                 advance(self.training_env.num_envs * FRAME_SKIP)
             return True
 
-    agent.learn(frames // FRAME_SKIP, callback=Record())
+    steps = frames // FRAME_SKIP - first
+    if steps > 0:
+        agent.learn(steps, callback=Record(), reset_num_timesteps=first == 0)
     return games
+
+
+def _save(agent: Any, games: Games, path: Path) -> None:
+    """At once, so that a file that is there is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    policy = agent.policy
+    state = {"policy": policy.state_dict(), "optimizer": policy.optimizer.state_dict()}
+    torch.save({**state, "steps": agent.num_timesteps, "games": games}, part)
+    part.replace(path)
+
+
+def _restored(agent: "PPO", path: Path) -> Games:
+    """Puts an agent where it was; returns the games that it had finished."""
+    found = torch.load(path, map_location=agent.device, weights_only=True)
+    agent.policy.load_state_dict(found["policy"])
+    agent.policy.optimizer.load_state_dict(found["optimizer"])
+    agent.num_timesteps = found["steps"]
+    agent.set_random_seed((agent.seed or 0) + found["steps"])  # not the same games once more
+    return found["games"]

@@ -1,9 +1,11 @@
-"""A study: source agents on some games, then every method on the target; finished runs are kept."""
+"""A study: source agents on some games, then every method on the target; finished runs are kept,
+and one that was cut off goes on."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,6 +16,7 @@ from hubfast.progress import progress_bar
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import VecEnv
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,14 @@ class Study:
         if path.exists():
             _advance(advance, self.source_frames)
             return path
-        environment = atari_environment(game, self.environments)
-        agent = new_agent(environment, device=self.device, settings=self.settings)
-        games = record_returns(agent, self.source_frames, advance)
-        environment.close()
-        _write(path.with_suffix(".csv"), pd.DataFrame(games, columns=["frames", "return"]))
+        with self._playing(game) as environment:
+            agent = new_agent(environment, device=self.device, settings=self.settings)
+            returns = path.with_suffix(".csv")
+            self._train(agent, self.source_frames, returns, advance)
         part = path.with_suffix(".part.zip")
         agent.save(part)
         part.replace(path)
+        _checkpoint(path).unlink(missing_ok=True)
         return path
 
     def train_target(
@@ -101,28 +104,41 @@ class Study:
         used = names.get(method, list(self.sources))
         origin = f"-from-{'-'.join(used)}-{self.source_frames}" if used else ""
         path = self.folder / f"{self.target}-{self.frames}-{method}-{seed}{origin}.csv"
-        if not path.exists():
-            environment = atari_environment(self.target, self.environments, seed=1000 * seed)
-            agent = transferred(
-                method,
-                environment,
-                list(self._agents(used)),
-                seed=seed,
-                device=self.device,
-                settings=self.settings,
-            )
-            games = record_returns(agent, self.frames, advance)
-            environment.close()
-            _write(path, pd.DataFrame(games, columns=["frames", "return"]))
-        else:
+        if path.exists():
             _advance(advance, self.frames)
+        else:
+            options: Any = {"seed": seed, "device": self.device, "settings": self.settings}
+            with self._playing(self.target, seed=1000 * seed) as environment:
+                agent = transferred(method, environment, list(self._agents(used)), **options)
+                self._train(agent, self.frames, path, advance)
+            _checkpoint(path).unlink(missing_ok=True)
         return pd.read_csv(path).assign(method=method, seed=seed)
+
+    @contextmanager
+    def _playing(self, game: str, seed: int = 0) -> "Iterator[VecEnv]":
+        environment = atari_environment(game, self.environments, seed)
+        try:
+            yield environment
+        finally:
+            environment.close()
+
+    def _train(
+        self, agent: "PPO", frames: int, path: Path, advance: Callable[[int], None] | None
+    ) -> None:
+        """Writes the games to `path`; a checkpoint lies beside it."""
+        games = record_returns(agent, frames, advance, checkpoint=_checkpoint(path))
+        _write(path, pd.DataFrame(games, columns=["frames", "return"]))
 
     def _agents(self, games: Sequence[str]) -> "Iterator[PPO]":
         from stable_baselines3 import PPO
 
         for game in games:
             yield PPO.load(self.train_source(game), device=self.device)
+
+
+def _checkpoint(path: Path) -> Path:
+    """Of the run that ends in the file `path`."""
+    return path.with_suffix(".pt")
 
 
 def _advance(advance: Callable[[int], None] | None, frames: int) -> None:

@@ -26,7 +26,8 @@ def atari(
     environments: Annotated[int, typer.Option(min=1, help="Copies of a game at a time.")] = 8,
     device: Annotated[str, typer.Option(help="Of the networks: cpu, cuda.")] = "cpu",
     out: Annotated[
-        Path, typer.Option(file_okay=False, help="Finished runs are kept there, never repeated.")
+        Path,
+        typer.Option(file_okay=False, help="Finished runs are kept there; one cut off goes on."),
     ] = Path("atari"),
     quiet: Quiet = False,
 ) -> None:
