@@ -114,7 +114,7 @@ def test_bench_ranking_of_ones_own_records(hubfast, files):
     done = hubfast("bench", "ranking", "truth.csv", *options)
     assert done.returncode == 0, done.stderr
     assert "3 models, means over 1 data sets" in done.stdout
-    assert "regret@3" in done.stdout
+    assert "regret @3" in done.stdout
     scores = {row["score"] for row in json.loads((files / "e.json").read_text())["scores"]}
     assert scores >= {"logme", "knn", "consensus"}
     assert set(pd.read_csv(files / "e.csv")["score"]) == scores

@@ -23,9 +23,9 @@ TITLES = {
     "tau": "tau",
     "tau_by_truth": "by truth",
     "pearson": "Pearson",
-    "regret_1": "regret@1",
-    "regret_3": "regret@3",
-    "regret_5": "regret@5",
+    "regret_1": "regret @1",
+    "regret_3": "regret @3",
+    "regret_5": "regret @5",
 }
 
 
@@ -72,11 +72,13 @@ class Evaluation:
             f"files). gain: tau less that of {self.prior!r} on the same data sets. Weighted tau: "
             "by both orders (scipy's default), or by the true order.",
             box=box.SIMPLE,
-            padding=(0, 1, 0, 0),
+            padding=0,
         )
         table.add_column("score", no_wrap=True)
-        for title in (*TITLES.values(), "gain", "sets"):
-            table.add_column(title, justify="right", no_wrap=True)
+        for title in (*TITLES.values(), "gain"):
+            widest = max(map(len, (*title.split(), "-0.123")))  # what may not be broken
+            table.add_column(title, justify="right", min_width=widest)
+        table.add_column("sets", justify="right", no_wrap=True)
         for score, rows in self.frame.groupby("score", sort=False):
             found = rows.set_index("measure")
             tau = found.loc["tau"]
@@ -87,11 +89,11 @@ class Evaluation:
         return table
 
     def _by_data(self) -> Table:
-        table = Table(title="tau (regret@1) by data set", box=box.SIMPLE)
+        table = Table(title="tau (regret @1) by data set", box=box.SIMPLE)
         table.add_column("score", no_wrap=True)
         names = list(self.by_data["data"].unique())
         for name in names:
-            table.add_column(str(name), justify="right")
+            table.add_column(str(name), justify="right", overflow="fold")
         for score, rows in self.by_data.groupby("score", sort=False):
             wide = rows.pivot_table("value", "measure", "data")
             cells = [_tau_and_regret(wide[name]) if name in wide else "-" for name in names]
