@@ -45,7 +45,8 @@ def bench_ranking(
 ) -> None:
     """Measure every score against fine-tuned quality: of the mini-hub, or of your records.
 
-    The first run trains and fine-tunes the mini-hub (a quarter of an hour on two cores); it is kept.
+    The first run trains and fine-tunes the mini-hub, a quarter of an hour on two cores; it is
+    kept.
     """
     from hubfast.evaluation import evaluate, minihub_records, read_records
     from hubfast.ranking import Ranking
