@@ -14,6 +14,7 @@ constexpr int kSamples = 4;  // whose weights are mixed together
 constexpr int kRows = 126;   // of mixed weights at a time, whole tiles
 constexpr int kStride = kSteps + kFloats, kStrideAcross = 144;  // between mixed rows; see `mix`
 constexpr int kColumns = 4;  // pixels past the last whole vector that are not worth another one
+using Column = float[kSteps];
 static_assert(kRows % kTileRows == 0 && kRows >= kMostTaps);
 static_assert(kStrideAcross % kFloats == 0 && kStrideAcross >= kRows);
 
@@ -82,44 +83,70 @@ HUBFAST_INLINE void mix(const MixedConv& p, int sample, int samples, const float
   }
 }
 
-// The columns of mixed (rows, steps) times a column of x, where vectors lie along the sum ...
-HUBFAST_INLINE void multiply_along(int rows, int steps, Left mixed, const float* column, float* y,
+// The first Columns of `column` after mixed (rows, steps): vectors lie along the sum ...
+template <int Columns>
+HUBFAST_INLINE void multiply_along(int rows, int steps, Left mixed, const Column* column, float* y,
                                    std::ptrdiff_t stride, bool add) {
   const int most = steps / kFloats * kFloats;
   for (int first = 0; first < rows; first += kTileRows, mixed.from += kTileRows * mixed.row) {
-    Floats sum[kTileRows] = {};
+    Floats sum[kTileRows][Columns] = {};
     for (int i = 0; i < most; i += kFloats) {
       for (int r = 0; r < kTileRows; ++r) {
-        sum[r] += whole(mixed.from + r * mixed.row + i) * whole(column + i);
+        const Floats left = whole(mixed.from + r * mixed.row + i);
+        for (int c = 0; c < Columns; ++c) sum[r][c] += left * whole(column[c] + i);
       }
     }
     for (int r = 0; r < std::min(kTileRows, rows - first); ++r) {
-      float all = total(sum[r]);
-      for (int i = most; i < steps; ++i) all += mixed.from[r * mixed.row + i] * column[i];
-      float& to = y[(first + r) * stride];
-      to = all + (add ? to : 0);
+      for (int c = 0; c < Columns; ++c) {
+        float all = total(sum[r][c]);
+        for (int i = most; i < steps; ++i) all += mixed.from[r * mixed.row + i] * column[c][i];
+        float& to = y[(first + r) * stride + c];
+        to = all + (add ? to : 0);
+      }
     }
   }
 }
 
-// ... or along the rows.
-HUBFAST_INLINE void multiply_across(int rows, int steps, Left mixed, const float* column, float* y,
+// ... or along the rows, which are next to each other.
+template <int Columns>
+HUBFAST_INLINE void multiply_across(int rows, int steps, Left mixed, const Column* column, float* y,
                                     std::ptrdiff_t stride, bool add) {
-  for (int first = 0; first < rows; first += kFloats, mixed.from += kFloats) {
-    Floats sum[2] = {};  // two chains of additions
-    for (int i = 0; i < steps; ++i) sum[i % 2] += column[i] * whole(mixed.from + i * mixed.step);
-    sum[0] += sum[1];
-    for (int r = 0; r < std::min(kFloats, rows - first); ++r) {
-      float& to = y[(first + r) * stride];
-      to = sum[0][r] + (add ? to : 0);
+  constexpr int vectors = 4, together = vectors * kFloats;
+  for (int first = 0; first < rows; first += together, mixed.from += together) {
+    Floats sum[Columns][vectors] = {};
+    for (int i = 0; i < steps; ++i) {
+      for (int v = 0; v < vectors; ++v) {
+        const Floats left = whole(mixed.from + i * mixed.step + v * kFloats);
+        for (int c = 0; c < Columns; ++c) sum[c][v] += column[c][i] * left;
+      }
     }
+    alignas(sizeof(Floats)) float found[Columns][together];
+    for (int c = 0; c < Columns; ++c) {
+      for (int v = 0; v < vectors; ++v) whole(found[c] + v * kFloats) = sum[c][v];
+    }
+    for (int r = 0; r < std::min(together, rows - first); ++r) {
+      for (int c = 0; c < Columns; ++c) {
+        float& to = y[(first + r) * stride + c];
+        to = found[c][r] + (add ? to : 0);
+      }
+    }
+  }
+}
+
+template <int Columns>
+HUBFAST_INLINE void multiply_columns(int rows, int steps, Left mixed, const Column* column,
+                                     float* y, std::ptrdiff_t stride, bool add) {
+  if (mixed.step == 1) {
+    multiply_along<Columns>(rows, steps, mixed, column, y, stride, add);
+  } else {
+    multiply_across<Columns>(rows, steps, mixed, column, y, stride, add);
   }
 }
 
 // y (rows, pixels) (+)= mixed (rows, steps) times x (steps, pixels).
 HUBFAST_INLINE void multiply(bool wide, int rows, int steps, int pixels, Left mixed, const float* x,
                              float* panel, float* y, bool add) {
-  alignas(sizeof(Floats)) float tile[kTileRows * kPanel], column[kSteps];
+  alignas(sizeof(Floats)) float tile[kTileRows * kPanel];
   const int rest = pixels % kFloats;
   const int most = pixels > kFloats && rest <= kColumns ? pixels - rest : pixels;
   for (int j = 0; j < most; j += kPanel) {
@@ -132,13 +159,18 @@ HUBFAST_INLINE void multiply(bool wide, int rows, int steps, int pixels, Left mi
           y + static_cast<std::size_t>(r) * pixels + j, pixels, add);
     }
   }
-  for (int j = most; j < pixels; ++j) {
-    for (int i = 0; i < steps; ++i) column[i] = x[static_cast<std::size_t>(i) * pixels + j];
-    if (mixed.step == 1) {
-      multiply_along(rows, steps, mixed, column, y + j, pixels, add);
-    } else {
-      multiply_across(rows, steps, mixed, column, y + j, pixels, add);
+  alignas(sizeof(Floats)) Column column[kColumns];
+  for (int i = 0; i < steps && most < pixels; ++i) {
+    for (int c = 0; c < pixels - most; ++c) {
+      column[c][i] = x[static_cast<std::size_t>(i) * pixels + most + c];
     }
+  }
+  switch (pixels - most) {
+    case 0: return;
+    case 1: return multiply_columns<1>(rows, steps, mixed, column, y + most, pixels, add);
+    case 2: return multiply_columns<2>(rows, steps, mixed, column, y + most, pixels, add);
+    case 3: return multiply_columns<3>(rows, steps, mixed, column, y + most, pixels, add);
+    default: return multiply_columns<4>(rows, steps, mixed, column, y + most, pixels, add);
   }
 }
 

@@ -87,7 +87,7 @@ def test_any_shape(samples, models, rows, channels, tall, wide, flat):
         assert_close(found.double(), right, rtol=1e-4, atol=2e-5 * right.abs().max().item())
 
 
-@pytest.mark.parametrize("pixels", [1, 15, 49, 68, 196, 300])
+@pytest.mark.parametrize("pixels", [1, 15, 18, 35, 49, 68, 196, 300])
 @pytest.mark.parametrize("inner", [7, 256, 300, 530])
 def test_products_longer_than_a_block(inner, pixels):
     x, weights, gates = arguments(5, 3, 257, inner, (1, pixels), (1, 1))
