@@ -132,6 +132,12 @@ def test_what_is_not_a_number_stays_where_it_belongs():
     assert y.isnan().any(0).any(-1).any(-1).nonzero().flatten().tolist() == [7]
 
 
+def test_kernels_are_taken_as_far_as_the_core_does():
+    from hubfast import _native
+
+    assert native_conv.MOST_TAPS == _native.MOST_TAPS
+
+
 def test_input_gradient_is_left_out():
     x, weights, gates = arguments(2, 2, 3, 4, (5, 5), (3, 3))
     grad = grad_of(x, weights, SAME)

@@ -12,6 +12,7 @@ import tiny
 import torch
 from torch import nn
 
+from hubfast import checkpoint
 from hubfast.pathway import HubModel, HubPathway, PathwayGenerator
 from hubfast.threads import one_torch_thread
 from hubfast.tuning import (
@@ -21,7 +22,6 @@ from hubfast.tuning import (
     TaskLoss,
     Trainer,
     TrainingDiverged,
-    checkpoint,
 )
 from hubfast.tuning.pictures import BatchOrder
 

@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from hubfast import checkpoint as checkpoints
 from hubfast.atari.environments import FRAME_SKIP
 
 if TYPE_CHECKING:
@@ -118,18 +117,15 @@ def record_returns(
 
 
 def _save(agent: Any, games: Games, path: Path) -> None:
-    """At once, so that a file that is there is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
     policy = agent.policy
     state = {"policy": policy.state_dict(), "optimizer": policy.optimizer.state_dict()}
-    torch.save({**state, "steps": agent.num_timesteps, "games": games}, part)
-    part.replace(path)
+    checkpoints.save(path, {**state, "steps": agent.num_timesteps, "games": games})
 
 
 def _restored(agent: "PPO", path: Path) -> Games:
     """Puts an agent where it was; returns the games that it had finished."""
-    found = torch.load(path, map_location=agent.device, weights_only=True)
+    found = checkpoints.load(path)
     agent.policy.load_state_dict(found["policy"])
     agent.policy.optimizer.load_state_dict(found["optimizer"])
     agent.num_timesteps = found["steps"]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from hubfast.cli.output import Quiet, build_named
 
@@ -127,8 +126,8 @@ def _in(folder: Path, name: str) -> Path:
 
 def _keep(output: Path, ranking: "Ranking") -> None:
     ranking.to_json(_in(output, RANKING))
-    for model in ranking.failed:
-        Console(stderr=True).print(Text(f"failed: {model.name}: {model.error}", style="red"))
+    for failure in ranking.failures():
+        Console(stderr=True).print(failure)
 
 
 def _known_ranking(output: Path, ranking: Path | None, resume: bool, kind: Any) -> Any:

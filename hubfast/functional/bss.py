@@ -45,7 +45,7 @@ def bss(features: Tensor, k: int = 1, *, backend: str | None = None) -> Tensor:
 
 def _smallest(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tensor]:
     chosen = choose(backend, *on_device(features, cpu=("native", "scipy")))
-    if chosen == "torch" and features.device.type != "cpu":
+    if features.device.type != "cpu":
         return reference.bss(features, k)
     if chosen == "native":
         gram = native.row_gram(features if len(features) <= features.shape[1] else features.T)
@@ -56,7 +56,7 @@ def _smallest(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Te
         nan = torch.full((min(features.shape), k), torch.nan, dtype=torch.float64)
         return nan[0, 0].clone(), nan
     if chosen == "torch":
-        return reference.bss(features, k)
+        return reference.smallest(gram, k)
     with one_blas_thread() if len(gram) >= MANY else nullcontext():
         values, vectors, _, _, info = lapack.dsyevr(gram.numpy(), range="I", il=1, iu=k, lower=1)
     if info:

@@ -180,13 +180,16 @@ class Ranking:
         """The models with a score, for a rich console."""
         return ranking_table(self)
 
+    def failures(self) -> list[Text]:
+        """A line for each model that failed, for a rich console."""
+        return [Text(f"failed: {m.name}: {m.error}", style="red") for m in self.failed]
+
     def __rich__(self) -> Group:
-        failures = [Text(f"failed: {m.name}: {m.error}", style="red") for m in self.failed]
         notes = [Text(f"note: {note}", style="yellow") for note in self.notes]
         tables = [self.table()]
         if len(self.metrics) > SIDE_BY_SIDE:
             tables.append(by_metric_table(self))
-        return Group(*tables, *failures, *notes)
+        return Group(*tables, *self.failures(), *notes)
 
     def __str__(self) -> str:
         console = Console(width=120, color_system=None)

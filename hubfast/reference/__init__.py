@@ -1,7 +1,7 @@
 """Every op in plain torch, float64-capable: the specification, the fallback, the tests' truth."""
 
 from hubfast.reference.aggregate import aggregate, aggregate_backward, align, align_and_mix
-from hubfast.reference.bss import bss, smaller_gram
+from hubfast.reference.bss import bss, smaller_gram, smallest
 from hubfast.reference.dispatch import (
     combine,
     combine_backward,
@@ -78,6 +78,7 @@ __all__ = [
     "search_range",
     "second_peaks",
     "smaller_gram",
+    "smallest",
     "spectrum",
     "take_larger",
     "truncate",

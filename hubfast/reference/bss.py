@@ -21,5 +21,10 @@ def bss(features: Tensor, k: int) -> tuple[Tensor, Tensor]:
         A scalar float64, and `(min(B, D), k)` float64: left singular vectors for B <= D, else
         right ones.
     """
-    values, vectors = torch.linalg.eigh(smaller_gram(features))
+    return smallest(smaller_gram(features), k)
+
+
+def smallest(gram: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Sum of the k smallest eigenvalues of a Gram matrix, and their vectors."""
+    values, vectors = torch.linalg.eigh(gram)
     return values[:k].clamp(min=0).sum(), vectors[:, :k].contiguous()

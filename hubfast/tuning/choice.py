@@ -26,10 +26,10 @@ def choose_models(
     reasons = "".join(f"\n{model.name} failed: {model.error}" for model in ranking.failed)
     if not names:
         raise ValueError(f"hub must hold a model that can be ranked{reasons}")
-    if alike is None and len(names) < count:
-        models = f"top must be at most {len(names)}, the models with a score"
-        raise ValueError(f"{models}, got {count}{reasons}")
     if alike is None:
+        if len(names) < count:
+            models = f"top must be at most {len(names)}, the models with a score"
+            raise ValueError(f"{models}, got {count}{reasons}")
         names = names[:count]
     if missing := [name for name in names if name not in known]:
         raise ValueError(f"ranking must be of this hub, got models that it lacks: {missing}")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from hubfast import checkpoint
 from hubfast.progress import progress_bar
-from hubfast.tuning import checkpoint
 from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.history import EpochMeans, History
 from hubfast.tuning.objective import Objective, TaskLoss, check_finite

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +92,13 @@ class ZooLayer(nn.Module):
     def _form(self, samples: int, pixels: int, device: str) -> Form:
         if self.form is not None:
             return self.form
-        how: dict[str, Any] = {"groups": self.groups, "aligned": self.alignment is not None}
-        how |= {"device": device, "native": self.native}
-        return plan(samples, self.models, self.kernel, pixels, **how)
+        return plan(
+            samples,
+            self.models,
+            self.kernel,
+            pixels,
+            groups=self.groups,
+            aligned=self.alignment is not None,
+            device=device,
+            native=self.native,
+        )
