@@ -31,7 +31,11 @@ class Extraction:
 
 
 class Model(Protocol):
-    """A loaded model of a hub."""
+    """A loaded model of a hub.
+
+    It may also have `notes`, a tuple of what its user should know of how it is run, such as that
+    its file holds no classifier; they are shown with its score.
+    """
 
     @property
     def parameters(self) -> int | None:

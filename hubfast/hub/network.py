@@ -38,6 +38,7 @@ class Network:
         count: Parameters, where `run` does not hold them as torch's.
         imagenet: Published top-1 accuracy on ImageNet, percent.
         advice: How to give a module without a transform one.
+        notes: What the user should know of how the model is run.
     """
 
     run: Callable[[Any], Any]
@@ -47,6 +48,7 @@ class Network:
     count: int | None = None
     imagenet: float | None = None
     advice: str = "hubfast.hub.as_source(module, transform=...)"
+    notes: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int | None:

@@ -190,7 +190,10 @@ def _run(
                 raise
         spent[metric] = time.perf_counter() - begun
     seconds = Seconds(loaded - started, prepare, forward, score + sum(spent.values()))
-    row = replace(_row(source), width=width, parameters=model.parameters, seconds=seconds)
+    note = "; ".join(filter(None, (source.note, *getattr(model, "notes", ()))))
+    row = replace(
+        _row(source), width=width, parameters=model.parameters, seconds=seconds, note=note
+    )
     return Outcome(row, scores, spent, errors)
 
 

@@ -62,7 +62,7 @@ class RankedModel:
     error: str | None = None
     spec: str | None = None  # what one would write to have this model again
     scores: Mapping[str, MetricScore] = dataclasses.field(default_factory=dict)
-    note: str = ""  # of its hub file
+    note: str = ""  # of its hub file, and of how it was run
     licence: str = ""
 
 
@@ -184,8 +184,17 @@ class Ranking:
         """A line for each model that failed, for a rich console."""
         return [Text(f"failed: {m.name}: {m.error}", style="red") for m in self.failed]
 
+    def remarks(self) -> list[str]:
+        """What should be known of models, each remark once with the names of its models."""
+        named: dict[str, list[str]] = {}
+        for m in self.scored:
+            if m.note:
+                named.setdefault(m.note, []).append(m.name)
+        return [f"{', '.join(names)}: {note}" for note, names in named.items()]
+
     def __rich__(self) -> Group:
-        notes = [Text(f"note: {note}", style="yellow") for note in self.notes]
+        told = (*self.notes, *self.remarks())
+        notes = [Text(f"note: {note}", style="yellow") for note in told]
         tables = [self.table()]
         if len(self.metrics) > SIDE_BY_SIDE:
             tables.append(by_metric_table(self))
