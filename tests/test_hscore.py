@@ -57,7 +57,7 @@ def test_far_from_the_origin():
 
 def test_says_nothing_for_few_samples():
     features, labels = problem(20, 50)
-    with pytest.warns(UserWarning, match=r"H-score says nothing for n = 20 samples"):
+    with pytest.warns(UserWarning, match=r"h_score says nothing for n = 20 samples"):
         assert h_score(features, labels) == pytest.approx(3.0, rel=1e-6)
     assert 0 < regularized_h_score(features, labels) < 3
 

@@ -52,7 +52,7 @@ def _rows(target: str, runs: Sequence[Truth], full: bool, progress: bool) -> lis
     metrics: Any = _known(get_args(Metric) if classes else ANY_TASK)
     hub = [f"minihub:{name}" for name in model_names(full=full)]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "H-score says nothing")  # here that is measured
+        warnings.filterwarnings("ignore", "h_score says nothing")  # here that is measured
         ranking = rank(hub, f"minihub:{target}", metrics=metrics, progress=progress)
     if ranking.failed:
         first = ranking.failed[0]

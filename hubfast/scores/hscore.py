@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hubfast import functional
 from hubfast.scores.inputs import as_features, as_targets
+from hubfast.scores.silence import says_nothing
 from hubfast.scores.statistics import FeatureStatistics
 from hubfast.spectrum import Basis
 
@@ -20,7 +21,7 @@ from hubfast.spectrum import Basis
 def h_score(features: Any, targets: Any) -> float:
     """H-score: tr(cov(x)^+ cov(E[x | y])), how much of the features' variance classes explain.
 
-    Between 0 and min(C - 1, D), higher is better. With n <= D it is C - 1 for every model in
+    Between 0 and min(C - 1, D), higher is better. With n <= D + 1 it is C - 1 for every model in
     general position, so it says nothing; a warning tells.
 
     Args:
@@ -74,12 +75,9 @@ class HScore:
         if stats.count < 2:
             raise ValueError(f"H-score needs at least 2 samples, got {stats.count}")
         width = len(stats.feature_sum)
-        if not regularized and stats.count <= width:
-            warnings.warn(
-                f"H-score says nothing for n = {stats.count} samples of width D = {width} >= n: "
-                "it is C - 1 for every model; take regularized_h_score",
-                stacklevel=3,
-            )
+        silence = None if regularized else says_nothing("h_score", stats.count, width)
+        if silence is not None:
+            warnings.warn(silence, stacklevel=3)
         present = stats.target_sum > 0
         counts = stats.target_sum[present]
         mean = stats.feature_sum / stats.count

@@ -14,6 +14,7 @@ from hubfast.scores.pactran import fit_pactran
 from hubfast.scores.parc import fit_parc
 from hubfast.scores.sample_score import SampleScore
 from hubfast.scores.sfda import fit_sfda
+from hubfast.scores.silence import says_nothing as says_nothing
 from hubfast.scores.transrate import fit_transrate
 
 Metric = Literal[
