@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hubfast.functional import dispatch
+from hubfast.nn.hooks import eval_mode
 from hubfast.pathway.executors import Outputs
 from hubfast.pathway.models import HubModel, Views
 from hubfast.progress import progress_bar
@@ -30,18 +31,15 @@ def cached_features(
     """
     hub, batches = list(models), list(images)
     found: list[list[Tensor]] = [[] for _ in hub]
-    with progress_bar(progress) as bars:
+    with eval_mode(*hub), progress_bar(progress) as bars:
         task = bars.add_task("features of the hub", total=len(batches) * len(hub))
         for number, batch in enumerate(batches):
             views = Views(batch)
             for model, parts in zip(hub, found, strict=True):
-                training = model.training
-                model.eval()
                 seen = views.of(model.size)
                 parts.append(model.features(seen).cpu())
                 if not number:
                     _check(model, seen, parts[0].to(seen.device))
-                model.train(training)
                 bars.advance(task)
     return [torch.cat(parts) for parts in found]
 

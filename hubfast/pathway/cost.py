@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hubfast.cost import multiply_adds
+from hubfast.nn.hooks import eval_mode
 from hubfast.pathway.models import HubModel
 from hubfast.pathway.module import HubPathway
 
@@ -47,14 +48,9 @@ def inference_cost(hub: HubPathway, size: int) -> Cost:
     So counted, a ResNet-50 at 224 pixels has 4.11 G. Models run in their own size. Runs each once,
     in eval mode; a hub on the meta device works.
     """
-    training = hub.training
-    hub.eval()
-    generator = hub.generator.mean
-    found = Cost(
-        _inference(generator, size), tuple(_inference(m, size) for m in _models(hub)), hub.k
-    )
-    hub.train(training)
-    return found
+    with eval_mode(hub):
+        generator = _inference(hub.generator.mean, size)
+        return Cost(generator, tuple(_inference(m, size) for m in _models(hub)), hub.k)
 
 
 def training_cost(hub: HubPathway, size: int) -> Cost:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from hubfast.nn.hooks import eval_mode
 from hubfast.pathway.diagnostics import LoadHistory
 from hubfast.pathway.module import HubPathway
 
@@ -67,15 +68,14 @@ def survey(
         raise ValueError(f"images must be (N, 3, H, W) with N >= 1, got {tuple(images.shape)}")
     if targets is not None and len(targets) != len(images):
         raise ValueError(f"targets must be of {len(images)} images, got {len(targets)}")
-    training, models = hub.training, len(hub.names)
+    models = len(hub.names)
     device = next(hub.generator.parameters()).device
-    hub.eval()
     weights = torch.full((len(images), models), -1.0)  # not chosen: a gate may round to 0
-    for index in torch.arange(len(images)).split(batch_size):
-        routes = hub.route(images[index].to(device))
-        gates = routes.gates.float().cpu()
-        weights[index] = weights[index].scatter(1, routes.chosen.cpu(), gates)
-    hub.train(training)
+    with eval_mode(hub):
+        for index in torch.arange(len(images)).split(batch_size):
+            routes = hub.route(images[index].to(device))
+            gates = routes.gates.float().cpu()
+            weights[index] = weights[index].scatter(1, routes.chosen.cpu(), gates)
     chosen = weights >= 0
     classes, shares = _by_class(chosen, targets, class_names)
     return Survey(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from hubfast.nn.hooks import eval_mode
 from hubfast.tuning.pictures import Labels, Pictures
 from hubfast.tuning.teachers import in_order
 
@@ -27,11 +28,9 @@ def predict(
     method: nn.Module, pictures: Pictures, *, batch_size: int = 128, device: str = "cpu"
 ) -> Tensor:
     """Logits of all `pictures` in eval mode, `(n, C)` on the CPU; the mode is restored."""
-    was_training = method.training
-    method.eval()
     batches = in_order(pictures, batch_size)
-    found = [method(images.to(device)).float().cpu() for images, _, _ in batches]
-    method.train(was_training)
+    with eval_mode(method):
+        found = [method(images.to(device)).float().cpu() for images, _, _ in batches]
     return torch.cat(found)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hubfast.nn.hooks import eval_mode
 from hubfast.tuning.delta import feature_maps
 from hubfast.tuning.objective import TaskLoss
 from hubfast.tuning.pretrained import Pretrained
@@ -152,11 +153,8 @@ def stage_names(model: nn.Module) -> list[str]:
 
 @torch.no_grad()
 def _widths(model: Pretrained, names: Sequence[str], example: Tensor) -> list[int]:
-    was_training = model.training
-    model.eval()
-    with feature_maps(model.model, names) as maps:
+    with eval_mode(model), feature_maps(model.model, names) as maps:
         model.features(example)
-    model.train(was_training)
     for name in names:
         if maps[name].ndim != 4:
             raise ValueError(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hubfast import cost
+from hubfast.nn.hooks import eval_mode
 
 WARM_UP = 2
 LEAST_SECONDS = 0.5  # of measuring
@@ -27,9 +28,7 @@ class Cost:
 
 def inference_speed(method: nn.Module, images: Tensor) -> float:
     """Samples a second of `method` in eval mode on batches like `images` `(B, 3, H, W)`."""
-    was_training = method.training
-    method.eval()
-    with torch.inference_mode():
+    with eval_mode(method), torch.inference_mode():
         for _ in range(WARM_UP):
             method(images)
         _wait(images)
@@ -39,16 +38,13 @@ def inference_speed(method: nn.Module, images: Tensor) -> float:
             _wait(images)
             runs += 1
         seconds = time.perf_counter() - started
-    method.train(was_training)
     return runs * len(images) / seconds
 
 
 def inference_cost(method: nn.Module, image: Tensor) -> int:
     """Multiply-adds of one picture `(1, 3, H, W)` in eval mode; see `hubfast.cost`."""
-    was_training = method.training
-    found = cost.multiply_adds(method.eval(), image)
-    method.train(was_training)
-    return found
+    with eval_mode(method):
+        return cost.multiply_adds(method, image)
 
 
 class PeakMemory:

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hubfast.hub import Network, Source
+from hubfast.nn.hooks import eval_mode
 
 HEAD_DEVIATION = 0.01  # of a new head's weights, as B-Tuning and Zoo-Tuning start it
 
@@ -149,12 +150,10 @@ def find_classifier(model: nn.Module, inputs: Tensor) -> tuple[str, nn.Linear | 
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear) and name
     ]
-    was_training = model.training
     try:
-        with torch.no_grad():
-            out = model.eval()(inputs)
+        with eval_mode(model), torch.no_grad():
+            out = model(inputs)
     finally:
-        model.train(was_training)
         for hook in hooks:
             hook.remove()
     if last and last[-1][2] is out:
@@ -170,9 +169,8 @@ def set_module(model: nn.Module, name: str, module: nn.Module) -> None:
 
 @torch.no_grad()
 def _width(model: nn.Module, inputs: Tensor) -> int:
-    was_training = model.training
-    out = model.eval()(inputs)
-    model.train(was_training)
+    with eval_mode(model):
+        out = model(inputs)
     if not isinstance(out, Tensor) or out.ndim != 2:
         got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ValueError(f"model must return a classifier's output or features (B, D), got {got}")

@@ -1,0 +1,1 @@
+"""What every part of hubfast does to PyTorch modules: modes, checkpoints."""
