@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.datasets import load_digits
 
 from hubfast import minihub
 from hubfast.minihub import fine_tuning, models, tasks
@@ -43,7 +44,7 @@ def test_targets(name):
 
 
 def test_target_digits_are_no_source_digits():
-    data = tasks.load_digits()
+    data = load_digits()
     cut = tasks.DIGITS_FOR_SOURCES
     used = {x.tobytes() for x in data.images[:cut]}
     others = [x.tobytes() in used for x in data.images[cut:]]

@@ -33,12 +33,12 @@ def show_ranking(
     ranking: "Ranking", json: Path | None, csv: Path | None, html: Path | None
 ) -> None:
     """Prints a ranking and writes the files that were asked for."""
-    from hubfast.report import write_ranking
-
     Console().print(ranking)
     if json:
         ranking.to_json(json)
     if csv:
         ranking.to_csv(csv)
     if html:
+        from hubfast.report import write_ranking  # draws with Matplotlib, slow to import
+
         write_ranking(html, ranking)

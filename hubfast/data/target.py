@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from hubfast.scores.inputs import Task
@@ -78,6 +77,8 @@ class TargetData:
         Raises:
             ValueError: `first` leaves a part empty.
         """
+        from sklearn.model_selection import train_test_split  # slow to import
+
         count = round(first * len(self)) if isinstance(first, float) and first < 1 else int(first)
         if not 0 < count < len(self):
             raise ValueError(f"first must leave both parts samples of {len(self)}, got {first}")

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from hubfast.minihub.models import build, cache_dir, load, model_names, spec_of
@@ -78,6 +77,8 @@ def truth(
 
 
 def _fine_tune(name: str, target: Target, seed: int) -> Truth:
+    from sklearn.model_selection import train_test_split  # slow to import
+
     started = time.perf_counter()
     values, test_values = _scaled(target)
     stratify = target.targets if target.kind == "classification" else None

@@ -7,7 +7,6 @@ state gives the same picture.
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -20,6 +19,8 @@ TEXTURES = ("stripes", "checkers", "dots", "rings", "plaid", "clouds", "grain", 
 
 @cache
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    import matplotlib  # its fonts
+
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf"), size)
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from hubfast.minihub.images import SHAPES, TEXTURES, bar, digit, glyph, shape, texture
 
@@ -134,6 +133,8 @@ def _target_renderer(name: str, rng: np.random.Generator) -> tuple[Callable, tup
 
 def _digits(part: slice) -> list[np.ndarray]:
     """scikit-learn's digits of that part by class, each (n, 8, 8)."""
+    from sklearn.datasets import load_digits  # slow to import
+
     data = load_digits()
     images, labels = data.images[part], data.target[part]
     return [images[labels == c] for c in range(10)]

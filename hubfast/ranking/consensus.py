@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 CONSENSUS = "consensus"
 
@@ -21,6 +20,8 @@ def borda(scores: np.ndarray) -> np.ndarray:
     Returns:
         `(M, ...)`; 1 where there is nothing to beat, NaN for a model without any score.
     """
+    from scipy.stats import rankdata  # slow to import
+
     present = np.isfinite(scores)
     ranks = rankdata(np.where(present, scores, -np.inf), axis=1)  # 1 for the worst
     absent = (~present).sum(1, keepdims=True)

@@ -5,14 +5,16 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from hubfast.ranking.console import SIDE_BY_SIDE, by_metric_table, ranking_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = "hubfast.Ranking/1"
 
@@ -137,8 +139,10 @@ class Ranking:
         """A copy with a column of your own, such as fine-tuned accuracies, by model name."""
         return dataclasses.replace(self, extra={**self.extra, title: dict(values)})
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """A row a model, numbers unrounded."""
+        import pandas as pd  # slow to import
+
         frame = pd.DataFrame([self._row(rank, m) for rank, m in enumerate(self.models, 1)])
         whole = ["rank", "width", "parameters"]
         return frame.astype(dict.fromkeys(whole, "Int64"))

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from sklearn.linear_model import LogisticRegression, RidgeCV
 from torch import Tensor
 
 from hubfast.scores.held_out import interleaved, quality
@@ -53,6 +52,8 @@ def fit_linear_probe(
 
 
 def _predict(x: Tensor, y: Tensor, new: Tensor) -> Tensor:
+    from sklearn.linear_model import LogisticRegression, RidgeCV  # slow to import
+
     if y.ndim == 1:
         if len(y.unique()) < 2:  # nothing to fit
             return y[:1].expand(len(new))

@@ -7,8 +7,6 @@ import warnings
 from typing import Any
 
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from hubfast.scores.leep import Leep
@@ -47,6 +45,9 @@ def fit_n_leep(features: Any, targets: Any, *, seed: int = 0) -> SampleScore:
 
 def posteriors(x: Tensor, classes: int, seed: int) -> Tensor:
     """P(cluster | sample) of `x` (n, D), `(n, clusters)` float64 on the CPU."""
+    from sklearn.exceptions import ConvergenceWarning  # slow to import
+    from sklearn.mixture import GaussianMixture
+
     reduced = principal_components(x, VARIANCE)
     scale = float(reduced.square().mean()) ** 0.5 or 1.0  # what scikit-learn adds is absolute
     rows = (reduced / scale).cpu().numpy()

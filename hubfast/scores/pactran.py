@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
-from scipy.special import log_softmax
 
 from hubfast.scores.sample_score import SampleScore, class_problem, compact
 
@@ -56,6 +54,9 @@ def _head(
     x: np.ndarray, labels: np.ndarray, classes: int, strength: float
 ) -> tuple[np.ndarray, float]:
     """Log-probabilities (n, C) of the best head, and |W|^2 / (2 strength)."""
+    from scipy.optimize import minimize  # slow to import
+    from scipy.special import log_softmax
+
     count, width = x.shape
     one_hot = np.eye(classes)[labels]
     # Steps in units in which features have unit variance: the same minimum, reached sooner.

@@ -7,7 +7,6 @@ NeurIPS 2021 (pairwise annotation representation comparison).
 from typing import Any
 
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from hubfast.scores.sample_score import SampleScore, class_problem, standardised
@@ -72,6 +71,8 @@ def _correlations(x: Tensor) -> Tensor:
 
 
 def _centred_ranks(values: Tensor) -> Tensor:
+    from scipy.stats import rankdata  # slow to import
+
     # Products of correlations that are equal differ in their last digits.
     ranks = torch.from_numpy(rankdata((values * 2**40).round().numpy()))
     return ranks - ranks.mean()
