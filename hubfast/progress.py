@@ -1,15 +1,128 @@
-"""The progress bar of long work."""
+"""The progress of long work: a bar on a terminal, plain lines elsewhere, both on stderr."""
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import logging
+import sys
+from collections.abc import Iterator
+from threading import Event, Thread
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+EVERY = 5.0  # seconds from one plain line to the next
 
 
 def progress_bar(shown: bool) -> Progress:
-    """What is being done, a bar, how much of it, and the time left; gone when it is done."""
-    return Progress(
+    """What is being done, how much of it, and the time left.
+
+    On a terminal that is a bar, gone when the work is done. Elsewhere it is a plain line when a
+    task begins, every five seconds while it lasts, and at the end. Standard output is left alone.
+    """
+    console = Console(stderr=True)
+    bar = console.is_jupyter or (console.file.isatty() and not console.is_dumb_terminal)
+    kind = _Bar if bar else _PlainLines
+    return kind(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        console=console,
         disable=not shown,
         transient=True,
     )
+
+
+class _Bar(Progress):
+    """A bar that log lines do not tear: handlers that hold the terminal write above it, too."""
+
+    def __init__(self, *columns: ProgressColumn, **options: Any):
+        super().__init__(*columns, **options)
+        self._moved: list[tuple[logging.StreamHandler, Any]] = []
+
+    def start(self) -> None:
+        screens = (sys.stdout, sys.stderr)
+        super().start()
+        if sys.stderr is screens[1]:  # disabled, or inside another bar: nothing is redirected
+            return
+        for handler in _stream_handlers():
+            if handler.stream in screens:
+                self._moved.append((handler, handler.setStream(sys.stderr)))
+
+    def stop(self) -> None:
+        for handler, stream in self._moved:
+            handler.setStream(stream)
+        self._moved.clear()
+        super().stop()
+
+
+def _stream_handlers() -> Iterator[logging.StreamHandler]:
+    """Those of all loggers."""
+    known = [logging.root, *logging.root.manager.loggerDict.values()]
+    for logger in known:
+        for handler in getattr(logger, "handlers", ()):
+            if isinstance(handler, logging.StreamHandler):
+                yield handler
+
+
+class _PlainLines(Progress):
+    """The same as lines of text, for log files and pipes."""
+
+    def __init__(self, *columns: ProgressColumn, **options: Any):
+        super().__init__(*columns, **options)
+        self._announced: set[TaskID] = set()
+        self._done = Event()
+        self._clock: Thread | None = None
+
+    def start(self) -> None:
+        if not self.disable and self._clock is None:
+            self._clock = Thread(target=self._repeat, name="progress", daemon=True)
+            self._clock.start()
+
+    def stop(self) -> None:
+        if self._clock is not None and not self._done.is_set():
+            self._done.set()
+            self._clock.join()
+            self._say()
+
+    def add_task(self, description: str, *args: Any, **options: Any) -> TaskID:
+        task = super().add_task(description, *args, **options)
+        self._announce(task)
+        return task
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        super().update(task_id, **changes)
+        self._announce(task_id)
+
+    def _announce(self, task: TaskID) -> None:
+        """The first line of a task, as soon as it has a description."""
+        if task not in self._announced and not self.disable and self._tasks[task].description:
+            self._announced.add(task)
+            self._say(task)
+
+    def _repeat(self) -> None:
+        while not self._done.wait(EVERY):
+            self._say()
+
+    def _say(self, only: TaskID | None = None) -> None:
+        for task in self.tasks:
+            if task.description and only in (None, task.id):
+                self.console.print(_line(task), soft_wrap=True, markup=False, highlight=False)
+
+
+def _line(task: Task) -> str:
+    elapsed = f"{task.elapsed or 0.0:.0f} s"
+    if task.total is None:
+        return f"{task.description}, {elapsed}"
+    left = task.time_remaining
+    rest = "" if task.finished or not left else f", {left:.0f} s left"
+    share = f" ({task.percentage:.0f} %)"
+    return f"{task.description} {task.completed:g}/{task.total:g}{share}, {elapsed}{rest}"

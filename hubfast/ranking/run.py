@@ -144,7 +144,7 @@ def _run_all(
     rows: Rows,
     bars: Progress,
 ) -> list[Outcome]:
-    overall = bars.add_task("models", total=len(sources) * len(target))
+    overall = bars.add_task("", total=len(sources) * len(target))
     outcomes: list[Outcome] = []
     for position, source in enumerate(sources):
         bars.update(overall, description=f"{position + 1}/{len(sources)} {source.name}")
