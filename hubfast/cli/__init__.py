@@ -1,5 +1,7 @@
 """The `hubfast` command: parses, calls the library, prints. A file a command."""
 
+import atexit
+import gc
 import sys
 
 import typer
@@ -25,6 +27,7 @@ app.add_typer(bench.app, name="bench")
 
 def main() -> None:
     """Entry point: faults of the input become one line and exit code 2."""
+    atexit.register(gc.freeze)  # the process ends: looking for garbage once more takes a second
     try:
         app()
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from hubfast.cli.completion import complete_data, complete_metric, complete_model
 from hubfast.cli.output import Output, Quiet, build_named, check_folders, show_ranking
+from hubfast.optional import collection_paused
 
 
 def rank(
@@ -75,9 +76,10 @@ def rank(
     quiet: Quiet = False,
 ) -> None:
     """Rank models for target data without fine-tuning any."""
-    from hubfast.data import as_target_data
-    from hubfast.ranking import rank as rank_hub
-    from hubfast.ranking.run import INTERRUPTED
+    with collection_paused():  # torch
+        from hubfast.data import as_target_data
+        from hubfast.ranking import rank as rank_hub
+        from hubfast.ranking.run import INTERRUPTED
 
     check_folders(json, csv, html)
     build_named(hub, quiet)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hubfast.cli.output import Quiet, build_named
+from hubfast.optional import collection_paused
 
 if TYPE_CHECKING:
     from hubfast.ranking import Ranking
@@ -74,10 +75,11 @@ def tune(
     quiet: Quiet = False,
 ) -> None:
     """Rank models for training data and tune the best ones."""
-    from hubfast.memory import keep_freed_memory
-    from hubfast.ranking import Ranking
-    from hubfast.tuning import Recipe, Trainer
-    from hubfast.tuning import tune as tune_hub
+    with collection_paused():  # torch
+        from hubfast.memory import keep_freed_memory
+        from hubfast.ranking import Ranking
+        from hubfast.tuning import Recipe, Trainer
+        from hubfast.tuning import tune as tune_hub
 
     keep_freed_memory()
     build_named(hub, quiet)

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hubfast.optional import require
+from hubfast.optional import require, slow_import
 
 NEEDED = ("input_size", "mean", "std")
 KNOWN = (*NEEDED, "interpolation", "crop_pct", "crop_mode")
@@ -32,8 +32,6 @@ def image_transform(config: Mapping[str, Any], size: tuple[int, int] | None = No
     Raises:
         ValueError: Unknown or missing keys.
     """
-    from timm.data import create_transform  # slow to import
-
     if size is not None:
         config = {"input_size": size, **config}
     unknown = sorted(set(config) - {*KNOWN})
@@ -49,7 +47,7 @@ def image_transform(config: Mapping[str, Any], size: tuple[int, int] | None = No
     chosen["input_size"] = (3, int(height), int(width))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about training-only transforms
-        return create_transform(**chosen, is_training=False)
+        return slow_import("timm.data").create_transform(**chosen, is_training=False)
 
 
 def transform_of_file(

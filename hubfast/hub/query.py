@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from hubfast.optional import slow_import
 from hubfast.progress import progress_bar
 
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
@@ -40,7 +41,7 @@ def matching_timm(query: str, *, progress: bool = False) -> list[tuple[str, str]
     Raises:
         ValueError: A condition of no such form, or nothing matches.
     """
-    import timm  # slow to import
+    timm = slow_import("timm")
 
     pattern, _, conditions = query.partition("?")
     tests = [_test(condition) for condition in re.split("[&,]", conditions) if condition.strip()]
@@ -95,7 +96,7 @@ def _parameters(name: str, config: Any) -> int:
 @cache
 def _count(architecture: str, classes: int) -> int:
     """Parameters of an architecture, from shapes alone where it can be built so."""
-    import timm
+    timm = slow_import("timm")
 
     try:
         with torch.device("meta"):

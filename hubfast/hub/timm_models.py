@@ -13,6 +13,7 @@ from hubfast.hub import imagenet
 from hubfast.hub.model import first_line
 from hubfast.hub.network import Network
 from hubfast.hub.reach import unreachable_host
+from hubfast.optional import slow_import
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # of weights, in a Hugging Face repository
 # Where training scripts put the weights in a checkpoint; the averaged ones first.
@@ -25,7 +26,7 @@ def pretrained(name: str) -> Network:
     Raises:
         RuntimeError: Unknown name, or the weights could not be fetched.
     """
-    import timm  # slow to import
+    timm = slow_import("timm")
 
     if not timm.is_model(name):
         raise RuntimeError(f"timm has no model {name!r}")
@@ -51,7 +52,7 @@ def from_checkpoint(name: str, path: str | Path) -> Network:
     Raises:
         FileNotFoundError, RuntimeError: No such file; names or shapes that do not fit.
     """
-    import timm
+    timm = slow_import("timm")
 
     if not Path(path).exists():
         raise FileNotFoundError(f"checkpoint not found: {path}")
@@ -82,10 +83,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 def from_module(module: nn.Module) -> Network:
     """A timm module with the preprocessing of its own `pretrained_cfg`."""
-    from timm.data import create_transform, resolve_model_data_config
-
-    config = resolve_model_data_config(module)
+    data = slow_import("timm.data")
+    config = data.resolve_model_data_config(module)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about training-only transforms
-        transform = create_transform(**config, is_training=False)
+        transform = data.create_transform(**config, is_training=False)
     return Network(module, transform)

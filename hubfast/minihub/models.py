@@ -19,6 +19,7 @@ from torch import nn
 
 from hubfast.minihub.tasks import source_images
 from hubfast.minihub.training import Recipe, prepare, quality, train
+from hubfast.optional import slow_import
 from hubfast.progress import progress_bar
 
 VERSION = 1  # of the pictures and of training; a change retrains everything
@@ -204,7 +205,7 @@ def spec_of(name: str) -> ModelSpec:
 
 
 def _create(spec: ModelSpec, classes: int) -> nn.Module:
-    import timm  # slow to import
+    timm = slow_import("timm")
 
     model: Any = timm.create_model(
         spec.architecture, pretrained=False, num_classes=classes, **json.loads(spec.options)

@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from hubfast.optional import slow_import
+
 Kind = Literal["classification", "regression"]
 
 
@@ -24,9 +26,8 @@ class Recipe:
 
 def prepare(model: nn.Module, images: np.ndarray) -> Tensor:
     """`images` (n, H, W, 3) uint8 in the model's own preprocessing, (n, 3, h, w) float32."""
-    from timm.data import create_transform, resolve_model_data_config  # slow to import
-
-    transform = create_transform(**resolve_model_data_config(model), is_training=False)
+    data = slow_import("timm.data")
+    transform = data.create_transform(**data.resolve_model_data_config(model), is_training=False)
     return torch.stack([transform(Image.fromarray(image)) for image in images])
 
 
