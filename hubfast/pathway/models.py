@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+
+from hubfast.nn.resize import resized
 
 Statistics = Sequence[float]
 Size = tuple[int, int]
@@ -157,9 +158,7 @@ class Views:
         if size is None:
             return self.images
         if size not in self._known:
-            self._known[size] = interpolate(
-                self.images, size, mode="bilinear", antialias=True, align_corners=False
-            )
+            self._known[size] = resized(self.images, size)
         return self._known[size]
 
 

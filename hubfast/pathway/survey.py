@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from hubfast.nn.hooks import eval_mode
+from hubfast.nn.resize import resized
 from hubfast.pathway.diagnostics import LoadHistory
 from hubfast.pathway.module import HubPathway
 
@@ -109,5 +109,5 @@ def _thumbnails(images: Tensor, weights: Tensor, shown: int) -> Tensor:
     if max(height, width) > PIXELS and len(found):
         scale = PIXELS / max(height, width)
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        found = interpolate(found, size, mode="bilinear", antialias=True)
+        found = resized(found, size)
     return found.clamp(0, 1)

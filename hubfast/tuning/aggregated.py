@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+from hubfast.nn.resize import resized
 from hubfast.tuning.pretrained import Pretrained
 from hubfast.zoo import ZooTuning
 
@@ -42,7 +43,7 @@ class Zoo(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.tuning(_resized(images, self.size))
+        return self.tuning(resized(images, self.size))
 
     @torch.no_grad()
     def settle(self, batches: Iterable[Tensor]) -> None:
@@ -73,7 +74,7 @@ class Plain(nn.Module):
 
     def prepare(self, images: Tensor) -> Tensor:
         """Pictures in [0, 1] as the model wants them."""
-        return self.normalize(_resized(images, self.size))
+        return self.normalize(resized(images, self.size))
 
     def export(self) -> nn.Module:
         """The plain model, for normalised input."""
@@ -88,9 +89,3 @@ def same_architecture(a: Pretrained, b: Pretrained) -> bool:
 
     normalised = torch.equal(a.mean, b.mean) and torch.equal(a.deviation, b.deviation)
     return normalised and a.size == b.size and a.place == b.place and shapes(a) == shapes(b)
-
-
-def _resized(images: Tensor, size: tuple[int, int] | None) -> Tensor:
-    if size is None or images.shape[-2:] == size:
-        return images
-    return nn.functional.interpolate(images, size, mode="bilinear", antialias=True)

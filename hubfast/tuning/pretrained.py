@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hubfast.hub import Network, Source
 from hubfast.nn.hooks import eval_mode
+from hubfast.nn.resize import resized
 
 HEAD_DEVIATION = 0.01  # of a new head's weights, as B-Tuning and Zoo-Tuning start it
 
@@ -68,9 +69,7 @@ class Pretrained(nn.Module):
 
     def prepare(self, images: Tensor) -> Tensor:
         """Pictures in [0, 1], of any size, as the model wants them."""
-        if self.size is not None and images.shape[-2:] != self.size:
-            images = nn.functional.interpolate(images, self.size, mode="bilinear", antialias=True)
-        return (images - self.mean) / self.deviation
+        return (resized(images, self.size) - self.mean) / self.deviation
 
     def features(self, images: Tensor) -> Tensor:
         """`(B, 3, H, W)` in [0, 1] -> `(B, D)`."""

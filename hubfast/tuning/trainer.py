@@ -15,6 +15,7 @@ from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.history import EpochMeans, History
 from hubfast.tuning.objective import Objective, TaskLoss, check_finite
 from hubfast.tuning.pictures import BatchOrder, Labels, Pictures, seed_of
+from hubfast.tuning.precision import fabric_of
 from hubfast.tuning.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -83,15 +84,7 @@ class Trainer:
             return _Run(self, fabric, method, pictures, labels, validation).train(resume)
 
     def _fabric(self) -> "Fabric":
-        from lightning_fabric import Fabric  # slow to import
-
-        options: Any = {
-            "accelerator": self.accelerator,
-            "devices": self.devices,
-            "strategy": self.strategy,
-            "precision": self.precision,
-        }
-        fabric = Fabric(**options)
+        fabric = fabric_of(self.accelerator, self.devices, self.strategy, self.precision)
         if fabric.world_size > 1:
             fabric.launch()
         return fabric
