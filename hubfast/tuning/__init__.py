@@ -13,9 +13,10 @@ from hubfast.tuning.history import History
 from hubfast.tuning.kd import KD, SoftTargets, kd, soft_targets
 from hubfast.tuning.knowledge_flow import KnowledgeFlow
 from hubfast.tuning.l2_sp import L2SP, l2_sp
+from hubfast.tuning.labels import Labels, aligned
 from hubfast.tuning.methods import Method, build
 from hubfast.tuning.objective import Objective, Regularised, Seen, TaskLoss, TrainingDiverged
-from hubfast.tuning.pictures import Labels, Pictures
+from hubfast.tuning.pictures import Pictures
 from hubfast.tuning.pretrained import Pretrained, from_source
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.setting import Setting
@@ -52,6 +53,7 @@ __all__ = [
     "Trainer",
     "TrainingDiverged",
     "Tuned",
+    "aligned",
     "b_tuning",
     "bss",
     "build",

@@ -1,12 +1,14 @@
 """Which models of a hub a method tunes: the best of a ranking, and the size of their pictures."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from hubfast.data import TargetData
 from hubfast.hub import Source
 from hubfast.ranking import Ranking
 from hubfast.tuning.aggregated import same_architecture
-from hubfast.tuning.pictures import Labels, Pictures, picture_size
+from hubfast.tuning.labels import Labels
+from hubfast.tuning.pictures import Pictures, picture_size
 from hubfast.tuning.setting import Setting
 
 
@@ -21,7 +23,6 @@ def choose_models(
     Raises:
         ValueError: Too few models have a score, or are in the hub, or are alike.
     """
-    known = {source.name: source for source in hub}
     names = [model.name for model in ranking.scored]
     reasons = "".join(f"\n{model.name} failed: {model.error}" for model in ranking.failed)
     if not names:
@@ -31,10 +32,39 @@ def choose_models(
             models = f"top must be at most {len(names)}, the models with a score"
             raise ValueError(f"{models}, got {count}{reasons}")
         names = names[:count]
-    if missing := [name for name in names if name not in known]:
-        raise ValueError(f"ranking must be of this hub, got models that it lacks: {missing}")
-    sources = [known[name] for name in names]
+    sources = _ranked(hub, ranking, names)
     return sources if alike is None else _of_one_architecture(sources, count, alike)
+
+
+def _ranked(hub: Sequence[Source], ranking: Ranking, names: Sequence[str]) -> list[Source]:
+    """The hub's models by these names; a name that stands for another file or model is refused."""
+    known = {source.name: source for source in hub}
+    by_spec = {source.spec: source for source in hub}
+    specs = {model.name: model.spec for model in ranking}
+    found, missing = [], []
+    for name in names:
+        spec = specs[name]
+        # Models of one name are numbered by their place in the hub, which may have changed.
+        source = by_spec[spec] if spec is not None and spec in by_spec else known.get(name)
+        if source is None:
+            missing.append(name)
+        elif spec is not None and source.spec is not None and not _same(spec, source.spec):
+            raise ValueError(
+                f"ranking must be of this hub: its {name!r} is {spec}, the hub's is {source.spec}"
+            )
+        else:
+            found.append(source)
+    if missing:
+        raise ValueError(f"ranking must be of this hub, got models that it lacks: {missing}")
+    return found
+
+
+def _same(spec: str, other: str) -> bool:
+    """Whether two specs are equal but for how a path in them is written."""
+    (kind, _, path), (other_kind, _, other_path) = spec.partition(":"), other.partition(":")
+    return spec == other or (
+        kind == other_kind and bool(path) and Path(path).resolve() == Path(other_path).resolve()
+    )
 
 
 def _of_one_architecture(sources: Sequence[Source], count: int, data: TargetData) -> list[Source]:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from hubfast.nn.hooks import eval_mode
-from hubfast.tuning.pictures import Labels, Pictures
+from hubfast.tuning.labels import Labels
+from hubfast.tuning.pictures import Pictures
 from hubfast.tuning.teachers import in_order
 
 METRICS = {"classification": "accuracy", "multilabel": "mean average precision", "regression": "R2"}
@@ -42,7 +43,14 @@ def evaluate(
     batch_size: int = 128,
     device: str = "cpu",
 ) -> Evaluation:
-    """Accuracy, mean average precision or R2 (torchmetrics) of a method on `pictures`."""
+    """Accuracy, mean average precision or R2 (torchmetrics) of a method on `pictures`.
+
+    The mean average precision is over the labels that some sample has.
+
+    Raises:
+        ValueError: The pictures are encoded with other labels.
+    """
+    labels.check_same(pictures.labels)
     logits = predict(method, pictures, batch_size=batch_size, device=device)
     targets = pictures.targets
     value, confusion = _metric(logits, targets, labels)
@@ -59,9 +67,13 @@ def _metric(logits: Tensor, targets: Tensor, labels: Labels) -> tuple[float, Ten
             )
             return float(confusion.trace() / confusion.sum().double()), confusion
         case "multilabel":
-            value = classification.multilabel_average_precision(
-                logits.sigmoid(), targets.long(), num_labels=labels.outputs
-            )
-            return float(value), None
+            found = [  # of labels that no sample has, there is none
+                float(classification.binary_average_precision(scores, truth))
+                for scores, truth in zip(logits.sigmoid().T, targets.long().T, strict=True)
+                if bool(truth.any())
+            ]
+            if not found:
+                raise ValueError("data must have a label for some sample to be evaluated on")
+            return sum(found) / len(found), None
         case _:
             return float(r2_score(logits.double(), targets.double())), None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hubfast.tuning.pictures import Labels
+from hubfast.tuning.labels import Labels
 from hubfast.tuning.pretrained import Pretrained
 
 

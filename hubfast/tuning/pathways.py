@@ -8,7 +8,8 @@ from torch import nn
 from hubfast.pathway import HubPathway, Survey, survey
 from hubfast.pathway.diagnostics import LOAD
 from hubfast.tuning.history import History
-from hubfast.tuning.pictures import Labels, Pictures
+from hubfast.tuning.labels import Labels
+from hubfast.tuning.pictures import Pictures
 
 MOST = 512  # pictures looked at
 

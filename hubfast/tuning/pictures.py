@@ -1,7 +1,6 @@
 """Target data as training batches: pictures in [0, 1] of one size, targets, positions."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,57 +10,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from hubfast.data import TargetData
+from hubfast.tuning.labels import Labels, aligned
 
 Augment = Literal["none", "crop", "crop-flip"]
 MEMORY = 2**30  # bytes of decoded pictures that are kept
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What the outputs of a tuned model stand for."""
-
-    task: str  # "classification", "multilabel" or "regression"
-    outputs: int
-    names: tuple[str, ...]  # of classes or columns
-    classes: Tensor | None = None  # (C,) ids in the data, ascending
-    mean: Tensor | None = None  # (C,) of regression targets
-    deviation: Tensor | None = None
-
-    @classmethod
-    def of(cls, data: TargetData) -> "Labels":
-        """Those of training data.
-
-        Raises:
-            ValueError: Fewer than two classes.
-        """
-        if data.task == "classification":
-            classes = data.targets.unique()
-            if len(classes) < 2:
-                raise ValueError(f"data must have at least 2 classes, got {classes.tolist()}")
-            known = data.class_names
-            names = tuple(str(c) if known is None else known[c] for c in classes.tolist())
-            return cls("classification", len(classes), names, classes)
-        columns = data.targets.shape[1]
-        names = data.class_names or tuple(map(str, range(columns)))
-        if data.task == "multilabel":
-            return cls("multilabel", columns, names)
-        deviation = data.targets.std(0).clamp(min=torch.finfo(torch.float32).tiny).float()
-        return cls(
-            "regression", columns, names, mean=data.targets.mean(0).float(), deviation=deviation
-        )
-
-    def encode(self, targets: Tensor) -> Tensor:
-        """Targets of the data as a loss wants them: class positions int64, or float32.
-
-        Raises:
-            ValueError: A class that the training data does not have.
-        """
-        if self.classes is None:
-            return targets.float()
-        unknown = targets[~torch.isin(targets, self.classes)]
-        if len(unknown):
-            raise ValueError(f"data has classes not trained on: {unknown.unique().tolist()}")
-        return torch.searchsorted(self.classes, targets)
 
 
 class Pictures(Dataset):
@@ -90,7 +42,8 @@ class Pictures(Dataset):
         if augment not in get_args(Augment):
             raise ValueError(f"augment must be one of {get_args(Augment)}, got {augment!r}")
         self.data, self.size, self.seed = data, size, seed
-        self.targets = labels.encode(data.targets)
+        self.labels = labels
+        self.targets, self.notes = aligned(data, labels)
         self.augment = None if augment == "none" else _augmentation(size, augment == "crop-flip")
         keep = len(data) * 3 * size[0] * size[1] <= MEMORY and self.augment is None
         self._kept: dict[int, Tensor] | None = {} if keep else None

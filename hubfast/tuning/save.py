@@ -22,7 +22,7 @@ def save_model(folder: Path, module: nn.Module, tuned: "Tuned") -> None:
     - `model.pt`: the module, `torch.load(path, weights_only=False)`.
     - `config.json`: where timm can build the module by name;
       `timm.create_model("local-dir:FOLDER", pretrained=True)` then loads it.
-    - `labels.json`: task, classes, size of pictures.
+    - `labels.json`: task, classes, size of pictures; `Labels.from_dict` reads it.
     - `README.md`: the model card.
 
     Raises:
@@ -33,7 +33,7 @@ def save_model(folder: Path, module: nn.Module, tuned: "Tuned") -> None:
     weights = {name: value.contiguous().clone() for name, value in module.state_dict().items()}
     _write(folder / "model.safetensors", lambda path: save_file(weights, path))
     _write(folder / "model.pt", lambda path: torch.save(module, path))
-    labels = {"task": tuned.labels.task, "names": tuned.labels.names, "size": tuned.size}
+    labels = {**tuned.labels.as_dict(), "size": tuned.size}
     (folder / "labels.json").write_text(json.dumps(labels, indent=2) + "\n")
     config = timm_config(module, tuned.labels.names)
     if config is not None:

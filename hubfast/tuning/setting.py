@@ -7,8 +7,9 @@ from torch import Tensor
 
 from hubfast.hub import Source
 from hubfast.scores.logme import LogME
+from hubfast.tuning.labels import Labels
 from hubfast.tuning.objective import TaskLoss
-from hubfast.tuning.pictures import Labels, Pictures
+from hubfast.tuning.pictures import Pictures
 from hubfast.tuning.pretrained import Pretrained, from_source
 from hubfast.tuning.teachers import CachedTeachers, Teachers, cache
 

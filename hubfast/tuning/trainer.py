@@ -13,8 +13,9 @@ from hubfast import checkpoint
 from hubfast.progress import progress_bar
 from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.history import EpochMeans, History
+from hubfast.tuning.labels import Labels
 from hubfast.tuning.objective import Objective, TaskLoss, check_finite
-from hubfast.tuning.pictures import BatchOrder, Labels, Pictures, seed_of
+from hubfast.tuning.pictures import BatchOrder, Pictures, seed_of
 from hubfast.tuning.precision import fabric_of
 from hubfast.tuning.recipe import Recipe
 
@@ -107,6 +108,7 @@ class _Run:
         labels: Labels,
         validation: Pictures | None,
     ):
+        labels.check_same(pictures.labels)
         self.trainer, self.recipe, self.fabric = trainer, trainer.recipe, fabric
         self.method, self.pictures, self.labels = method, pictures, labels
         self.validation = validation
@@ -217,6 +219,7 @@ class _Run:
             "step": step,
             "recipe": self.recipe.as_dict(),
             "samples": len(self.pictures),
+            "labels": self.labels.as_dict(),
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -234,6 +237,9 @@ class _Run:
         content = checkpoint.load(path)
         differ = self.recipe.differences(content["recipe"])
         differ += ["data"] * (content["samples"] != len(self.pictures))
+        own = self.labels.as_dict()
+        before = content.get("labels", own)  # older checkpoints have none
+        differ += ["classes"] * any(own[name] != before[name] for name in ("task", "names"))
         if differ:
             raise ValueError(f"{path} is of a run with another {', '.join(differ)}")
         self.method.load_state_dict(content["method"])

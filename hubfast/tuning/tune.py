@@ -11,14 +11,16 @@ import torch
 from torch import nn
 
 from hubfast import cost
-from hubfast.data import TargetData, as_target_data
+from hubfast.data import MAX_UNREADABLE
 from hubfast.hub import Source, as_hub
 from hubfast.pathway import Survey
 from hubfast.ranking import Ranking, rank
+from hubfast.scores.inputs import Task
 from hubfast.tuning.aggregated import Zoo
 from hubfast.tuning.choice import choose_models, choose_size
 from hubfast.tuning.evaluation import Evaluation, evaluate
 from hubfast.tuning.history import History
+from hubfast.tuning.labels import Labels
 from hubfast.tuning.measure import Cost, PeakMemory, inference_cost, inference_speed
 from hubfast.tuning.methods import (
     NO_DECAY,
@@ -29,8 +31,9 @@ from hubfast.tuning.methods import (
     check_weight,
     models_used,
 )
+from hubfast.tuning.parts import Parts
 from hubfast.tuning.pathways import pathways
-from hubfast.tuning.pictures import Augment, Labels, Pictures
+from hubfast.tuning.pictures import Augment, Pictures
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.save import save_model
 from hubfast.tuning.setting import Setting
@@ -55,6 +58,7 @@ class Tuned:
     seconds: dict[str, float]  # by stage
     ranking: Ranking | None
     pathways: Survey | None = None  # of Hub-Pathway: where it sends the pictures
+    notes: tuple[str, ...] = ()  # on the data: samples left out, classes without samples
 
     def save(self, folder: str | Path) -> None:
         """Writes the plain model and its card; see `hubfast.tuning.save`."""
@@ -69,8 +73,10 @@ def tune(
     method: Method = "b-tuning",
     top: int = 3,
     ranking: Ranking | None = None,
-    validation: float | TargetData = 0.2,
+    validation: Any = 0.2,
     test: Any = None,
+    task: Task | None = None,
+    max_unreadable: float = MAX_UNREADABLE,
     trainer: Trainer | None = None,
     weight: float | None = None,
     augment: Augment = "none",
@@ -87,8 +93,13 @@ def tune(
         method: How to tune; the student is the best-ranked model.
         top: So many models, for methods that use several.
         ranking: Of this hub; None to rank it by LogME, on the training part only.
-        validation: Share of `data` held out, or data of its own; 0 for none.
-        test: Data to evaluate on in the end.
+        validation: Share of `data` held out, or data of its own; 0 for none. A class of a single
+            sample is only trained on.
+        test: Data to evaluate on in the end. Classes of all data are matched by name, whatever
+            their order and ids; see `hubfast.tuning.labels.aligned`.
+        task: As in `hubfast.data.as_target_data`.
+        max_unreadable: Share of the samples of each data set that may be unreadable, such as
+            corrupt images; these are left out and named in the notes.
         trainer: Recipe, devices, folder for checkpoints; None for the defaults.
         weight: Of the method's own loss term; None for that of `methods.WEIGHTS`.
         augment: Of training pictures.
@@ -107,8 +118,16 @@ def tune(
     if method in NO_DECAY:
         trainer = replace(trainer, recipe=replace(trainer.recipe, weight_decay=0.0))
     device = trainer.device  # before the ranking: options that do not fit raise here
-    train, held = _split(as_target_data(data), validation, trainer.recipe.seed)
-    labels = Labels.of(train)
+    parts = Parts.of(
+        data,
+        validation,
+        test,
+        task=task,
+        seed=trainer.recipe.seed,
+        max_unreadable=max_unreadable,
+        progress=trainer.progress,
+    )
+    train, labels = parts.train, parts.labels
     started = time.perf_counter()
     if ranking is None:
         ranking = rank(hub, train, trust=trust, progress=trainer.progress)
@@ -120,18 +139,14 @@ def tune(
     size = size or choose_size(train, sources, labels)
     seed = trainer.recipe.seed
     pictures = Pictures(train, labels, size, augment=augment, seed=seed)
-    held_pictures = None if held is None else Pictures(held, labels, size)
+    held_out = {name: Pictures(part, labels, size) for name, part in parts.held_out.items()}
     make = partial(build, method, weight=weight, seed=seed)
-    run = _train(make, sources, pictures, labels, trainer, held_pictures, resume)
+    watched = held_out.get("validation")
+    run = _train(make, sources, pictures, labels, trainer, watched, resume)
     built = run.module
     tuned = time.perf_counter()
-    sets = {"validation": held_pictures}
-    if test is not None:
-        sets["test"] = Pictures(as_target_data(test), labels, size)
     evaluations = {
-        name: evaluate(built, each, labels, device=str(device))
-        for name, each in sets.items()
-        if each is not None
+        name: evaluate(built, each, labels, device=str(device)) for name, each in held_out.items()
     }
     return Tuned(
         method=method,
@@ -146,20 +161,9 @@ def tune(
         cost=_cost(run, pictures, trainer.recipe.batch_size),
         seconds={"rank": ranked - started, "tune": tuned - ranked},
         ranking=ranking,
-        pathways=pathways(built, held_pictures or pictures, labels, run.history),
+        pathways=pathways(built, watched or pictures, labels, run.history),
+        notes=parts.notes,
     )
-
-
-def _split(
-    data: TargetData, validation: float | TargetData, seed: int
-) -> tuple[TargetData, TargetData | None]:
-    if isinstance(validation, TargetData):
-        return data, validation
-    if not 0 <= validation < 1:
-        raise ValueError(f"validation must be a share in 0..1 or data, got {validation}")
-    if validation == 0:
-        return data, None
-    return data.split(1 - validation, seed)
 
 
 @dataclass(frozen=True)

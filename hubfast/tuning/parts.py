@@ -1,0 +1,130 @@
+"""The data of a run in parts, to train on, to hold out and to test on, classes matched by name."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hubfast.data import MAX_UNREADABLE, TargetData, as_target_data, readable
+from hubfast.data.class_names import classes_of, listed
+from hubfast.scores.inputs import Task
+from hubfast.tuning.labels import Labels, aligned
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Training data, and what the tuned model is evaluated on."""
+
+    train: TargetData
+    labels: Labels  # of the training data
+    held_out: dict[str, TargetData] = field(default_factory=dict)  # "validation", "test"
+    notes: tuple[str, ...] = ()  # what a reader of the results should know
+
+    @classmethod
+    def of(
+        cls,
+        data: Any,
+        validation: Any,
+        test: Any,
+        *,
+        task: Task | None = None,
+        seed: int = 0,
+        max_unreadable: float = MAX_UNREADABLE,
+        progress: bool = True,
+    ) -> "Parts":
+        """Reads and checks all data before anything runs on it.
+
+        Args:
+            data: Training data, see `hubfast.data.as_target_data`.
+            validation: Share of `data` held out, or data of its own; 0 for none.
+            test: Data to evaluate on in the end, or None.
+            task: As in `as_target_data`; None to tell from the training targets.
+            seed: Of the split.
+            max_unreadable: As in `hubfast.data.readable`, for each data set by itself.
+            progress: Show bars.
+
+        Raises:
+            ValueError, TypeError: Data that cannot be read, that poses another task than the
+                training data, or that has classes which the training data lacks.
+        """
+
+        def read(given: Any, task: Task | None) -> TargetData:
+            return readable(as_target_data(given, task=task), max_unreadable, progress=progress)
+
+        share = float(validation) if isinstance(validation, Real) else None
+        if share is not None and not 0 <= share < 1:
+            raise ValueError(f"validation must be a share in 0..1 or data, got {validation}")
+        train = read(data, task)
+        notes, held = train.notes, {}
+        if share is None:
+            held["validation"] = read(validation, train.task)
+        elif share > 0:
+            train, held["validation"], moved = _split(train, share, seed)
+            notes += moved
+        if test is not None:
+            held["test"] = read(test, train.task)
+        labels = Labels.of(train)
+        own = set(train.notes)
+        for name, part in held.items():
+            found = [*(n for n in part.notes if n not in own), *aligned(part, labels).notes]
+            notes += tuple(f"{name}: {note}" for note in found)
+        return cls(train, labels, held, notes)
+
+
+def _split(
+    data: TargetData, share: float, seed: int
+) -> tuple[TargetData, TargetData, tuple[str, ...]]:
+    """Training and held-out part: every class of the data is in the former; notes on that."""
+    single = _of_single_samples(data)
+    several = (~single).nonzero().flatten()
+    if len(several) < 2:
+        raise ValueError(
+            f"validation={share:g} must leave samples to hold out, but the classes of data "
+            f"{data.name!r} have one sample each; give validation=0 or validation data"
+        )
+    first, second = (part.rows() for part in _numbered(data, several).split(1 - share, seed))
+    trained = torch.zeros(len(data), dtype=torch.bool)
+    trained[first] = True
+    trained[single] = True
+    for needed in _kinds(data):
+        if not bool((needed & trained).any()):  # by chance, all of this class were held out
+            trained[needed.nonzero()[0]] = True
+    if bool(trained.all()):
+        raise ValueError(
+            f"validation={share:g} must leave samples to hold out: the {len(second)} of them are "
+            "all that there are of their classes; give a larger share or validation data"
+        )
+    notes: tuple[str, ...] = ()
+    if bool(single.any()):
+        names = classes_of(data.subset(single.nonzero().flatten()))
+        called = listed(names.names or names.ids)
+        notes = (f"classes of one sample, which is only trained on: {called}",)
+    return (
+        data.subset(trained.nonzero().flatten()),
+        data.subset((~trained).nonzero().flatten()),
+        notes,
+    )
+
+
+def _numbered(data: TargetData, index: Tensor) -> TargetData:
+    """The samples at `index` as data whose rows are their positions in `data`."""
+    return TargetData(data.name, None, data.targets[index], data.task, positions=index)
+
+
+def _of_single_samples(data: TargetData) -> Tensor:
+    """`(n,)` bool: samples that are the only one of their class."""
+    if data.task != "classification":
+        return torch.zeros(len(data), dtype=torch.bool)
+    _, index, sizes = data.targets.unique(return_inverse=True, return_counts=True)
+    return sizes[index] == 1
+
+
+def _kinds(data: TargetData) -> Iterator[Tensor]:
+    """For every class, or label of several, that has samples: which samples have it."""
+    if data.task == "classification":
+        yield from (data.targets == c for c in data.targets.unique())
+    if data.task == "multilabel":
+        yield from (column > 0 for column in data.targets.T if bool(column.any()))
