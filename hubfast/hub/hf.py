@@ -1,73 +1,97 @@
 """transformers models, of images and of text, with their own image processor or tokenizer."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import inspect
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from hubfast.data import TargetData
+from hubfast.hub.hf_features import CLASSIFIERS, ImageReader
+from hubfast.hub.hf_quiet import quiet
+from hubfast.hub.hf_text import text_network
 from hubfast.hub.model import Batch, Extraction, Loading, first_line
-from hubfast.hub.network import FeatureModule, Network, last_linear
-from hubfast.hub.outputs import pooled
+from hubfast.hub.network import Network
 from hubfast.hub.preprocessing import image_transform, processor_transform
 from hubfast.hub.reach import unreachable_host
 from hubfast.optional import require
 
-MAX_TOKENS = 512
-CLASSIFIERS = ("ForImageClassification", "ForSequenceClassification")
+SHOWN = 3  # weights that an error names
+# What a model's main input is made of, where that is neither images nor text.
+OTHER_INPUTS = {
+    **dict.fromkeys(("input_values", "input_features", "spectrogram", "audio_mel"), "audio"),
+    "pixel_values_videos": "video",
+    "past_values": "time series",
+}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Pretrained:
-    """A transformers model; what it reads is told from the data, since some read both."""
+    """A transformers model; what it reads is told from the data, since some read both.
+
+    Args:
+        name: On the Hugging Face hub, or a folder.
+        model: The model.
+        has_pooler: The weights of its pooled output are in the checkpoint.
+        loading: What its user says of it.
+        imagenet: Published top-1 accuracy on ImageNet, percent.
+        notes: What the user should know of the data that the model was run over.
+    """
 
     name: str
-    module: "_Reader"
+    model: nn.Module
+    has_pooler: bool
     loading: Loading
     imagenet: float | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
-        return sum(p.numel() for p in self.module.parameters())
+        return sum(p.numel() for p in self.model.parameters())
 
     def batches(self, data: TargetData, how: Extraction) -> Iterator[Batch]:
-        reads_text = isinstance(data[0], str)
-        network = self._of_text() if reads_text else self._of_images()
-        return network.batches(data, how)
+        """Features of all of `data`, in order; `notes` are of them when it is through."""
+        self.notes = ()
+        if isinstance(data[0], str):
+            self._refuse_other_inputs("text")
+            network = text_network(self.name, self.model, self.loading.trust)
+            yield from network.batches(data, how)
+            self.notes = network.tokens.notes
+        else:
+            self._refuse_other_inputs("images")
+            yield from self._of_images().batches(data, how)
 
-    def _of_text(self) -> Network:
-        auto = require("transformers", "transformers", f"hf:{self.name}")
-        config: Any = self.module.model.config
-        try:
-            tokenizer = auto.AutoTokenizer.from_pretrained(
-                self.name, trust_remote_code=self.loading.trust
-            )
-        except (OSError, ValueError) as error:
-            raise TypeError(f"{self.name} has no tokenizer, and the data gives text") from error
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
-            config.pad_token_id = tokenizer.pad_token_id
-        positions = getattr(config, "max_position_embeddings", MAX_TOKENS)
-        length = min(tokenizer.model_max_length, positions, MAX_TOKENS)
-        tokenize = partial(
-            tokenizer, padding=True, truncation=True, max_length=length, return_tensors="pt"
-        )
-        return Network(self.module, collate=_Tokenize(tokenize), reads_text=True)
+    def _refuse_other_inputs(self, given: str) -> None:
+        model: Any = self.model
+        if hasattr(model, "get_text_features" if given == "text" else "get_image_features"):
+            return
+        kind = OTHER_INPUTS.get(model.main_input_name)
+        if kind is None and _reads_video(model.config.model_type):
+            kind = "video"
+        if kind is not None:
+            raise TypeError(f"{self.name} reads {kind}, and the data gives {given}")
 
     def _of_images(self) -> Network:
+        reader = ImageReader(self.model, has_pooler=self.has_pooler)
         if self.loading.preprocessing is not None:
-            return Network(self.module, image_transform(self.loading.preprocessing))
-        try:
-            transform = processor_transform(self.name, self.loading.trust)
-        except (OSError, ValueError) as error:
-            raise TypeError(
-                f"{self.name} has no image processor, and the data gives images"
-            ) from error
-        return Network(self.module, transform)
+            transform = image_transform(self.loading.preprocessing)
+        else:
+            try:
+                with quiet():
+                    transform = processor_transform(self.name, self.loading.trust)
+            except (OSError, ValueError) as error:
+                raise TypeError(
+                    f"{self.name} has no image processor, and the data gives images"
+                ) from error
+        if not hasattr(self.model, "get_image_features"):
+            takes = inspect.signature(self.model.forward).parameters
+            if "pixel_values" not in takes:
+                raise TypeError(
+                    f"{self.name} takes {[*takes][:SHOWN]}, no pixels, and the data gives images"
+                )
+        return Network(reader, transform)
 
 
 def load(name: str, loading: Loading) -> Pretrained:
@@ -79,7 +103,7 @@ def load(name: str, loading: Loading) -> Pretrained:
 
     Raises:
         ModuleNotFoundError, RuntimeError: transformers is not installed; no such model, it cannot
-            be had, or its checkpoint lacks weights.
+            be had, or its checkpoint lacks weights or has some of other shapes.
     """
     transformers = require("transformers", "transformers", f"hf:{name}")
     if not Path(name).is_dir():
@@ -89,99 +113,65 @@ def load(name: str, loading: Loading) -> Pretrained:
                 f"{name!r} is neither a folder nor cached, and {host} not reached; "
                 "without a network give a local folder: hf:FOLDER"
             )
-    with _quiet(transformers):
+    with quiet():
         try:
             config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=loading.trust)
             if hasattr(config, "mask_ratio"):
                 config.mask_ratio = 0.0  # masked autoencoders hide patches at random
-            auto = _auto_class(transformers, config)
-            module, info = auto.from_pretrained(
+            model, info = _auto_class(transformers, config).from_pretrained(
                 name,
                 config=config,
                 trust_remote_code=loading.trust,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # its own error does not say which; see below
             )
         except (OSError, ValueError) as error:
             raise RuntimeError(f"{name!r} could not be loaded: {first_line(error)}") from error
+    _refuse_other_shapes(name, info["mismatched_keys"])
     missing = sorted(info["missing_keys"])
     if lost := [key for key in missing if "pooler" not in key]:
-        raise RuntimeError(f"the checkpoint of {name!r} lacks weights: {lost[:3]}")
-    return Pretrained(name, _Reader(module, has_pooler=not missing), loading)
+        weights = len(model.state_dict())
+        raise RuntimeError(
+            f"the checkpoint of {name!r} lacks weights: {lost[:SHOWN]}, {len(lost)} of {weights}"
+        )
+    model.config.return_dict = True  # some were saved with a wish for tuples
+    return Pretrained(name, model, not missing, loading)
+
+
+def _refuse_other_shapes(name: str, mismatched: Collection[tuple[str, Any, Any]]) -> None:
+    if not mismatched:
+        return
+    said = [
+        f"{key} is {tuple(held)}, {tuple(wanted)} wanted"
+        for key, held, wanted in sorted(mismatched)[:SHOWN]
+    ]
+    raise RuntimeError(
+        f"the checkpoint of {name!r} does not fit its config.json: weights of other shapes, "
+        f"{len(mismatched)}: {'; '.join(said)}"
+    )
 
 
 def _auto_class(transformers: Any, config: Any) -> Any:
+    """The class of transformers that loads what a checkpoint was saved from."""
     for architecture in config.architectures or ():
         for kind in CLASSIFIERS:
-            if kind in architecture:
-                return getattr(transformers, f"AutoModel{kind}")
+            auto = getattr(transformers, f"AutoModel{kind}")
+            if kind in architecture and _knows(auto, config):
+                return auto
+        if architecture.endswith("EncoderModel") and _knows(
+            transformers.AutoModelForTextEncoding, config
+        ):
+            return transformers.AutoModelForTextEncoding
     return transformers.AutoModel
 
 
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """No progress bar of its own inside a ranking's, and no list of unused heads."""
-    log = transformers.utils.logging
-    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(level)
-        if bars:
-            log.enable_progress_bar()
+def _knows(auto: Any, config: Any) -> bool:
+    """Whether it loads models of that configuration: its own, or a checkpoint's remote code."""
+    remote = getattr(config, "auto_map", None) or {}
+    return type(config) in auto._model_mapping or auto.__name__ in remote
 
 
-class _Tokenize:
-    """A class, not a closure, because worker processes must be able to receive it."""
+def _reads_video(model_type: str) -> bool:
+    from transformers.models.auto import modeling_auto  # slow to import
 
-    def __init__(self, tokenize: Any):
-        self.tokenize = tokenize
-
-    def __call__(self, texts: list[str]) -> dict[str, Tensor]:
-        return dict(self.tokenize(texts))
-
-
-class _Reader(FeatureModule):
-    def __init__(self, model: nn.Module, *, has_pooler: bool):
-        super().__init__()
-        self.model, self.has_pooler = model, has_pooler
-
-    def forward(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
-        """`inputs`: pixels `(b, 3, H, W)`, or what a tokenizer gives for b texts."""
-        text = isinstance(inputs, Mapping)
-        if (joint := self._joint(inputs, text)) is not None:
-            return joint, None
-        model: Any = self.model
-        if text and getattr(model.config, "is_encoder_decoder", False) and not _classifies(model):
-            model = model.get_encoder()
-        given = inputs if text else {"pixel_values": inputs}
-        with last_linear(model) as last:
-            out = model(**given, output_hidden_states=True)
-        logits = out.get("logits")
-        if logits is not None and last and last[0][1] is logits:
-            return last[0][0].flatten(1), logits
-        if text:
-            mask = inputs["attention_mask"][..., None]  # (b, tokens, 1)
-            hidden = _last_hidden(out)
-            return (hidden * mask).sum(1) / mask.sum(1).clamp_min(1), logits
-        pooler = out.get("pooler_output") if self.has_pooler else None
-        return pooled(_last_hidden(out) if pooler is None else pooler), logits
-
-    def _joint(self, inputs: Any, text: bool) -> Tensor | None:
-        """Of models that embed images and texts in one space, the embedding."""
-        embed = getattr(self.model, "get_text_features" if text else "get_image_features", None)
-        if embed is None:
-            return None
-        out = embed(**inputs) if text else embed(pixel_values=inputs)
-        return out if isinstance(out, Tensor) else out.pooler_output
-
-
-def _classifies(model: nn.Module) -> bool:
-    return any(kind in type(model).__name__ for kind in CLASSIFIERS)
-
-
-def _last_hidden(out: Any) -> Tensor:
-    """`(b, tokens, D)`, or maps `(b, D, H, W)`."""
-    hidden = out.get("last_hidden_state")
-    return out.hidden_states[-1] if hidden is None else hidden
+    return model_type in modeling_auto.MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES

@@ -1,0 +1,127 @@
+"""What a transformers model gives, as features and logits."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from hubfast.hub.hf_quiet import quiet
+from hubfast.hub.network import FeatureModule, last_linear
+from hubfast.hub.outputs import pooled
+
+Outputs = tuple[Tensor, Tensor | None]
+CLASSIFIERS = ("ForImageClassification", "ForSequenceClassification")
+
+
+class ImageReader(FeatureModule):
+    """A transformers model of images.
+
+    Args:
+        model: The model.
+        has_pooler: The weights of its pooled output are in the checkpoint.
+    """
+
+    def __init__(self, model: nn.Module, *, has_pooler: bool):
+        super().__init__()
+        self.model, self.has_pooler = model, has_pooler
+
+    def forward(self, inputs: Tensor) -> Outputs:
+        """Features and logits of pixels `(b, 3, H, W)`."""
+        model: Any = self.model
+        pixels = inputs.to(model.dtype)
+        with quiet():
+            if hasattr(model, "get_image_features"):
+                return embedding(model.get_image_features(pixel_values=pixels)), None
+            with last_linear(model) as last:
+                out = model(pixel_values=pixels, output_hidden_states=classifies(model))
+        logits = source_logits(model, out)
+        if last and last[0][1] is out.get("logits"):
+            return last[0][0].flatten(1).float(), logits
+        pooler = out.get("pooler_output") if self.has_pooler else None
+        return pooled((last_hidden(out) if pooler is None else pooler).float()), logits
+
+
+def text_features(model: nn.Module, part: nn.Module, inputs: dict[str, Tensor]) -> Outputs:
+    """Features and logits of texts of one number of tokens.
+
+    Args:
+        model: The whole model.
+        part: That part of it which reads texts, such as the encoder of a translator.
+        inputs: Token ids `(b, tokens)` and what else the model takes.
+    """
+    whole: Any = model
+    if hasattr(model, "get_text_features"):
+        return embedding(whole.get_text_features(**inputs)), None
+    more = {"output_hidden_states": True} if classifies(model) else {}
+    with last_linear(part) as last:
+        out = part(**inputs, **more)
+    logits = source_logits(model, out)
+    if out.get("logits") is not None and last:
+        features = _before(part, inputs, *last[0], out["logits"])
+        if features is not None:
+            return features.float(), logits
+    hidden = last_hidden(out).float()
+    if "attention_mask" not in inputs:
+        return hidden.mean(1), logits
+    mask = inputs["attention_mask"][..., None]  # (b, tokens, 1)
+    return (hidden * mask).sum(1) / mask.sum(1), logits
+
+
+def _before(
+    part: nn.Module, inputs: dict[str, Tensor], taken: Tensor, given: Tensor, logits: Tensor
+) -> Tensor | None:
+    """What enters the last linear layer, at the token whose output the model chooses as its own.
+
+    Args:
+        part: The model.
+        inputs: What it was given.
+        taken: What its last linear layer took, `(b, D)` or `(b, tokens, D)`.
+        given: What that layer gave.
+        logits: What the model gave, `(b, Cs)`.
+
+    Returns:
+        `(b, D)`, or None where the logits are not the layer's output.
+    """
+    if given is logits:
+        return taken.flatten(1)
+    if given.ndim != 3 or given.shape[::2] != logits.shape:
+        return None
+    same = (given == logits[:, None]).all(-1)  # (b, tokens)
+    if bool((same.sum(1) == 1).all()):
+        return taken[same]
+    if not bool(same.any(1).all()):
+        return None
+    # Two tokens have the same output: the model is asked again, its layer letting its input pass.
+    classes = logits.shape[1]
+    layers = [m for m in part.modules() if isinstance(m, nn.Linear) and m.out_features == classes]
+    hook = layers[-1].register_forward_hook(lambda _, args, out: args[0])
+    try:
+        features: Tensor = part(**inputs).logits
+    finally:
+        hook.remove()
+    return features if features.shape == (len(taken), taken.shape[2]) else None
+
+
+def classifies(model: nn.Module) -> bool:
+    """Whether a model is a classifier of whole images or texts."""
+    return any(kind in type(model).__name__ for kind in CLASSIFIERS)
+
+
+def embedding(out: Any) -> Tensor:
+    """What models that embed images and texts in one space give, `(b, D)`."""
+    return pooled(out if isinstance(out, Tensor) else out.pooler_output).float()
+
+
+def last_hidden(out: Any) -> Tensor:
+    """`(b, tokens, D)`, or maps `(b, D, H, W)`."""
+    hidden = out.get("last_hidden_state")
+    found: Tensor = out.hidden_states[-1] if hidden is None else hidden
+    return found
+
+
+def source_logits(model: Any, out: Any) -> Tensor | None:
+    """Those of two or more classes that exclude each other; None of labels and of numbers."""
+    logits: Tensor | None = out.get("logits")
+    kind = getattr(model.config, "problem_type", None)
+    if logits is None or kind in ("regression", "multi_label_classification"):
+        return None
+    return logits.float() if logits.shape[-1] > 1 else None

@@ -1,0 +1,139 @@
+"""transformers models over texts: every text gets the features that it has alone."""
+
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from hubfast.data import TargetData
+from hubfast.hub.hf_features import Outputs, classifies, text_features
+from hubfast.hub.hf_quiet import quiet
+from hubfast.hub.hf_tokens import FIXED_LENGTH, Ids, Tokens, load_tokenizer, longest_text
+from hubfast.hub.memory import within_memory
+from hubfast.hub.model import Batch, Extraction, shape_error
+
+# A GPU looks for texts of the same number of tokens among those of so many batches.
+LOOKAHEAD = 16
+NO_TOKEN = -1
+SHOWN = 3  # arguments that an error names
+
+
+@dataclass(frozen=True, eq=False)
+class TextNetwork:
+    """A model that reads texts, and its tokens.
+
+    Texts of the same number of tokens share a forward pass, and no other do: since nothing is
+    padded, neither the side of the padding, nor the token padded with, nor whether the model
+    honours a mask can change a feature, and a classifier finds the token that it reads out.
+
+    Args:
+        model: The model.
+        part: That part of it which reads texts.
+        tokens: Turns texts into what the part takes.
+    """
+
+    model: nn.Module
+    part: nn.Module
+    tokens: Tokens
+
+    def batches(self, data: TargetData, how: Extraction) -> Iterator[Batch]:
+        """Features of all of `data`, in order."""
+        self.model.eval().to(how.device)
+        step = how.batch_size * (1 if how.device == "cpu" else LOOKAHEAD)
+        for start in range(0, len(data), step):
+            begun = time.perf_counter()
+            texts = [_text(data[i]) for i in range(start, min(start + step, len(data)))]
+            with quiet():
+                rows = self.tokens.of(texts, start)
+                ready = time.perf_counter()
+                features, logits = self._features(rows, how)
+            if features.is_cuda:
+                torch.cuda.synchronize(features.device)
+            done = time.perf_counter()
+            index = torch.arange(start, start + len(texts), device="cpu")
+            yield Batch(index, features, logits, ready - begun, done - ready)
+
+    def _features(self, rows: list[Ids], how: Extraction) -> Outputs:
+        order: list[int] = []
+        parts: list[Outputs] = []
+        run = partial(text_features, self.model, self.part)
+        for group in self._alike(rows, how.batch_size):
+            names = rows[group[0]]
+            columns = {key: [rows[i][key] for i in group] for key in names}
+            inputs = {key: torch.tensor(ids, device=how.device) for key, ids in columns.items()}
+            with torch.inference_mode():
+                features, logits = within_memory(run, inputs)
+            if features.ndim != 2 or len(features) != len(group):
+                raise shape_error("features", f"({len(group)}, D) for {len(group)}", features)
+            parts.append((features, logits))
+            order += group
+        given = [logits for _, logits in parts if logits is not None]
+        features = torch.cat([features for features, _ in parts])
+        back = torch.tensor(order, device=features.device).argsort()
+        return features[back], torch.cat(given)[back] if len(given) == len(parts) else None
+
+    def _alike(self, rows: list[Ids], most: int) -> Iterator[list[int]]:
+        """Positions of texts of one number of tokens, and of end tokens, which BART's asks for."""
+        config: Any = self.part.config
+        end = getattr(config, "eos_token_id", None)
+        groups: dict[tuple[int, int], list[int]] = {}
+        for position, row in enumerate(rows):
+            ids = row["input_ids"]
+            groups.setdefault((len(ids), ids.count(end)), []).append(position)
+        for group in groups.values():
+            yield from (group[i : i + most] for i in range(0, len(group), most))
+
+
+def text_network(name: str, model: nn.Module, trust: bool) -> TextNetwork:
+    """A model that reads texts, with its tokenizer.
+
+    Raises:
+        TypeError: The model has no tokenizer, or takes no tokens.
+    """
+    tokenizer = load_tokenizer(name, trust)
+    part, call = _reading_part(model)
+    names = _arguments(call)
+    if names is not None and "input_ids" not in names:
+        raise TypeError(f"{name} takes {[*names][:SHOWN]}, no token ids, and the data gives text")
+    config: Any = part.config
+    text = getattr(config, "text_config", None) or config
+    if classifies(model) and getattr(text, "pad_token_id", None) is None:
+        text.pad_token_id = NO_TOKEN  # else decoders refuse batches; of no token: the last counts
+    tokens = Tokens(
+        name=name,
+        tokenizer=tokenizer,
+        names=names,
+        longest=longest_text(part, config, tokenizer),
+        shortest=getattr(config, "downsampling_rate", 1),  # CANINE's
+        fixed=text.model_type in FIXED_LENGTH,
+    )
+    return TextNetwork(model, part, tokens)
+
+
+def _reading_part(model: Any) -> tuple[nn.Module, Callable[..., Any]]:
+    """The module that reads texts, and what of it is called."""
+    if hasattr(model, "get_text_features"):
+        return model, model.get_text_features
+    if getattr(model.config, "is_encoder_decoder", False) and not classifies(model):
+        model = model.get_encoder()
+    return model, model.forward
+
+
+def _arguments(call: Callable[..., Any]) -> tuple[str, ...] | None:
+    """Names that it takes; None where it hands on whatever it is given."""
+    parameters = inspect.signature(call).parameters
+    named = [p for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if not named:
+        return None
+    return tuple(parameters)
+
+
+def _text(sample: Any) -> str:
+    if isinstance(sample, str):
+        return sample
+    raise TypeError(f"this model reads text, the data gives {type(sample).__name__}")
