@@ -80,6 +80,7 @@ def tune(
         from hubfast.ranking import Ranking
         from hubfast.tuning import Recipe, Trainer
         from hubfast.tuning import tune as tune_hub
+        from hubfast.tuning.distributed import is_first_process
 
     keep_freed_memory()
     build_named(hub, quiet)
@@ -117,8 +118,9 @@ def tune(
         trust=trust,
         on_ranking=partial(_keep, output),
     )
-    _write(tuned, output)
-    _show(tuned, output)
+    if is_first_process():
+        _write(tuned, output)
+        _show(tuned, output)
 
 
 def _in(folder: Path, name: str) -> Path:
@@ -127,6 +129,10 @@ def _in(folder: Path, name: str) -> Path:
 
 
 def _keep(output: Path, ranking: "Ranking") -> None:
+    from hubfast.tuning.distributed import is_first_process
+
+    if not is_first_process():
+        return
     ranking.to_json(_in(output, RANKING))
     for failure in ranking.failures():
         Console(stderr=True).print(failure)

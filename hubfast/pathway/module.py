@@ -58,6 +58,8 @@ class HubPathway(nn.Module):
         ValueError, TypeError: Arguments that do not fit.
     """
 
+    leaves_parameters_unused = True  # a model that no sample of a batch chose does not run
+
     def __init__(
         self,
         models: Sequence[nn.Module] | Mapping[str, nn.Module],

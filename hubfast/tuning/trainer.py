@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from hubfast import checkpoint
 from hubfast.progress import progress_bar
+from hubfast.tuning.distributed import strategy_for
 from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.history import EpochMeans, History
 from hubfast.tuning.labels import Labels
@@ -79,13 +80,16 @@ class Trainer:
         """
         if self.folder is None and (resume or self.tensorboard):
             raise ValueError("folder must say where checkpoints and logs are")
-        fabric = self._fabric()
+        fabric = self._fabric(self.strategy)
+        if fabric.world_size > 1:
+            example = pictures.batch(range(min(2, len(pictures))))
+            fabric = self._fabric(strategy_for(self.strategy, method, example))
         device = fabric.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             return _Run(self, fabric, method, pictures, labels, validation).train(resume)
 
-    def _fabric(self) -> "Fabric":
-        fabric = fabric_of(self.accelerator, self.devices, self.strategy, self.precision)
+    def _fabric(self, strategy: str) -> "Fabric":
+        fabric = fabric_of(self.accelerator, self.devices, strategy, self.precision)
         if fabric.world_size > 1:
             fabric.launch()
         return fabric
@@ -93,7 +97,7 @@ class Trainer:
     @property
     def device(self) -> torch.device:
         """That this process trains on."""
-        return self._fabric().device
+        return self._fabric(self.strategy).device
 
 
 class _Run:

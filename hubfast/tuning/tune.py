@@ -18,6 +18,7 @@ from hubfast.ranking import Ranking, rank
 from hubfast.scores.inputs import Task
 from hubfast.tuning.aggregated import Zoo
 from hubfast.tuning.choice import choose_models, choose_size
+from hubfast.tuning.distributed import is_first_process
 from hubfast.tuning.evaluation import Evaluation, evaluate
 from hubfast.tuning.history import History
 from hubfast.tuning.labels import Labels
@@ -118,6 +119,7 @@ def tune(
     if method in NO_DECAY:
         trainer = replace(trainer, recipe=replace(trainer.recipe, weight_decay=0.0))
     device = trainer.device  # before the ranking: options that do not fit raise here
+    progress = trainer.progress and is_first_process()
     parts = Parts.of(
         data,
         validation,
@@ -125,12 +127,12 @@ def tune(
         task=task,
         seed=trainer.recipe.seed,
         max_unreadable=max_unreadable,
-        progress=trainer.progress,
+        progress=progress,
     )
     train, labels = parts.train, parts.labels
     started = time.perf_counter()
     if ranking is None:
-        ranking = rank(hub, train, trust=trust, progress=trainer.progress)
+        ranking = rank(hub, train, trust=trust, progress=progress)
     if on_ranking is not None:
         on_ranking(ranking)
     ranked = time.perf_counter()
