@@ -12,7 +12,6 @@ from hubfast.data import as_target_data
 from hubfast.hub import StoredFeatures, as_source
 from hubfast.hub.network import features_of
 from hubfast.tuning import Labels, Pictures, Pretrained, evaluate, from_source, predict
-from hubfast.tuning.pictures import picture_size
 from hubfast.tuning.pretrained import preprocessing
 
 
@@ -110,13 +109,6 @@ def test_augmentation_follows_from_seed_epoch_and_position():
     assert not torch.equal(pictures[(2, 3)][0], other[(2, 3)][0])
     with pytest.raises(ValueError, match=r"augment must be one of .*, got 'x'"):
         Pictures(pictures.data, labels, tiny.SIZE, augment="x")
-
-
-def test_picture_size():
-    data = tiny.data()
-    assert picture_size(data, [(16, 16), None]) == (8, 8)
-    assert picture_size(data, [(4, 4), (6, 6)]) == (6, 6)
-    assert picture_size(data, [None]) == (8, 8)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,6 @@ from hubfast.optional import require, slow_import
 
 NEEDED = ("input_size", "mean", "std")
 KNOWN = (*NEEDED, "interpolation", "crop_pct", "crop_mode")
-RAW = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255,) * 3}  # gives pixels in 0..255
-UNIT = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}  # gives pixels in 0..1
 Transform = Callable[[Any], Tensor]
 
 
@@ -47,9 +45,34 @@ def image_transform(config: Mapping[str, Any], size: tuple[int, int] | None = No
     height, width = (side, side) if isinstance(side, int) else tuple(side)[-2:]
     chosen: dict[str, Any] = {"crop_pct": 1.0, "interpolation": "bicubic", **config}
     chosen["input_size"] = (3, int(height), int(width))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about training-only transforms
-        return slow_import("timm.data").create_transform(**chosen, is_training=False)
+    return TimmTransform(chosen)
+
+
+class TimmTransform:
+    """timm's evaluation transform, which says what it was made from.
+
+    Args:
+        config: Arguments of `timm.data.create_transform`.
+    """
+
+    def __init__(self, config: Mapping[str, Any]):
+        self.config = dict(config)
+        self._normalised = self._made(normalize=True)
+        self._pixels = self._made(normalize=False)
+
+    def __call__(self, image: Any) -> Tensor:
+        """The model's input, `(3, height, width)`."""
+        return self._normalised(image)
+
+    def pixels(self, image: Any) -> Tensor:
+        """The image resized and cropped, not normalised: `(3, height, width)` uint8."""
+        return self._pixels(image)
+
+    def _made(self, *, normalize: bool) -> Any:
+        create = slow_import("timm.data").create_transform
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about training-only transforms
+            return create(**self.config, is_training=False, normalize=normalize)
 
 
 def transform_of_file(

@@ -1,6 +1,5 @@
 """timm models: pretrained weights by name, or a local checkpoint, each with its own transform."""
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from hubfast.hub import imagenet
 from hubfast.hub.model import first_line
 from hubfast.hub.network import Network
+from hubfast.hub.preprocessing import TimmTransform
 from hubfast.hub.reach import unreachable_host
 from hubfast.optional import slow_import
 
@@ -83,9 +83,5 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 def from_module(module: nn.Module) -> Network:
     """A timm module with the preprocessing of its own `pretrained_cfg`."""
-    data = slow_import("timm.data")
-    config = data.resolve_model_data_config(module)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about training-only transforms
-        transform = data.create_transform(**config, is_training=False)
-    return Network(module, transform)
+    config = slow_import("timm.data").resolve_model_data_config(module)
+    return Network(module, TimmTransform(config))

@@ -9,6 +9,7 @@ from torch.optim.swa_utils import update_bn
 from hubfast.nn.resize import resized
 from hubfast.tuning.pretrained import Pretrained
 from hubfast.zoo import ZooTuning
+from hubfast.zoo.normalization import Normalize
 
 
 class Zoo(nn.Module):
@@ -57,6 +58,7 @@ class Zoo(nn.Module):
         """For use: alignment multiplied into the weights; of a Lite network one plain model."""
         found = self.tuning.fold()
         if self.tuning.lite:
+            assert isinstance(self.tuning.normalize, Normalize)
             return Plain(found, self.tuning.normalize, self.size)
         self.tuning = found  # type: ignore[assignment]
         return self.eval()
@@ -65,9 +67,19 @@ class Zoo(nn.Module):
 class Plain(nn.Module):
     """A plain model with its normalisation and size in front."""
 
-    def __init__(self, model: nn.Module, normalize: nn.Module, size: tuple[int, int] | None):
+    def __init__(self, model: nn.Module, normalize: Normalize, size: tuple[int, int] | None):
         super().__init__()
         self.model, self.normalize, self.size = model, normalize, size
+
+    @property
+    def mean(self) -> Tensor:
+        """Of a channel, what the model subtracts."""
+        return self.normalize.mean
+
+    @property
+    def deviation(self) -> Tensor:
+        """Of a channel, what the model divides by."""
+        return self.normalize.std
 
     def forward(self, images: Tensor) -> Tensor:
         return self.model(self.prepare(images))

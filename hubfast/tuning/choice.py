@@ -1,4 +1,4 @@
-"""Which models of a hub a method tunes: the best of a ranking, and the size of their pictures."""
+"""Which models of a hub a method tunes: the best of a ranking."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +7,9 @@ from hubfast.data import TargetData
 from hubfast.hub import Source
 from hubfast.ranking import Ranking
 from hubfast.tuning.aggregated import same_architecture
+from hubfast.tuning.framing import choose_framing
 from hubfast.tuning.labels import Labels
-from hubfast.tuning.pictures import Pictures, picture_size
+from hubfast.tuning.pictures import Pictures
 from hubfast.tuning.setting import Setting
 
 
@@ -69,7 +70,8 @@ def _same(spec: str, other: str) -> bool:
 
 def _of_one_architecture(sources: Sequence[Source], count: int, data: TargetData) -> list[Source]:
     labels = Labels.of(data)
-    setting = Setting(sources, Pictures(data, labels, picture_size(data, [None])), labels, steps=1)
+    framing = choose_framing(data, sources[:1], None)
+    setting = Setting(sources, Pictures(data, labels, framing), labels, steps=1)
     first, found = setting.load(0), [sources[0]]
     for k in range(1, len(sources)):
         if len(found) < count and same_architecture(first, setting.load(k)):
@@ -77,10 +79,3 @@ def _of_one_architecture(sources: Sequence[Source], count: int, data: TargetData
     if len(found) < 2:
         raise ValueError(f"hub must hold two models of the architecture of {sources[0].name!r}")
     return found
-
-
-def choose_size(train: TargetData, sources: Sequence[Source], labels: Labels) -> tuple[int, int]:
-    """Pictures' own size, at most the largest that a model wants."""
-    probe = Pictures(train, labels, picture_size(train, [None]))
-    setting = Setting(sources, probe, labels, steps=1)
-    return picture_size(train, [model.size for model in setting.all()])

@@ -13,6 +13,7 @@ import torch
 
 from hubfast.data import TargetData, as_target_data
 from hubfast.minihub import build, load_target, model_names
+from hubfast.minihub.images import SIZE
 from hubfast.progress import progress_bar
 from hubfast.ranking import Ranking, rank
 from hubfast.tuning.methods import Method
@@ -138,6 +139,7 @@ def _tune(method: str, model: str, data: "Data", recipe: Recipe) -> Tuned:
         ranking=ranking,
         validation=0.0,
         test=data.test,
+        size=(SIZE, SIZE),
         trainer=Trainer(recipe, accelerator="cpu", progress=False),
     )
 

@@ -20,7 +20,7 @@ from hubfast.tuning.objective import Regularised
 from hubfast.tuning.pretrained import Pretrained
 from hubfast.tuning.setting import Setting
 from hubfast.tuning.stoch_norm import stoch_norm
-from hubfast.tuning.teachers import Teachers, cache
+from hubfast.tuning.teachers import Teachers
 
 OneModel = Literal["single", "bss", "l2-sp", "delta", "co-tuning", "stoch-norm"]
 Method = Literal[
@@ -54,6 +54,7 @@ WEIGHTS = {
 PATHWAYS = 2  # models that a sample goes through, of Hub-Pathway
 SMALL_PICTURES = 64  # pixels: below, Hub-Pathway's generator is timm's smallest network
 ATTENTION_SAMPLES = 32  # that DELTA's attention is computed on
+SHARED_IMAGES = ("ensemble", "hub-pathway")  # methods that use several models in the end
 ONE_ARCHITECTURE = ("zoo", "zoo-lite")  # methods whose models must be alike
 NO_DECAY = ("l2-sp", "delta")  # whose terms take the place of weight decay
 
@@ -175,7 +176,7 @@ def _distill(setting: Setting, fit: Callable[[nn.Module], object], weight: float
     fit(ensemble)
     teachers: nn.Module = Teachers([ensemble], "logits")
     if setting.pictures.augment is None:
-        teachers = cache(Teachers([ensemble], "logits"), setting.pictures, device=setting.device)
+        teachers = setting.cached(Teachers([ensemble], "logits"), setting.pictures)
     term = SoftTargets(teachers, weight, deviation=setting.labels.deviation)
     return Regularised(setting.load(), setting.task, {"distill": term})
 

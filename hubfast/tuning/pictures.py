@@ -1,7 +1,7 @@
 """Target data as training batches: pictures in [0, 1] of one size, targets, positions."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from hubfast.data import TargetData
+from hubfast.tuning.framing import Framing, Size
 from hubfast.tuning.labels import Labels, aligned
 
 Augment = Literal["none", "crop", "crop-flip"]
@@ -25,8 +26,9 @@ class Pictures(Dataset):
     Args:
         data: Target data with samples; float tensors are passed on as they are.
         labels: Of the training data.
-        size: Height and width; other pictures have their shorter side resized and are cropped.
-        augment: `"crop"`: random crops of half to all of the picture, `"crop-flip"`: mirrored, too.
+        framing: How images come to one size; of a size alone, `Framing.plain`.
+        augment: `"crop"`: random crops of half to all of the image as it is, resized to the
+            framing's size by its interpolation; `"crop-flip"`: mirrored, too.
         seed: Of augmentation.
     """
 
@@ -34,19 +36,25 @@ class Pictures(Dataset):
         self,
         data: TargetData,
         labels: Labels,
-        size: tuple[int, int],
+        framing: Framing | Size,
         *,
         augment: Augment = "none",
         seed: int = 0,
     ):
         if augment not in get_args(Augment):
             raise ValueError(f"augment must be one of {get_args(Augment)}, got {augment!r}")
-        self.data, self.size, self.seed = data, size, seed
+        self.framing = framing if isinstance(framing, Framing) else Framing.plain(framing)
+        self.data, self.seed = data, seed
         self.labels = labels
         self.targets, self.notes = aligned(data, labels)
-        self.augment = None if augment == "none" else _augmentation(size, augment == "crop-flip")
-        keep = len(data) * 3 * size[0] * size[1] <= MEMORY and self.augment is None
-        self._kept: dict[int, Tensor] | None = {} if keep else None
+        self.augment = None if augment == "none" else _augmentation(self.framing, augment)
+        self._kept: dict[int, Tensor] = {}
+        self._room = MEMORY if self.augment is None else 0
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the images."""
+        return self.framing.size
 
     def __len__(self) -> int:
         return len(self.data)
@@ -60,23 +68,28 @@ class Pictures(Dataset):
         return torch.stack([self._picture(0, position) for position in positions])
 
     def _picture(self, epoch: int, position: int) -> Tensor:
-        if self._kept is not None and position in self._kept:
-            picture = self._kept[position]
-        else:
+        picture = self._kept.get(position)
+        if picture is None:
             picture = self._read(epoch, position)
-            if self._kept is not None:
+            if picture.nbytes <= self._room:
                 self._kept[position] = picture
+                self._room -= picture.nbytes
         return picture.float() / 255 if picture.dtype == torch.uint8 else picture
 
     def _read(self, epoch: int, position: int) -> Tensor:
         sample = self.data[position]
         if isinstance(sample, Tensor):
+            if sample.shape[-2:] != self.size:
+                name, shape = self.data.name_of(position), tuple(sample.shape)
+                raise ValueError(f"data must give tensors of size {self.size}, {name} is {shape}")
+            if self.augment is not None:
+                raise ValueError("augment is for images, the data gives float tensors")
             return sample
         if self.augment is None:
-            return _as_tensor(_fitted(sample, self.size))
+            return self.framing(sample)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.seed, epoch, position))
-            return self.augment(_as_tensor(sample))
+            return self.augment(sample)
 
 
 class BatchOrder(Sampler[list[tuple[int, int]]]):
@@ -125,35 +138,11 @@ def seed_of(*parts: int) -> int:
     return int(np.random.SeedSequence([p & 0xFFFFFFFF for p in parts]).generate_state(1)[0])
 
 
-def picture_size(data: TargetData, wanted: Sequence[tuple[int, int] | None]) -> tuple[int, int]:
-    """Size to read pictures in: their own, at most the largest that a model wants."""
-    first: Any = data[0]
-    if isinstance(first, Tensor):
-        return first.shape[-2], first.shape[-1]
-    own = (first.height, first.width)
-    sizes = [size for size in wanted if size is not None]
-    largest = max(sizes, key=lambda size: size[0] * size[1]) if sizes else own
-    return own if own[0] <= largest[0] and own[1] <= largest[1] else largest
-
-
-def _fitted(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Shorter side resized, middle cropped."""
-    if (picture.height, picture.width) == size:
-        return picture
-    from torchvision.transforms.v2.functional import center_crop, resize  # slow to import
-
-    own = (picture.height, picture.width)
-    factor = max(wanted / side for wanted, side in zip(size, own, strict=True))
-    larger = [max(round(factor * a), b) for a, b in zip(own, size, strict=True)]
-    return center_crop(resize(picture, larger), list(size))
-
-
-def _as_tensor(picture: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
-
-
-def _augmentation(size: tuple[int, int], flip: bool) -> Callable[[Tensor], Tensor]:
+def _augmentation(framing: Framing, augment: Augment) -> Callable[[Image.Image], Tensor]:
+    from timm.data.transforms import str_to_interp_mode  # slow to import
     from torchvision.transforms import v2
 
-    steps = [v2.RandomResizedCrop(size, scale=(0.5, 1.0), antialias=True)]
-    return v2.Compose([*steps, v2.RandomHorizontalFlip()] if flip else steps)
+    mode = str_to_interp_mode(framing.interpolation)
+    steps = [v2.RandomResizedCrop(framing.size, scale=(0.5, 1.0), interpolation=mode)]
+    flip = [v2.RandomHorizontalFlip()] if augment == "crop-flip" else []
+    return v2.Compose([*steps, *flip, v2.PILToTensor()])

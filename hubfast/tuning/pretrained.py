@@ -112,23 +112,35 @@ def from_source(source: Source, outputs: int, example: Tensor, **options: Any) -
         TypeError: It cannot be trained: stored features, or a callable that is no nn.Module.
         ValueError: Its preprocessing is not resizing and normalisation by channel.
     """
+    module, transform = loaded(source)
+    if transform is not None:
+        mean, deviation, size = preprocessing(transform)
+        options = {"mean": mean, "deviation": deviation, "size": size, **options}
+    # A copy: a module that the user gave is loaded as itself, each time.
+    return Pretrained(copy.deepcopy(module), outputs, example, **options)
+
+
+def loaded(source: Source) -> tuple[nn.Module, Callable[[Any], Tensor] | None]:
+    """The module of a hub's model, and its transform of images, if it has one.
+
+    Raises:
+        TypeError: It cannot be trained: stored features, or a callable that is no nn.Module.
+    """
     network = source.load()
     if not isinstance(network, Network) or not isinstance(network.run, nn.Module):
         raise TypeError(f"hub model {source.name!r} must be an nn.Module to be tuned")
-    if network.transform is not None:
-        mean, deviation, size = preprocessing(network.transform)
-        options = {"mean": mean, "deviation": deviation, "size": size, **options}
-    # A copy: a module that the user gave is loaded as itself, each time.
-    return Pretrained(copy.deepcopy(network.run), outputs, example, **options)
+    return network.run, network.transform
 
 
 def preprocessing(
     transform: Callable[[Any], Tensor],
-) -> tuple[list[float], list[float], tuple[int, int]]:
-    """Mean, deviation and size that a picture transform normalises with, found by using it.
+) -> tuple[list[float], list[float], tuple[int, int] | None]:
+    """Mean, deviation and size that an image transform normalises with, found by using it.
+
+    The size is None if it depends on the image's.
 
     Raises:
-        ValueError: It is not `(x - mean) / deviation` on plain grey pictures.
+        ValueError: It is not `(x - mean) / deviation` on plain grey images.
     """
     levels = (0, 51, 255)  # 51 / 255 = 0.2
     black, grey, white = (transform(Image.new("RGB", (64, 64), (v, v, v))) for v in levels)
@@ -138,7 +150,8 @@ def preprocessing(
         raise ValueError("transform must resize, crop and normalise by channel, nothing else")
     deviation = 1 / (high - low)
     mean = -low * deviation
-    return mean.tolist(), deviation.tolist(), (black.shape[1], black.shape[2])
+    fixed = black.shape == transform(Image.new("RGB", (96, 80))).shape
+    return mean.tolist(), deviation.tolist(), (black.shape[1], black.shape[2]) if fixed else None
 
 
 def find_classifier(model: nn.Module, inputs: Tensor) -> tuple[str, nn.Linear | None]:

@@ -26,6 +26,7 @@ class Setting:
         steps: Of training.
         smoothing: Of labels.
         device: Where teachers run before training.
+        batch_size: Of the teachers' passes, as in training.
     """
 
     sources: Sequence[Source]
@@ -34,6 +35,7 @@ class Setting:
     steps: int
     smoothing: float = 0.0
     device: str = "cpu"
+    batch_size: int = 32
     _fits: dict[int, tuple[Tensor, LogME]] = field(default_factory=dict, repr=False)
 
     @property
@@ -77,6 +79,10 @@ class Setting:
         """Features of the training pictures, not augmented, `(n, D)` of each model."""
         plain = self.pictures
         if plain.augment is not None:
-            plain = Pictures(plain.data, self.labels, plain.size)
-        found = cache(Teachers(models), plain, device=self.device)
+            plain = Pictures(plain.data, self.labels, plain.framing)
+        found = self.cached(Teachers(models), plain)
         return [found.get_buffer(f"values_{k}") for k in range(found.count)]
+
+    def cached(self, teachers: Teachers, pictures: Pictures) -> CachedTeachers:
+        """What `teachers` say about `pictures`, in batches as large as in training."""
+        return cache(teachers, pictures, batch_size=self.batch_size, device=self.device)

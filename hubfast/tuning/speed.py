@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 from hubfast.minihub import build, model_names
+from hubfast.minihub.images import SIZE
 from hubfast.progress import progress_bar
 from hubfast.tuning.comparison import RECIPE, TOP, data_of
 from hubfast.tuning.measure import Cost
@@ -59,10 +60,11 @@ def _cost(method: Method, target: str) -> Cost:
     data = data_of(target, 1.0, 0)
     trainer = Trainer(replace(RECIPE, epochs=1), accelerator="cpu", progress=False)
     hub = [f"minihub:{name}" for name in model_names()]
-    options = {"method": method, "top": TOP, "ranking": data.ranking, "validation": 0.0}
-    memory = tune(hub, data.train, trainer=trainer, **options).cost.peak_memory  # type: ignore[arg-type]
+    options: Any = {"method": method, "top": TOP, "ranking": data.ranking, "validation": 0.0}
+    options |= {"size": (SIZE, SIZE)}
+    memory = tune(hub, data.train, trainer=trainer, **options).cost.peak_memory
     longer = replace(trainer, recipe=replace(RECIPE, epochs=EPOCHS))
-    found = tune(hub, data.train, trainer=longer, **options).cost  # type: ignore[arg-type]
+    found = tune(hub, data.train, trainer=longer, **options).cost
     return replace(found, peak_memory=memory)
 
 
@@ -72,12 +74,13 @@ def once_against_all(target: str = "handwritten") -> OnceAgainstAll:
     data_of(target, 1.0, 0)  # loads what is loaded once
     trainer = Trainer(RECIPE, accelerator="cpu", progress=False)
     hub = [f"minihub:{name}" for name in model_names()]
+    options: Any = {"size": (SIZE, SIZE), "trainer": trainer}
     data_of.cache_clear()
     data, seconds = data_of(target, 1.0, 0), {}
     for row in data.ranking:
         alone = replace(data.ranking, models=(row,))
         started = time.perf_counter()
-        tune(hub, data.train, method="single", ranking=alone, validation=0.0, trainer=trainer)
+        tune(hub, data.train, method="single", ranking=alone, validation=0.0, **options)
         seconds[row.name] = time.perf_counter() - started
     best = data.ranking.top(1)[0]
     return OnceAgainstAll(data.seconds, seconds[best], sum(seconds.values()), len(seconds))

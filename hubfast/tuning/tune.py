@@ -1,5 +1,6 @@
 """tune(): ranks a hub, tunes its best models with one method, and says what came of it."""
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,15 +18,17 @@ from hubfast.pathway import Survey
 from hubfast.ranking import Ranking, rank
 from hubfast.scores.inputs import Task
 from hubfast.tuning.aggregated import Zoo
-from hubfast.tuning.choice import choose_models, choose_size
+from hubfast.tuning.choice import choose_models
 from hubfast.tuning.distributed import is_first_process
 from hubfast.tuning.evaluation import Evaluation, evaluate
+from hubfast.tuning.framing import Framing, Size, choose_framing
 from hubfast.tuning.history import History
 from hubfast.tuning.labels import Labels
 from hubfast.tuning.measure import Cost, PeakMemory, inference_cost, inference_speed
 from hubfast.tuning.methods import (
     NO_DECAY,
     ONE_ARCHITECTURE,
+    SHARED_IMAGES,
     Method,
     build,
     check_method,
@@ -51,7 +54,7 @@ class Tuned:
     models: tuple[str, ...]  # that it was made of, best first
     data: str
     labels: Labels
-    size: tuple[int, int]  # of pictures
+    framing: Framing  # how images come to the size that the module takes
     recipe: Recipe
     history: History
     evaluations: dict[str, Evaluation]  # by "validation" and "test"
@@ -61,10 +64,15 @@ class Tuned:
     pathways: Survey | None = None  # of Hub-Pathway: where it sends the pictures
     notes: tuple[str, ...] = ()  # on the data: samples left out, classes without samples
 
+    @property
+    def size(self) -> Size:
+        """Height and width of the images that it was tuned on."""
+        return self.framing.size
+
     def save(self, folder: str | Path) -> None:
         """Writes the plain model and its card; see `hubfast.tuning.save`."""
         export: Any = getattr(self.module, "export", None)
-        save_model(Path(folder), self.module if export is None else export(), self)
+        save_model(Path(folder), copy.deepcopy(self.module) if export is None else export(), self)
 
 
 def tune(
@@ -81,7 +89,7 @@ def tune(
     trainer: Trainer | None = None,
     weight: float | None = None,
     augment: Augment = "none",
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     resume: bool = False,
     trust: bool = False,
     on_ranking: Callable[[Ranking], object] | None = None,
@@ -104,7 +112,9 @@ def tune(
         trainer: Recipe, devices, folder for checkpoints; None for the defaults.
         weight: Of the method's own loss term; None for that of `methods.WEIGHTS`.
         augment: Of training pictures.
-        size: Height and width of pictures; None for their own, at most what a model wants.
+        size: Height and width of images, for the model's own preprocessing otherwise; a model
+            that wants another size resizes them inside. None: the size that the student wants; of
+            methods that use several models in the end (SHARED_IMAGES), the largest that one wants.
         resume: Go on from the trainer's checkpoint.
         trust: Models may run code of their own; see `hubfast.hub.as_hub`.
         on_ranking: Called with the ranking before training, to keep it.
@@ -138,17 +148,18 @@ def tune(
     ranked = time.perf_counter()
     alike = train if method in ONE_ARCHITECTURE else None
     sources = choose_models(as_hub(hub, trust=trust), ranking, models_used(method, top), alike)
-    size = size or choose_size(train, sources, labels)
-    seed = trainer.recipe.seed
-    pictures = Pictures(train, labels, size, augment=augment, seed=seed)
-    held_out = {name: Pictures(part, labels, size) for name, part in parts.held_out.items()}
+    framing = choose_framing(train, sources if method in SHARED_IMAGES else sources[:1], size)
+    seed, batch_size = trainer.recipe.seed, trainer.recipe.batch_size
+    pictures = Pictures(train, labels, framing, augment=augment, seed=seed)
+    held_out = {name: Pictures(part, labels, framing) for name, part in parts.held_out.items()}
     make = partial(build, method, weight=weight, seed=seed)
     watched = held_out.get("validation")
     run = _train(make, sources, pictures, labels, trainer, watched, resume)
     built = run.module
     tuned = time.perf_counter()
     evaluations = {
-        name: evaluate(built, each, labels, device=str(device)) for name, each in held_out.items()
+        name: evaluate(built, each, labels, batch_size=batch_size, device=str(device))
+        for name, each in held_out.items()
     }
     return Tuned(
         method=method,
@@ -156,11 +167,11 @@ def tune(
         models=tuple(source.name for source in sources),
         data=train.name,
         labels=labels,
-        size=size,
+        framing=framing,
         recipe=trainer.recipe,
         history=run.history,
         evaluations=evaluations,
-        cost=_cost(run, pictures, trainer.recipe.batch_size),
+        cost=_cost(run, pictures, batch_size),
         seconds={"rank": ranked - started, "tune": tuned - ranked},
         ranking=ranking,
         pathways=pathways(built, watched or pictures, labels, run.history),
@@ -187,7 +198,9 @@ def _train(
 ) -> _Run:
     recipe, device = trainer.recipe, trainer.device
     steps = recipe.epochs * max(1, len(pictures) // recipe.batch_size)
-    setting = Setting(sources, pictures, labels, steps, recipe.smoothing, str(device))
+    setting = Setting(
+        sources, pictures, labels, steps, recipe.smoothing, str(device), recipe.batch_size
+    )
     folder = trainer.folder and trainer.folder / "teachers"
     before = replace(trainer, folder=folder)
     sizes: list[int] = []
@@ -207,7 +220,7 @@ def _train(
 def _finished(built: nn.Module, pictures: Pictures, batch_size: int) -> nn.Module:
     """What was trained, without what only training needs."""
     if isinstance(built, Zoo):
-        parts = torch.arange(len(pictures)).split(batch_size)
+        parts = torch.arange(len(pictures)).split(max(2, batch_size))  # one image has no variance
         built.settle(pictures.batch(part.tolist()) for part in parts if len(part) > 1)
         return built.folded()
     return plain_norm(built) if any(isinstance(m, StochNorm) for m in built.modules()) else built
