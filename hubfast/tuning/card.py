@@ -4,24 +4,20 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from hubfast.tuning.usage import Input
+
 if TYPE_CHECKING:
     from hubfast.tuning.tune import Tuned
 
-LOAD_TIMM = """```python
-import timm
 
-model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()
-transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
-```"""
-LOAD_TORCH = """```python
-import torch
+def model_card(tuned: "Tuned", takes: Input, *, by_timm: bool) -> str:
+    """Front matter, what it is, how it was made, how good it is, how to use it.
 
-model = torch.load("FOLDER/model.pt", weights_only=False).eval()
-```"""
-
-
-def model_card(tuned: "Tuned", *, by_timm: bool) -> str:
-    """Front matter, what it is, how it was made, how good it is, how to load it."""
+    Args:
+        tuned: The model.
+        takes: What the saved module takes.
+        by_timm: timm builds it from `config.json`.
+    """
     results = [
         {"type": found.metric, "name": f"{name} {found.metric}", "value": round(found.value, 4)}
         for name, found in tuned.evaluations.items()
@@ -50,19 +46,28 @@ def model_card(tuned: "Tuned", *, by_timm: bool) -> str:
         *_table("recipe", {k: str(v) for k, v in tuned.recipe.as_dict().items()}),
         f"Outputs ({tuned.labels.task}): {', '.join(tuned.labels.names)}.",
         "",
-        "Input: " + _input(tuned),
+        _input(takes),
         "",
-        LOAD_TIMM if by_timm else LOAD_TORCH,
+        "```python",
+        takes.code(by_timm=by_timm),
+        "```",
         "",
     ]
     return "\n".join(lines)
 
 
-def _input(tuned: "Tuned") -> str:
-    size = f"{tuned.size[0]} x {tuned.size[1]}"
-    if len(tuned.models) > 1 and not hasattr(tuned.module, "export"):
-        return f"pictures in [0, 1], RGB, trained at {size}; normalisation is inside."
-    return f"pictures as the base model's own preprocessing gives them, trained at {size}."
+def _input(takes: Input) -> str:
+    """How the numbers above come about again."""
+    height, width = takes.framing.size
+    normalised = "inside the model" if takes.normalisation is None else "in the transform"
+    image = "an image"
+    if takes.framing.transform is None:
+        image = "a float tensor, such as the training data gave,"
+    return (
+        f"Evaluated on images of {height} x {width} pixels, prepared by this transform "
+        f"(normalisation is {normalised}). `model(transform(image)[None])` gives the outputs of "
+        f"{image}; a PIL image must be in RGB. FOLDER is this folder."
+    )
 
 
 def _costs(tuned: "Tuned") -> dict[str, str]:

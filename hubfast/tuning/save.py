@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hubfast.tuning.card import model_card
+from hubfast.tuning.framing import Size
+from hubfast.tuning.usage import Input
 
 if TYPE_CHECKING:
     from hubfast.tuning.tune import Tuned
@@ -22,8 +24,9 @@ def save_model(folder: Path, module: nn.Module, tuned: "Tuned") -> None:
     - `model.pt`: the module, `torch.load(path, weights_only=False)`.
     - `config.json`: where timm can build the module by name;
       `timm.create_model("local-dir:FOLDER", pretrained=True)` then loads it.
+    - `transform.pt`: how images are prepared, where the model was given a transform of its own.
     - `labels.json`: task, classes, size of pictures; `Labels.from_dict` reads it.
-    - `README.md`: the model card.
+    - `README.md`: the model card; its code gives the numbers that it states.
 
     Raises:
         OSError: The folder cannot be written.
@@ -35,27 +38,35 @@ def save_model(folder: Path, module: nn.Module, tuned: "Tuned") -> None:
     _write(folder / "model.pt", lambda path: torch.save(module, path))
     labels = {**tuned.labels.as_dict(), "size": tuned.size}
     (folder / "labels.json").write_text(json.dumps(labels, indent=2) + "\n")
-    config = timm_config(module, tuned.labels.names)
+    takes = Input.of(tuned)
+    if takes.own is not None and takes.storable:
+        _write(folder / "transform.pt", lambda path: torch.save(takes.own, path))
+    config = timm_config(module, tuned.labels.names, takes)
     if config is not None:
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    (folder / "README.md").write_text(model_card(tuned, by_timm=config is not None))
+    card = model_card(tuned, takes, by_timm=config is not None)
+    (folder / "README.md").write_text(card)
 
 
-def timm_config(module: nn.Module, names: tuple[str, ...]) -> dict[str, Any] | None:
-    """What timm needs to build `module` by its architecture's name; None if it would not fit."""
-    import timm  # slow to import
+def timm_config(module: nn.Module, names: tuple[str, ...], takes: Input) -> dict[str, Any] | None:
+    """What timm needs to build `module` by its architecture's name; None if it would not fit.
 
+    The preprocessing in it is that of the evaluation, where timm can express it.
+    """
     cfg = getattr(module, "pretrained_cfg", None)
-    if not isinstance(cfg, dict) or not timm.is_model(name := cfg.get("architecture", "")):
-        return None
+    name = cfg.get("architecture", "") if isinstance(cfg, dict) else ""
     classes = getattr(module, "num_classes", None)
-    with torch.device("meta"):
-        twin = timm.create_model(name, pretrained=False, num_classes=classes)
-    shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    if shapes != {key: tuple(value.shape) for key, value in twin.state_dict().items()}:
+    if not isinstance(cfg, dict) or not _builds(
+        name, classes, module, takes.size or takes.framing.size
+    ):
         return None
-    kept = ("input_size", "interpolation", "crop_pct", "mean", "std", "pool_size", "first_conv")
-    pretrained = {key: cfg[key] for key in (*kept, "classifier") if key in cfg}
+    kept = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")
+    described = {**cfg, **(takes.config or {})}
+    pretrained = {
+        key: described[key]
+        for key in (*kept, "pool_size", "first_conv", "classifier")
+        if key in described
+    }
     return {
         "architecture": name,
         "num_classes": classes,
@@ -63,6 +74,26 @@ def timm_config(module: nn.Module, names: tuple[str, ...]) -> dict[str, Any] | N
         "label_names": list(names),
         "pretrained_cfg": {**pretrained, "num_classes": classes},
     }
+
+
+@torch.inference_mode()
+def _builds(name: str, classes: int | None, module: nn.Module, size: Size) -> bool:
+    """Whether timm's `name` with the weights of `module` computes what `module` does."""
+    import timm  # slow to import
+
+    if not timm.is_model(name):
+        return False
+    with torch.random.fork_rng(devices=[]):
+        twin = timm.create_model(name, pretrained=False, num_classes=classes).eval()
+        images = torch.rand(1, 3, *size)
+    if _shapes(twin) != _shapes(module):
+        return False
+    twin.load_state_dict(module.state_dict())
+    return torch.allclose(twin(images), module(images), rtol=1e-3, atol=1e-4)
+
+
+def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in module.state_dict().items()}
 
 
 def _write(path: Path, write: Any) -> None:
