@@ -153,14 +153,16 @@ def _write(tuned: "Tuned", output: Path) -> None:
 
 
 def _show(tuned: "Tuned", output: Path) -> None:
+    from hubfast.tuning.measure import speed
+
     table = Table(show_header=False, box=None)
     table.add_row("models", ", ".join(tuned.models))
     for name, found in tuned.evaluations.items():
         table.add_row(f"{name} {found.metric}", f"{found.value:.4f}")
     table.add_row("parameters", f"{tuned.cost.parameters / 1e6:.2f}M")
     table.add_row("multiply-adds", f"{tuned.cost.multiply_adds / 1e9:.4f}G a picture")
-    table.add_row("training", f"{tuned.cost.iterations_per_second:.1f} steps/s")
-    table.add_row("inference", f"{tuned.cost.samples_per_second:.0f} pictures/s")
+    table.add_row("training", speed(tuned.cost.iterations_per_second, "step"))
+    table.add_row("inference", speed(tuned.cost.samples_per_second, "image"))
     for stage, seconds in tuned.seconds.items():
         table.add_row(f"time to {stage}", f"{seconds:.1f} s")
     table.add_row("model", str(output / MODEL))

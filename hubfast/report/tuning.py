@@ -11,6 +11,7 @@ from hubfast.report.page import Section, render, write_page
 from hubfast.report.pathway import pathway_sections
 from hubfast.report.ranking import ranking_sections
 from hubfast.tuning import Tuned
+from hubfast.tuning.measure import speed
 
 MOST_CLASSES = 40  # that a confusion matrix is shown for
 WORST = 10  # confusions listed where there are more classes
@@ -127,8 +128,8 @@ def _cost(tuned: Tuned) -> Section:
         "Parameters of the tuned model": whole(cost.parameters),
         "Parameters held in training": whole(cost.train_parameters),
         "Multiply-adds of one picture": whole(cost.multiply_adds),
-        "Training steps a second": _digits(cost.iterations_per_second),
-        "Pictures a second in use": _digits(cost.samples_per_second),
+        "Speed of training": speed(cost.iterations_per_second, "step"),
+        "Speed in use": speed(cost.samples_per_second, "image"),
         "Memory that training took": MISSING if memory is None else f"{memory / 1e6:.0f} MB",
         **{f"Seconds to {stage}": _digits(value) for stage, value in tuned.seconds.items()},
     }

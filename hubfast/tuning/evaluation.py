@@ -26,7 +26,7 @@ class Evaluation:
 
 @torch.inference_mode()
 def predict(
-    method: nn.Module, pictures: Pictures, *, batch_size: int = 128, device: str = "cpu"
+    method: nn.Module, pictures: Pictures, *, batch_size: int = 32, device: str = "cpu"
 ) -> Tensor:
     """Logits of all `pictures` in eval mode, `(n, C)` on the CPU; the mode is restored."""
     batches = in_order(pictures, batch_size)
@@ -40,7 +40,7 @@ def evaluate(
     pictures: Pictures,
     labels: Labels,
     *,
-    batch_size: int = 128,
+    batch_size: int = 32,
     device: str = "cpu",
 ) -> Evaluation:
     """Accuracy, mean average precision or R2 (torchmetrics) of a method on `pictures`.

@@ -47,6 +47,18 @@ def inference_cost(method: nn.Module, image: Tensor) -> int:
         return cost.multiply_adds(method, image)
 
 
+def speed(per_second: float, thing: str) -> str:
+    """A rate in words: "2.5 steps/s", or below one per second "8.1 s per step".
+
+    Args:
+        per_second: How many in a second.
+        thing: What is counted, in the singular.
+    """
+    if 0 < per_second < 1:
+        return f"{1 / per_second:.{1 if per_second > 0.01 else 0}f} s per {thing}"
+    return f"{per_second:.{1 if per_second < 100 else 0}f} {thing}s/s"
+
+
 class PeakMemory:
     """Context manager; afterwards `bytes` is the most memory that what ran inside took.
 

@@ -55,7 +55,7 @@ class CachedTeachers(nn.Module):
 
 
 def cache(
-    teachers: Teachers, pictures: Pictures, *, batch_size: int = 64, device: str = "cpu"
+    teachers: Teachers, pictures: Pictures, *, batch_size: int = 32, device: str = "cpu"
 ) -> CachedTeachers:
     """Runs `teachers` once over `pictures`, in their order.
 

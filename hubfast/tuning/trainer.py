@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hubfast import checkpoint
+from hubfast.nn.batch_norm import single_values_named
 from hubfast.progress import progress_bar
 from hubfast.tuning.distributed import strategy_for
 from hubfast.tuning.evaluation import evaluate
@@ -155,7 +156,8 @@ class _Run:
         started = time.perf_counter()
         images, targets, rows = (x.to(self.fabric.device, non_blocking=True) for x in batch)
         torch.manual_seed(seed_of(self.recipe.seed, step, self.fabric.global_rank))
-        found: dict[str, Tensor] = self.objective(images, targets, rows)
+        with single_values_named(len(images), self.pictures.size):
+            found: dict[str, Tensor] = self.objective(images, targets, rows)
         values = torch.stack([term.detach().double() for term in found.values()]).tolist()
         terms = dict(zip(found, values, strict=True))
         check_finite(terms, step, rows)
@@ -177,8 +179,13 @@ class _Run:
         self.means.close(self.history)
         if self.validation is None:
             return
-        device = str(self.fabric.device)
-        found = evaluate(self.method, self.validation, self.labels, device=device)
+        found = evaluate(
+            self.method,
+            self.validation,
+            self.labels,
+            batch_size=self.recipe.batch_size,
+            device=str(self.fabric.device),
+        )
         self.history.metric.append(found.value)
         if writer is not None:
             writer.add_scalar(f"validation/{found.metric}", found.value, step)
