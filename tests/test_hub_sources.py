@@ -156,7 +156,7 @@ def test_bad_onnx_and_export_files_are_named(tmp_path):
         as_source(tmp_path / "a.pt2").load()
     program = torch.export.export(nn.Linear(3, 2), (torch.rand(1, 3),))
     torch.export.save(program, tmp_path / "flat.pt2")
-    with pytest.raises(ValueError, match=r"must take one input \(batch, 3, height, width\)"):
+    with pytest.raises(ValueError, match=r"must take one input of images \(batch, 3"):
         as_source(tmp_path / "flat.pt2", trust=True).load()
 
 

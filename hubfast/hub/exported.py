@@ -1,4 +1,4 @@
-"""Programs of torch.export (.pt2): what enters the last linear layer is the features."""
+"""Programs of torch.export (.pt2): what enters the layer that makes the classes is the features."""
 
 import json
 from pathlib import Path
@@ -7,17 +7,24 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from hubfast.hub import exported_graph
+from hubfast.hub.classifier import Choice, choose, trace
 from hubfast.hub.model import Loading
 from hubfast.hub.network import FeatureModule, Network
-from hubfast.hub.outputs import pooled, run_in_fixed_batches
+from hubfast.hub.outputs import (
+    WANTED,
+    features_and_logits,
+    in_number_type,
+    oriented,
+    run_in_fixed_batches,
+)
 from hubfast.hub.preprocessing import advice, transform_of_file
 
-AFTER_LOGITS = {"softmax", "_softmax", "log_softmax", "_log_softmax", "sigmoid", "dropout"}
 WHY = "is a torch.export program, and loading one can run code from it"
 
 
 def load(path: str | Path, loading: Loading) -> Network:
-    """An exported image model with one input, `(batch, 3, height, width)`.
+    """An exported model with one input, `(batch, 3, height, width)` or `(batch, height, width, 3)`.
 
     The file may hold its preprocessing as the extra file `preprocessing.json`; see
     `hubfast.hub.preprocessing`.
@@ -32,54 +39,93 @@ def load(path: str | Path, loading: Loading) -> Network:
     loading.require_trust(str(path), WHY)
     extra: dict[str, Any] = {"preprocessing.json": ""}
     program = torch.export.load(path, extra_files=extra)
+    example = _images(program, path)
+    fixed = [side if isinstance(side, int) else None for side in example.shape]
+    last = fixed[1] != 3 and fixed[3] == 3
+    height, width = fixed[1:3] if last else fixed[2:]
+    own = json.loads(extra["preprocessing.json"]) if extra["preprocessing.json"] else None
+    size = (height, width) if height and width else None
+    transform = transform_of_file(path, loading.preprocessing, own, size)
+    module = program.module(check_guards=False)
+    choice = _choice(module.graph, path)
+    axis = exported_graph.channels(choice.output, last)
+    run = _Program(
+        _with_features(module, choice),
+        axis=axis if choice.head is None else choice.head.channels,
+        unseen=None if choice.head else str(path),
+        batch=fixed[0],
+        channels_last=last,
+        dtype=example.dtype,
+    )
+    count = sum(p.numel() for p in program.parameters())
+    return Network(run, transform, count=count, advice=advice(path), notes=choice.notes)
+
+
+def _images(program: torch.export.ExportedProgram, path: Path) -> Tensor:
+    """The example of the input.
+
+    Raises:
+        ValueError: There are several, or it is not a batch of colour images.
+    """
     given = program.graph_signature.user_inputs
     values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op != "output"}
-    example = values[given[0]] if given and isinstance(given[0], str) else None
-    if len(given) != 1 or not isinstance(example, Tensor) or example.ndim != 4:
-        raise ValueError(f"{path} must take one input (batch, 3, height, width), got {given}")
-    fixed = [side if isinstance(side, int) else None for side in example.shape]
-    own = json.loads(extra["preprocessing.json"]) if extra["preprocessing.json"] else None
-    size = (fixed[2], fixed[3]) if fixed[2] and fixed[3] else None
-    transform = transform_of_file(path, loading.preprocessing, own, size)
-    module = with_features(program.module(check_guards=False))
-    run = _Program(module, fixed[0], example.dtype)
-    count = sum(p.numel() for p in program.parameters())
-    return Network(run, transform, count=count, advice=advice(path))
+    examples = [values.get(name) if isinstance(name, str) else name for name in given]
+    shapes = [tuple(x.shape) if isinstance(x, Tensor) else x for x in examples]
+    if len(examples) == 1 and isinstance(examples[0], Tensor) and examples[0].ndim == 4:
+        sides = [side if isinstance(side, int) else 3 for side in examples[0].shape]
+        if 3 in (sides[1], sides[3]):
+            return examples[0]
+    raise ValueError(f"{path} must take {WANTED}, got {shapes}")
 
 
-def with_features(module: fx.GraphModule) -> fx.GraphModule:
-    """The program with `[features, logits]` as output where a linear layer gives its output."""
-    graph = module.graph
+def _choice(graph: fx.Graph, path: Path) -> Choice:
+    outputs: list[fx.Node] = []
+    torch.utils._pytree.tree_map_only(fx.Node, outputs.append, graph.output_node().args[0])
+    traces = [trace(node, exported_graph.step_of, exported_graph.one_place) for node in outputs]
+    return choose(traces, exported_graph.enters, lambda node: node.name, path)
+
+
+def _with_features(module: Any, choice: Choice) -> fx.GraphModule:
+    """The program with `[features, logits]` as output, or the chosen output alone."""
+    graph, head = module.graph, choice.head
     graph.set_codegen(fx.graph.CodeGen())  # plain inputs and outputs, no trees of them
-    end = graph.output_node()
-    node: Any = end.args[0]
-    while isinstance(node, tuple | list):
-        node = node[0]
-    result, exclusive = node, True
-    while _name(node) in AFTER_LOGITS:
-        exclusive = exclusive and _name(node) != "sigmoid"
-        node = node.args[0]
-    position = {"linear": 0, "addmm": 1, "mm": 0}.get(_name(node) or "")
-    if position is None:
-        end.args = ([result],)
+    if head is None:
+        graph.output_node().args = ([choice.output],)
     else:
-        end.args = ([node.args[position], *([node] if exclusive else [])],)
+        logits = [] if head.logits is None else [head.logits]
+        graph.output_node().args = ([head.features, *logits],)
     graph.eliminate_dead_code()
     graph.lint()
     return fx.GraphModule(module, graph)
 
 
-def _name(node: Any) -> str | None:
-    target = getattr(node, "target", None)
-    return target.overloadpacket.__name__ if isinstance(target, torch._ops.OpOverload) else None
-
-
 class _Program(FeatureModule):
-    def __init__(self, module: fx.GraphModule, fixed: int | None, dtype: torch.dtype):
+    """Runs an exported program.
+
+    Args:
+        module: Gives features and maybe logits.
+        axis: Of the channels of the features.
+        unseen: Name of a model in which no classifier was seen.
+        batch: The size of batches that it takes; None for any.
+        channels_last: It takes images with their channels last.
+        dtype: Of the images that it takes.
+    """
+
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        *,
+        axis: int,
+        unseen: str | None,
+        batch: int | None,
+        channels_last: bool,
+        dtype: torch.dtype,
+    ):
         super().__init__()
-        self.module, self.fixed, self.dtype = module, fixed, dtype
+        self.module, self.axis, self.unseen = module, axis, unseen
+        self.batch, self.channels_last, self.dtype = batch, channels_last, dtype
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        inputs = inputs.to(self.dtype)
-        features, *logits = run_in_fixed_batches(self.module, inputs, self.fixed)
-        return pooled(features.float()), logits[0].float() if logits else None
+        inputs = oriented(in_number_type(inputs, self.dtype), channels_last=self.channels_last)
+        found = run_in_fixed_batches(self.module, inputs, self.batch)
+        return features_and_logits(found, len(inputs), self.axis, self.unseen)

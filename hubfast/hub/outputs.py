@@ -5,6 +5,60 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+WANTED = "one input of images (batch, 3, height, width) or (batch, height, width, 3)"
+
+
+def oriented(images: Tensor, *, channels_last: bool) -> Tensor:
+    """Images `(b, 3, H, W)` with their channels last, unless they are already."""
+    if channels_last and images.shape[1] in (1, 3):
+        return images.permute(0, 2, 3, 1).contiguous()
+    return images
+
+
+def in_number_type(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Images in the number type that a model takes.
+
+    Raises:
+        ValueError: It takes whole numbers, and these are not, or not in its range.
+    """
+    if dtype.is_floating_point:
+        return images.to(dtype)
+    limits, rounded = torch.iinfo(dtype), images.float().round()
+    low, high = float(rounded.min()), float(rounded.max())
+    whole = bool((rounded - images.float()).abs().max() < 1e-2)
+    if not whole or low < limits.min or high > limits.max:
+        name = str(dtype).removeprefix("torch.")
+        raise ValueError(
+            f"the model takes {name} pixels, its preprocessing gives numbers of "
+            f"{float(images.min()):.3g} to {float(images.max()):.3g}; for pixels in 0..255 say "
+            f"mean: [0, 0, 0] and std: {[1 / 255] * 3}"
+        )
+    return rounded.to(dtype)
+
+
+def features_and_logits(
+    found: list[Tensor], samples: int, channels: int, unseen: str | None
+) -> tuple[Tensor, Tensor | None]:
+    """Features `(b, D)`, and logits `(b, Cs)` where there are some of images.
+
+    Args:
+        found: What enters the classifier and maybe what it gives; or the output of a model
+            without a classifier.
+        samples: How many there are, b.
+        channels: Axis of the channels of the features.
+        unseen: Name of a model in which no classifier was seen; None for one with a classifier.
+
+    Raises:
+        ValueError: No classifier was seen, but the output is probabilities.
+    """
+    features, *logits = found
+    features = per_sample(features, samples)
+    if unseen is not None:
+        channels = -1 if features.ndim == 3 else channels  # of tokens
+        return no_probabilities(averaged(features.float(), channels), unseen), None
+    features = averaged(features.float(), channels)
+    return features, class_scores(logits[0], samples) if logits else None
+
 
 def pooled(x: Tensor, *, channels_last: bool = False) -> Tensor:
     """`x` as `(b, D)`: maps are averaged over their places, tokens over their positions.
@@ -13,9 +67,33 @@ def pooled(x: Tensor, *, channels_last: bool = False) -> Tensor:
         x: `(b, D)`, `(b, tokens, D)`, or `(b, D, H, W)`, or `(b, H, W, D)` if `channels_last`.
         channels_last: Where maps have their channels.
     """
-    if x.ndim == 4:
-        return x.mean((1, 2) if channels_last else (2, 3))
-    return x.mean(1) if x.ndim == 3 else x
+    return averaged(x, -1 if channels_last or x.ndim == 3 else 1)
+
+
+def averaged(x: Tensor, channels: int) -> Tensor:
+    """`x` as `(b, D)`: the mean over all axes but the first and that of the channels."""
+    return x if x.ndim <= 2 else x.movedim(channels, -1).flatten(1, -2).mean(1)
+
+
+def per_sample(x: Tensor, samples: int) -> Tensor:
+    """`(b * tokens, D)`, as dense layers get tokens, as `(b, tokens, D)`; anything else as it is.
+
+    Args:
+        x: Rows in the order of samples.
+        samples: How many samples there are, b.
+    """
+    if x.ndim == 2 and len(x) != samples and samples and len(x) % samples == 0:
+        return x.unflatten(0, (samples, -1))
+    return x
+
+
+def class_scores(x: Tensor, samples: int) -> Tensor | None:
+    """Logits as `(b, Cs)`, axes of one entry dropped.
+
+    None where they are of places or tokens, or of one class only.
+    """
+    x = x.reshape(len(x), *(side for side in x.shape[1:] if side != 1))
+    return x.float() if x.is_floating_point() and x.ndim == 2 and len(x) == samples else None
 
 
 def log_probabilities(out: Tensor) -> Tensor | None:
@@ -24,6 +102,25 @@ def log_probabilities(out: Tensor) -> Tensor | None:
     if bool((out.sum(1) - 1).abs().max() >= 1e-3):
         return None
     return out.clamp_min(torch.finfo(out.dtype).tiny).log()
+
+
+def no_probabilities(features: Tensor, what: str) -> Tensor:
+    """`features` as they are.
+
+    Args:
+        features: `(b, D)`, an output in which no classifier was seen.
+        what: Gave them, for the message.
+
+    Raises:
+        ValueError: Each row is a distribution: these are probabilities of classes.
+    """
+    sums = features.double().sum(1)
+    if features.shape[1] > 1 and bool((features >= 0).all() & ((sums - 1).abs() < 1e-3).all()):
+        raise ValueError(
+            f"the output of {what} is probabilities (no negative value, rows add up to 1), and the "
+            "linear layer that makes them was not found; save the model without its classifier"
+        )
+    return features
 
 
 def run_in_fixed_batches(
@@ -38,5 +135,6 @@ def run_in_fixed_batches(
     parts = []
     for part in inputs.split(size):
         filling = part[-1:].expand(size - len(part), *part.shape[1:])
-        parts.append([out[: len(part)] for out in run(torch.cat([part, filling]))])
+        found = [per_sample(out, size) for out in run(torch.cat([part, filling]))]
+        parts.append([out[: len(part)] for out in found])
     return [torch.cat(column) for column in zip(*parts, strict=True)]

@@ -16,6 +16,8 @@ from hubfast.optional import require, slow_import
 
 NEEDED = ("input_size", "mean", "std")
 KNOWN = (*NEEDED, "interpolation", "crop_pct", "crop_mode")
+RAW = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255,) * 3}  # gives pixels in 0..255
+UNIT = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}  # gives pixels in 0..1
 Transform = Callable[[Any], Tensor]
 
 
