@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hubfast.scores.held_out import interleaved, quality
 from hubfast.scores.inputs import Task, as_features, as_targets
+from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import SampleScore, compact, standardised
 
 FOLDS = 5
@@ -33,6 +34,7 @@ def linear_probe(features: Any, targets: Any, *, seed: int = 0, task: Task | Non
     return fit_linear_probe(features, targets, seed=seed, task=task).score
 
 
+@order_free
 def fit_linear_probe(
     features: Any, targets: Any, *, seed: int = 0, task: Task | None = None
 ) -> SampleScore:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import SampleScore, class_problem, compact
 
 PRIOR = 1.0  # beta sigma_0^2 / n; the authors' code tries 0.1, 1 and 10
@@ -34,6 +35,7 @@ def pactran(features: Any, targets: Any) -> float:
     return fit_pactran(features, targets).score
 
 
+@order_free
 def fit_pactran(features: Any, targets: Any) -> SampleScore:
     """PACTran with each sample's influence, the head as given; arguments as in `pactran`."""
     x, index, classes = class_problem(features, targets, "PACTran")
