@@ -84,7 +84,7 @@ def rank(
     device = _device(device)
     chosen: tuple[Metric, ...] = (metric,) if metrics is None else tuple(metrics)
     sources = as_hub(hub, trust=trust, progress=progress)
-    target = as_target_data(data, task=task).sample(samples, seed)
+    target = as_target_data(data, task=task, progress=progress).sample(samples, seed)
     target = readable(target, max_unreadable, progress=progress)
     _check_target(target, chosen)
     if workers is None:
