@@ -191,6 +191,19 @@ def test_half_clear_pixels_are_mixed():
     assert rgb(grey)[3, 2].tolist() == [204] * 3
 
 
+def test_what_the_background_hides_is_said():
+    clear = Image.new("RGBA", (8, 8), (255, 255, 255, 0))
+    clear.paste((255, 255, 255, 255), (2, 2, 5, 5))  # a white shape
+    images = [clear, Image.new("RGB", (8, 8), "white"), half_clear("RGBA"), np.asarray(clear)]
+    data = readable(as_target_data((images, [0, 1, 0, 1])), progress=False)
+    assert data.notes == (
+        "2 images with transparency show nothing on white; another background may help: "
+        "sample 0, sample 3",
+    )
+    black = as_target_data((images[:2], [0, 1]), background="black")
+    assert not readable(black, progress=False).notes
+
+
 def test_bad_rules_are_named():
     with pytest.raises(ValueError, match=r"unknown color specifier: 'whitish'"):
         Pixels(background="whitish")

@@ -9,7 +9,7 @@ from PIL import Image
 
 import hubfast
 from hubfast import as_target_data
-from hubfast.data import readable
+from hubfast.data import class_sizes_note, readable
 from hubfast.data.cells import typed
 
 TEXTS = ["one film", "a second", "three, of all", "fourth"]
@@ -284,6 +284,20 @@ def test_other_columns_of_targets_are_said(tmp_path):
     assert data.notes[0] == "targets are the column 'label', not ['category']"
     with pytest.raises(ValueError, match=r"has 2 columns 'label'"):
         as_target_data(table(tmp_path, "text,label,label\na,x,0\nb,y,1\n"))
+
+
+@pytest.mark.parametrize("alike", [("cat", "Cat"), ("cat", "cat "), ("big cat", "big  cat")])
+def test_names_that_look_alike_are_said(tmp_path, alike):
+    data = labelled(tmp_path, [alike[0], alike[1], "dog"])
+    assert len(data.class_names) == 3
+    listed = ", ".join(map(repr, sorted(alike)))
+    assert class_sizes_note(data) == f"classes differ by case or spaces only: {listed}"
+
+
+def test_labels_that_are_none_are_asked_about(tmp_path):
+    data = labelled(tmp_path, [f"customer {i}" for i in range(20)])
+    assert class_sizes_note(data) == "there are 20 classes for 20 samples: are these labels?"
+    assert class_sizes_note(labelled(tmp_path, list("ab") * 10)) is None
 
 
 # Columns of images

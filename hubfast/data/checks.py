@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from hubfast.data.images import ImageFiles
@@ -16,6 +17,7 @@ from hubfast.progress import progress_bar
 from hubfast.threads import cores
 
 MAX_UNREADABLE = 0.05
+FEW = 20  # samples, below which each may well have a class of its own
 UNEVEN = 10.0  # the largest class over the smallest, from which it is said
 NAMED = 20  # samples named in a note; more are counted
 DARK = 12  # bits of 16 that leave an image nearly black where it uses no more
@@ -27,6 +29,7 @@ class Seen(NamedTuple):
     fault: str | None = None
     frames: bool = False  # it has more than the one that counts
     peak: int | None = None  # the largest value of 16 bits
+    hidden: bool = False  # all that it shows has the colour of the background
 
 
 def readable(
@@ -57,7 +60,7 @@ def readable(
             seen.append(each)
             bars.advance(bar)
     _check_bits(data, [each.peak for each in seen if each.peak is not None])
-    notes = _frames_note(data, seen)
+    notes = [*_frames_note(data, seen), *_hidden_note(data, seen)]
     faults = [f"{data.name_of(i)} ({s.fault})" for i, s in enumerate(seen) if s.fault]
     if faults:
         notes.append(left_out(faults, len(data), max_unreadable))
@@ -89,22 +92,42 @@ def reason(error: Exception, name: str = "") -> str:
 
 
 def class_sizes_note(data: TargetData) -> str | None:
-    """A sentence on uneven classes, where the largest has ten times the smallest's samples."""
+    """What is odd about the classes: uneven sizes, about as many as samples, names that look alike.
+
+    They are uneven where the largest has ten times the smallest's samples.
+    """
     if data.task == "regression":
         return None
+    said = [*_sizes(data), *_look_alikes(data)]
+    return "; ".join(said) if said else None
+
+
+def _sizes(data: TargetData) -> list[str]:
     if data.task == "classification":
         classes, sizes = data.targets.unique(return_counts=True)
     else:
         sizes = data.targets.sum(0)
         classes = torch.arange(len(sizes))
+    if len(data) >= FEW and len(classes) > len(data) / 2 and data.task == "classification":
+        return [f"there are {len(classes)} classes for {len(data)} samples: are these labels?"]
     large, small = int(sizes.argmax()), int(sizes.argmin())
     most, least = int(sizes[large]), int(sizes[small])
     if most < UNEVEN * max(least, 1):
-        return None
-    return (
+        return []
+    return [
         f"classes are uneven: {_called(data, classes[large])} has {most} samples, "
         f"{_called(data, classes[small])} has {least}; scores say most about the large ones"
-    )
+    ]
+
+
+def _look_alikes(data: TargetData) -> list[str]:
+    alike: dict[str, list[str]] = {}
+    for name in data.class_names or ():
+        alike.setdefault(" ".join(name.casefold().split()), []).append(name)
+    several = [", ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
+    if not several:
+        return []
+    return [f"classes differ by case or spaces only: {_listed(several)}"]
 
 
 def _called(data: TargetData, label: Tensor) -> str:
@@ -128,11 +151,12 @@ def _seen(data: TargetData) -> Iterator[Seen]:
     def look(index: int) -> Seen:
         try:
             sample = data.stored(index)
-            data.pixels.prepared(sample)
+            shown = data.pixels.prepared(sample)
         except Exception as error:  # decoders raise whatever their format makes them
             return Seen(reason(error, data.name_of(index)))
         frames = getattr(sample, "is_animated", False)
-        return Seen(None, frames, peak_of_16_bits(sample))
+        hidden = isinstance(shown, Image.Image) and data.pixels.hides(sample, shown)
+        return Seen(None, frames, peak_of_16_bits(sample), hidden)
 
     if not isinstance(data.samples, ImageFiles):  # others need not bear threads
         yield from map(look, range(len(data)))
@@ -148,8 +172,8 @@ def _check_bits(data: TargetData, peaks: Sequence[int]) -> None:
         bits = max(used, 8)
         raise ValueError(
             f"the {len(peaks)} images of 16 bits hold no value above {max(peaks)} of 65535 and "
-            f"would be nearly black; say as_target_data(data, bits={bits}) or --bits {bits} if "
-            "that is all they use, 16 if they are that dark"
+            f"would be nearly black; say bits={bits} (in as_target_data, or --bits {bits}) if that "
+            "is all they use, bits=16 if they are that dark"
         )
 
 
@@ -158,6 +182,17 @@ def _frames_note(data: TargetData, seen: Sequence[Seen]) -> list[str]:
     if not several:
         return []
     return [f"of {len(several)} images with several frames the first is taken: {_listed(several)}"]
+
+
+def _hidden_note(data: TargetData, seen: Sequence[Seen]) -> list[str]:
+    hidden = [data.name_of(i) for i, s in enumerate(seen) if s.hidden]
+    if not hidden:
+        return []
+    colour = data.pixels.background
+    return [
+        f"{len(hidden)} images with transparency show nothing on {colour}; another background may "
+        f"help: {_listed(hidden)}"
+    ]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -80,6 +80,14 @@ class Pixels:
         flat.info = {}
         return flat
 
+    def hides(self, sample: Any, shown: Image.Image) -> bool:
+        """Whether a sample with transparency shows nothing but the background."""
+        clear = isinstance(sample, Image.Image) and sample.has_transparency_data
+        if isinstance(sample, np.ndarray | Tensor) and sample.ndim == 3:
+            clear = 3 not in (sample.shape[0], sample.shape[2])
+        colour = ImageColor.getrgb(self.background)[:3]
+        return clear and shown.getextrema() == tuple((value, value) for value in colour)
+
     def _flat(self, image: Image.Image) -> Image.Image:
         hidden = None
         if image.mode.startswith("I"):
