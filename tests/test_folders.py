@@ -202,6 +202,11 @@ def test_a_folder_without_class_folders_says_what_is_there(photos):
         as_target_data(photos / "ant")
 
 
+def test_an_empty_folder_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no class folder in .*; it is empty"):
+        as_target_data(tmp_path)
+
+
 def test_class_folders_without_any_image_say_what_is_there(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.txt").write_text("x")

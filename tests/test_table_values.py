@@ -388,6 +388,9 @@ def test_parquet_types(tmp_path):
     assert read("count").targets.tolist() == [3, 1, 2, 3]
     assert read("price").targets.flatten().tolist() == [1.5, 2, 0.25, 3]
     assert read("word").class_names == ("NA", "null")
+    (tmp_path / "broken.parquet").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"broken.parquet cannot be read as Parquet: "):
+        as_target_data(tmp_path / "broken.parquet")
     with pytest.raises(ValueError, match=r"have a 'lacking', missing in 1 of 4 rows: \[1\]"):
         read("lacking")
 
@@ -405,6 +408,12 @@ def test_a_series_is_read_by_position():
     assert numbers.targets.tolist() == [3, 1, 2, 3]
     with pytest.raises(ValueError, match=r"missing in 1 of 4 rows: \[1\]"):
         as_target_data((texts, pd.Series(["x", pd.NA, "y", "x"])))
+
+
+def test_words_and_numbers_that_look_alike_are_refused():
+    with pytest.raises(ValueError, match=r"'targets' must hold words or numbers, got 1 as both"):
+        as_target_data((["a", "b", "c"], ["x", 1, "1"]))
+    assert as_target_data((["a", "b"], ["x", 1])).class_names == ("1", "x")
 
 
 def test_lists_of_paths_are_images(shades):

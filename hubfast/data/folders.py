@@ -141,5 +141,7 @@ def _wanted(path: Path) -> str:
         return f"{wanted}; for the data set that was saved there give hfdata:{path}"
     tables = [name for name in there if name.lower().endswith(TABLES)]
     advice = f"; for a table give it: {path / tables[0]}" if tables else ""
+    if not there:
+        return f"{wanted}; it is empty"
     listed = ", ".join(there[:EXAMPLES]) + ", ..." * (len(there) > EXAMPLES)
     return f"{wanted}; there are {len(there)} files ({listed}), {len(images)} of images{advice}"

@@ -54,7 +54,11 @@ def encoded(
         return _several_of_each(lists)
     if isinstance(array[0], list | tuple | np.ndarray):
         return _of_lists(array, task)
-    classes, values = np.unique(array.astype(str), return_inverse=True)
+    texts = [str(value) for value in array]
+    alike = [value for value in {*array} if str(value) in {*array} and not isinstance(value, str)]
+    if alike:  # 7 and "7" would become one class
+        raise ValueError(f"{names[0]!r} must hold words or numbers, got {alike[0]!r} as both")
+    classes, values = np.unique(texts, return_inverse=True)
     return Labels(values, tuple(classes.tolist()))
 
 

@@ -156,7 +156,11 @@ class _Parquet:
     """A `.parquet` file; its rows are counted from 0, as pandas does."""
 
     def __init__(self, path: Path):
-        self._file = require("pyarrow.parquet", "data", str(path)).ParquetFile(path)
+        parquet = require("pyarrow.parquet", "data", str(path))
+        try:
+            self._file = parquet.ParquetFile(path)
+        except (ValueError, OSError) as error:  # pyarrow's own errors do not name the file
+            raise ValueError(f"{path} cannot be read as Parquet: {error}") from error
         names = self._file.schema_arrow.names
         self.names = [name for name in names if not name.startswith("__index_level_")]
         self.rows = range(self._file.metadata.num_rows)
