@@ -161,7 +161,7 @@ def test_classes_whose_layer_is_not_found_do_not_pass_for_features(tmp_path):
 
 @keras.saving.register_keras_serializable("hubfast_tests")
 class Subclass(keras.Model):
-    """A model whose layers are called by code; by code that takes real images only, if `strange`."""
+    """A model whose layers are called by code, of real images only if `strange`."""
 
     def __init__(self, strange=False, **options):
         super().__init__(**options)
