@@ -1,6 +1,7 @@
 """What this process does with memory that it frees."""
 
 import ctypes
+import gc
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt(3)
 
@@ -17,3 +18,16 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, -1))
+
+
+def give_back_memory() -> None:
+    """Gives what is free back to the system: behind one model and before the next.
+
+    The next then starts from nothing, so that a hub takes no more than its largest model, also
+    where freed memory is kept. With a C library other than glibc only garbage is collected.
+    """
+    gc.collect()  # modules with hooks hold themselves in cycles
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return

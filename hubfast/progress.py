@@ -78,7 +78,7 @@ class _PlainLines(Progress):
 
     def __init__(self, *columns: ProgressColumn, **options: Any):
         super().__init__(*columns, **options)
-        self._announced: set[TaskID] = set()
+        self._said: dict[TaskID, str] = {}  # the last line of each task
         self._done = Event()
         self._clock: Thread | None = None
 
@@ -91,7 +91,7 @@ class _PlainLines(Progress):
         if self._clock is not None and not self._done.is_set():
             self._done.set()
             self._clock.join()
-            self._say()
+            self._say(new=True)
 
     def add_task(self, description: str, *args: Any, **options: Any) -> TaskID:
         task = super().add_task(description, *args, **options)
@@ -104,18 +104,24 @@ class _PlainLines(Progress):
 
     def _announce(self, task: TaskID) -> None:
         """The first line of a task, as soon as it has a description."""
-        if task not in self._announced and not self.disable and self._tasks[task].description:
-            self._announced.add(task)
+        if task not in self._said and not self.disable:
             self._say(task)
 
     def _repeat(self) -> None:
         while not self._done.wait(EVERY):
             self._say()
 
-    def _say(self, only: TaskID | None = None) -> None:
+    def _say(self, only: TaskID | None = None, *, new: bool = False) -> None:
+        """A line for every task, or for one; with `new` only where it says something new."""
         for task in self.tasks:
-            if task.description and only in (None, task.id):
-                self.console.print(_line(task), soft_wrap=True, markup=False, highlight=False)
+            line = _line(task)
+            if (
+                task.description
+                and only in (None, task.id)
+                and not (new and self._said.get(task.id) == line)
+            ):
+                self._said[task.id] = line
+                self.console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def _line(task: Task) -> str:

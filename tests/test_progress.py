@@ -55,9 +55,13 @@ def test_quiet_and_done_say_nothing(capsys):
 
 
 def test_the_end_is_said_after_an_error_too(capsys):
-    with pytest.raises(ZeroDivisionError), progress_bar(True) as bars:
-        bars.advance(bars.add_task("dividing", total=2))
-        _ = 1 / 0
+    def divide():
+        with progress_bar(True) as bars:
+            bars.advance(bars.add_task("dividing", total=2))
+            return 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        divide()
     assert capsys.readouterr().err.splitlines()[-1] == "dividing 1/2 (50 %), 0 s"
 
 

@@ -12,6 +12,7 @@ from hubfast.cli import bench, minihub
 from hubfast.cli.atari import atari
 from hubfast.cli.info import info
 from hubfast.cli.rank import demo, rank
+from hubfast.cli.threads import let_idle_threads_sleep
 from hubfast.cli.tune import tune
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app.add_typer(bench.app, name="bench")
 
 def main() -> None:
     """Entry point: faults of the input become one line and exit code 2."""
+    let_idle_threads_sleep()
     atexit.register(gc.freeze)  # the process ends: looking for garbage once more takes a second
     try:
         app()

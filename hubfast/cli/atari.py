@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from hubfast.cli.output import Quiet
+from hubfast.terminal import output_console
 
 
 def atari(
@@ -60,5 +60,5 @@ def atari(
         shown.add_row(
             str(name), str(len(own)), f"{means.mean():.2f} ({means.min():.2f} to {means.max():.2f})"
         )
-    Console().print(shown)
-    Console().print(f"Curves are in {out / f'{target}-curves.png'} and .csv")
+    output_console().print(shown)
+    output_console().print(f"Curves are in {out / f'{target}-curves.png'} and .csv")

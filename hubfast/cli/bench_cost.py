@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from hubfast.cli.output import Output, check_folders
+from hubfast.terminal import output_console
 
 if TYPE_CHECKING:
     from hubfast.zoo import CostRow
@@ -22,7 +22,7 @@ def cost(csv: Output = None) -> None:
 
     check_folders(csv)
     rows = cost_rows()
-    console = Console()
+    console = output_console()
     for number, stage in enumerate(("training", "inference")):
         table = Table("method", title=stage, box=None, title_justify="left")
         for title in ("GFLOPs", "published", "parameters", "published"):

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from hubfast.cli.output import Output, Quiet, check_folders
+from hubfast.terminal import output_console
 
 
 def bench_ranking(
@@ -59,7 +59,7 @@ def bench_ranking(
     else:
         found = read_records(records, [Ranking.from_json(path) for path in ranking or []])
     evaluation = evaluate(found, prior, seed=seed, progress=not quiet)
-    console = Console()
+    console = output_console()
     console.print(evaluation)
     if json:
         evaluation.to_json(json)

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from hubfast.cli.output import Output, Quiet, check_folders
+from hubfast.terminal import output_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +66,7 @@ def _accuracies(trials: "list[Trial]", csv: Path | None) -> None:
     from hubfast.tuning.summary import accuracies
 
     found = accuracies(trials)
-    console, cells = Console(), found.astype(str)
+    console, cells = output_console(), found.astype(str)
     table = _table(cells)
     unlimited = console.options.update(max_width=1000)
     if console.measure(table, options=unlimited).maximum > console.width:
@@ -92,7 +92,7 @@ def _selection(trials: "list[Trial]") -> None:
 
     found = selection(trials)
     if found is not None:
-        Console().print(
+        output_console().print(
             f"Over {found.runs} runs: rank and tune the best-ranked once {found.ranked}; tune all "
             f"and take the best on test data {found.best}; a model taken blindly {found.mean}."
         )
@@ -117,11 +117,11 @@ def _speed(methods: tuple[str, ...], csv: Path | None, quiet: bool) -> None:
             f"{cost.samples_per_second:.0f}",
             memory,
         )
-    Console().print(table)
+    output_console().print(table)
     if csv:
         pd.DataFrame([{"method": k, **vars(v)} for k, v in found.items()]).to_csv(csv, index=False)
     once = once_against_all()
-    Console().print(
+    output_console().print(
         f"Rank {once.models} models {once.rank:.1f} s and tune one {once.tune_best:.1f} s, against "
         f"{once.tune_all:.1f} s to tune them all: {once.share:.2f} of the time."
     )

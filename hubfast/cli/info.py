@@ -1,7 +1,8 @@
 """`hubfast info`."""
 
-from rich.console import Console
 from rich.table import Table
+
+from hubfast.terminal import output_console
 
 
 def info() -> None:
@@ -11,4 +12,4 @@ def info() -> None:
     table = Table(show_header=False, box=None)
     for label, text in collect().items():
         table.add_row(label, text)
-    Console().print(table)
+    output_console().print(table)

@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from hubfast.cli.output import Output, Quiet, check_folders
+from hubfast.terminal import output_console
 
 app = typer.Typer(help="The built-in hub of small models, trained here.", no_args_is_help=True)
 
@@ -17,13 +17,14 @@ def list_minihub() -> None:
     from hubfast.minihub import MODELS, TARGETS
 
     table = Table("name", "demo", "what it is", box=None)
+    table.columns[0].no_wrap = True
     for model in MODELS:
         about = f"{model.architecture} trained on {model.source}: {model.note}"
         table.add_row(f"minihub:{model.name}", "yes" if model.in_demo else "", about)
     for target in TARGETS:
         about = f"target, {target.kind}, {target.train} samples: {target.note}"
         table.add_row(f"minihub:{target.name}", "yes" if target.in_demo else "", about)
-    Console().print(table)
+    output_console().print(table)
 
 
 @app.command("build")
@@ -34,7 +35,7 @@ def build_minihub(
     """Train its models; those that are there are kept."""
     from hubfast.minihub import build
 
-    Console().print(f"The mini-hub is in {build(full=full, progress=not quiet)}")
+    output_console().print(f"The mini-hub is in {build(full=full, progress=not quiet)}")
 
 
 @app.command("truth")
@@ -58,4 +59,4 @@ def minihub_truth(
     table = Table("model", *means.columns, title="fine-tuned accuracy, R2 for angle")
     for name, row in means.iterrows():
         table.add_row(str(name), *(f"{value:.3f}" for value in row))
-    Console().print(table)
+    output_console().print(table)

@@ -1,16 +1,28 @@
 """What commands share: options, and where results go."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from hubfast.progress import progress_bar
+from hubfast.terminal import output_console
 
 if TYPE_CHECKING:
     from hubfast.ranking import Ranking
 
 Output = Annotated[Path | None, typer.Option(dir_okay=False, help="Write the result there, too.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+
+
+@contextmanager
+def starting(quiet: bool) -> Iterator[None]:
+    """Says that the command is at work while it imports what takes seconds."""
+    with progress_bar(not quiet) as bars:
+        bars.add_task("starting", total=None)
+        yield
 
 
 def check_folders(*paths: Path | None) -> None:
@@ -33,7 +45,7 @@ def show_ranking(
     ranking: "Ranking", json: Path | None, csv: Path | None, html: Path | None
 ) -> None:
     """Prints a ranking and writes the files that were asked for."""
-    Console().print(ranking)
+    output_console().print(ranking)
     if json:
         ranking.to_json(json)
     if csv:

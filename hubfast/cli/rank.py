@@ -3,11 +3,12 @@
 from typing import Annotated, Any, cast
 
 import typer
-from rich.console import Console
 
 from hubfast.cli.completion import complete_data, complete_metric, complete_model
-from hubfast.cli.output import Output, Quiet, build_named, check_folders, show_ranking
+from hubfast.cli.output import Output, Quiet, build_named, check_folders, show_ranking, starting
+from hubfast.cli.stopping import stopping
 from hubfast.optional import collection_paused
+from hubfast.terminal import output_console
 
 
 def rank(
@@ -58,13 +59,6 @@ def rank(
         list[str] | None,
         typer.Option(help="Of a table; repeat for several targets; one with a usual name."),
     ] = None,
-    background: Annotated[
-        str, typer.Option(help="Colour behind transparent pixels of images.")
-    ] = "white",
-    bits: Annotated[
-        int | None,
-        typer.Option(min=8, max=16, help="Bits of 16-bit images that are used, such as 12; all."),
-    ] = None,
     trust: Annotated[
         bool,
         typer.Option(
@@ -82,42 +76,43 @@ def rank(
     html: Output = None,
     quiet: Quiet = False,
 ) -> None:
-    """Rank models for target data without fine-tuning any."""
-    with collection_paused():  # torch
-        from hubfast.data import as_target_data
-        from hubfast.ranking import rank as rank_hub
-        from hubfast.ranking.run import INTERRUPTED
+    """Rank models for target data without fine-tuning any.
 
+    Ctrl-C or SIGTERM end it: the models that are done are ranked, shown and written.
+    """
     check_folders(json, csv, html)
-    build_named(hub, quiet)
-    given: Any = data
-    if sample_column or target_column or bits or background != "white":
-        given = as_target_data(
-            data,
+    with starting(quiet), collection_paused():  # torch
+        from hubfast.data import as_target_data
+        from hubfast.memory import keep_freed_memory
+        from hubfast.ranking import rank as rank_hub
+
+    keep_freed_memory()
+    with stopping() as told:
+        build_named(hub, quiet)
+        given: Any = data
+        if sample_column or target_column:
+            given = as_target_data(
+                data,
+                task=cast(Any, task),
+                sample_column=sample_column,
+                target_columns=target_column or None,
+            )
+        ranking = rank_hub(
+            hub,
+            given,
+            metrics=cast(Any, metric or ["logme"]),
             task=cast(Any, task),
-            sample_column=sample_column,
-            target_columns=target_column or None,
-            background=background,
-            bits=bits,
+            samples=samples,
+            batch_size=batch_size,
+            device=device,
+            workers=workers,
+            seed=seed,
+            trust=trust,
+            max_unreadable=max_unreadable,
             progress=not quiet,
         )
-    ranking = rank_hub(
-        hub,
-        given,
-        metrics=cast(Any, metric or ["logme"]),
-        task=cast(Any, task),
-        samples=samples,
-        batch_size=batch_size,
-        device=device,
-        workers=workers,
-        seed=seed,
-        trust=trust,
-        max_unreadable=max_unreadable,
-        progress=not quiet,
-    )
-    show_ranking(ranking, json, csv, html)
-    if any(m.error == INTERRUPTED for m in ranking.failed):
-        raise typer.Exit(130)
+        told.show()
+        show_ranking(ranking, json, csv, html)
     if not ranking.scored:
         raise typer.Exit(1)
 
@@ -136,16 +131,18 @@ def demo(
 
     The first run trains the models (about two minutes on two cores); they are kept.
     """
+    from hubfast.memory import keep_freed_memory
     from hubfast.ranking.agreement import agreement
     from hubfast.ranking.demo import demo as run_demo
 
+    keep_freed_memory()
     check_folders(json, csv, html)
     ranking, title = run_demo(
         target, metric=cast(Any, metric), full=full, seeds=seeds, progress=not quiet
     )
     show_ranking(ranking, json, csv, html)
     found = agreement(ranking, title)
-    Console().print(
+    output_console().print(
         f"Scores against {title}: weighted tau {found.weighted_tau:.2f}, "
         f"Pearson {found.pearson:.2f}; the top model is {found.regret:.3f} below the best."
     )

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from hubfast.cli.output import Quiet, build_named
 from hubfast.optional import collection_paused
+from hubfast.terminal import output_console
 
 if TYPE_CHECKING:
     from hubfast.ranking import Ranking
@@ -56,7 +57,7 @@ def tune(
     ] = None,
     augment: Annotated[str, typer.Option(help="none, crop or crop-flip.")] = "none",
     size: Annotated[
-        int | None, typer.Option(min=8, help="Side of images; that which the model wants.")
+        int | None, typer.Option(min=8, help="Side of pictures; their own, or a model's.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, auto.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="How many, by DDP.")] = 1,
@@ -167,6 +168,6 @@ def _show(tuned: "Tuned", output: Path) -> None:
         table.add_row(f"time to {stage}", f"{seconds:.1f} s")
     table.add_row("model", str(output / MODEL))
     table.add_row("report", str(output / REPORT))
-    console = Console()
+    console = output_console()
     console.print(f"[bold]{tuned.method}[/bold] on {tuned.data}", highlight=False)
     console.print(table)

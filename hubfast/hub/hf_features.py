@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from hubfast.hub.hf_quiet import quiet
@@ -10,7 +9,6 @@ from hubfast.hub.network import FeatureModule, last_linear
 from hubfast.hub.outputs import pooled
 
 Outputs = tuple[Tensor, Tensor | None]
-HEADS = 2  # linear layers that may give the logits: of a distilled model, one for each token
 CLASSIFIERS = ("ForImageClassification", "ForSequenceClassification")
 
 
@@ -33,13 +31,11 @@ class ImageReader(FeatureModule):
         with quiet():
             if hasattr(model, "get_image_features"):
                 return embedding(model.get_image_features(pixel_values=pixels)), None
-            with last_linear(model, HEADS) as last:
+            with last_linear(model) as last:
                 out = model(pixel_values=pixels, output_hidden_states=classifies(model))
         logits = source_logits(model, out)
-        ends = [out[key] for key in out if "logits" in key]
-        taken = [given for given, out_of_it in last if any(out_of_it is end for end in ends)]
-        if taken:
-            return torch.stack([given.flatten(1).float() for given in taken]).mean(0), logits
+        if last and last[0][1] is out.get("logits"):
+            return last[0][0].flatten(1).float(), logits
         pooler = out.get("pooler_output") if self.has_pooler else None
         return pooled((last_hidden(out) if pooler is None else pooler).float()), logits
 
@@ -64,8 +60,8 @@ def text_features(model: nn.Module, part: nn.Module, inputs: dict[str, Tensor]) 
         if features is not None:
             return features.float(), logits
     hidden = last_hidden(out).float()
-    if "attention_mask" not in inputs or hidden.ndim == 2:
-        return pooled(hidden), logits
+    if "attention_mask" not in inputs:
+        return hidden.mean(1), logits
     mask = inputs["attention_mask"][..., None]  # (b, tokens, 1)
     return (hidden * mask).sum(1) / mask.sum(1), logits
 
@@ -116,16 +112,10 @@ def embedding(out: Any) -> Tensor:
 
 
 def last_hidden(out: Any) -> Tensor:
-    """`(b, tokens, D)`, or maps `(b, D, H, W)`; of DPR, which has no other, what it pools."""
+    """`(b, tokens, D)`, or maps `(b, D, H, W)`."""
     hidden = out.get("last_hidden_state")
-    for key in ("hidden_states", "feature_maps"):
-        if hidden is None and out.get(key):
-            hidden = out[key][-1]
-    if hidden is None:
-        hidden = out.get("pooler_output")
-    if not isinstance(hidden, Tensor):
-        raise TypeError(f"the model gives {[*out]}, none of which is a hidden state")
-    return hidden
+    found: Tensor = out.hidden_states[-1] if hidden is None else hidden
+    return found
 
 
 def source_logits(model: Any, out: Any) -> Tensor | None:

@@ -13,14 +13,7 @@ from torch import nn
 from hubfast.data import TargetData
 from hubfast.hub.hf_features import Outputs, classifies, text_features
 from hubfast.hub.hf_quiet import quiet
-from hubfast.hub.hf_tokens import (
-    FIXED_LENGTH,
-    Ids,
-    Tokens,
-    load_tokenizer,
-    longest_text,
-    shortest_text,
-)
+from hubfast.hub.hf_tokens import FIXED_LENGTH, Ids, Tokens, load_tokenizer, longest_text
 from hubfast.hub.memory import within_memory
 from hubfast.hub.model import Batch, Extraction, shape_error
 
@@ -86,8 +79,8 @@ class TextNetwork:
 
     def _alike(self, rows: list[Ids], most: int) -> Iterator[list[int]]:
         """Positions of texts of one number of tokens, and of end tokens, which BART's asks for."""
-        config: Any = self.model.config
-        end: Any = getattr(config, "eos_token_id", None)
+        config: Any = self.part.config
+        end = getattr(config, "eos_token_id", None)
         groups: dict[tuple[int, int], list[int]] = {}
         for position, row in enumerate(rows):
             ids = row["input_ids"]
@@ -107,7 +100,7 @@ def text_network(name: str, model: nn.Module, trust: bool) -> TextNetwork:
     names = _arguments(call)
     if names is not None and "input_ids" not in names:
         raise TypeError(f"{name} takes {[*names][:SHOWN]}, no token ids, and the data gives text")
-    config: Any = getattr(part, "config", model.config)
+    config: Any = part.config
     text = getattr(config, "text_config", None) or config
     if classifies(model) and getattr(text, "pad_token_id", None) is None:
         text.pad_token_id = NO_TOKEN  # else decoders refuse batches; of no token: the last counts
@@ -116,7 +109,7 @@ def text_network(name: str, model: nn.Module, trust: bool) -> TextNetwork:
         tokenizer=tokenizer,
         names=names,
         longest=longest_text(part, config, tokenizer),
-        shortest=shortest_text(config),
+        shortest=getattr(config, "downsampling_rate", 1),  # CANINE's
         fixed=text.model_type in FIXED_LENGTH,
     )
     return TextNetwork(model, part, tokens)

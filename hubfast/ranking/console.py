@@ -1,74 +1,192 @@
-"""A ranking on a terminal."""
+"""A ranking as tables for a terminal: what does not fit its width is left out, never wrapped."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from rich import box
+from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from hubfast.ranking.names import printable, shortened
+from hubfast.terminal import UNLIMITED
 
 if TYPE_CHECKING:
-    from hubfast.ranking.table import RankedModel, Ranking
+    from hubfast.ranking.rows import RankedModel
+    from hubfast.ranking.table import Ranking
 
 STAGES = ("load", "prepare", "forward", "score")
-SIDE_BY_SIDE = 4  # metrics that a terminal has room for as columns
+OPTIONAL = ("seconds", "D", "params", "licence")  # columns that are left out first, in this order
+NAME = 24  # columns that a name has at least, if it needs as many
+HEADER = 12  # columns of a line of a header
+BEST = ("best", "second", "third")
 
 
-def ranking_table(ranking: "Ranking") -> Table:
-    """The models with a score, for a rich console."""
+@dataclass(frozen=True)
+class _Layout:
+    """Which columns a table has."""
+
+    metrics: Sequence[str]
+    optional: Sequence[str] = ()
+    interval: Literal["long", "short", "none"] = "long"
+    extra: bool = True
+
+
+@dataclass(frozen=True)
+class _Column:
+    title: str
+    cells: list[str]
+    left: bool = False
+    header: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "header", _broken(self.title))
+
+
+def ranking_tables(ranking: "Ranking", width: int | None) -> list[Table]:
+    """The models with a score, and what each metric says where that is not in columns.
+
+    Args:
+        ranking: What to show.
+        width: Columns that there are; None for as many as are needed.
+    """
+    for layout in _layouts(ranking):
+        columns = _columns(ranking, layout)
+        rest = _measured(_table(ranking, columns, [""] * len(ranking.scored)))
+        rest -= cell_len("model")
+        names = [m.name for m in ranking.scored]
+        longest = max((cell_len(printable(name)) for name in names), default=0)
+        room = longest if width is None else max(width - rest, 1)
+        if room >= min(longest, NAME):
+            break
+    tables = [_table(ranking, columns, shortened(names, room))]
+    if not layout.metrics and ranking.metrics:
+        tables.append(_by_metric(ranking, width))
+    return tables
+
+
+def _layouts(ranking: "Ranking") -> Iterator[_Layout]:
+    """From the fullest to the barest."""
+    there = [c for c in OPTIONAL if c != "licence" or any(m.licence for m in ranking.scored)]
+    for metrics in dict.fromkeys((tuple(ranking.metrics), ())):
+        for left_out in range(len(there) + 1):
+            yield _Layout(metrics, there[left_out:])
+        yield _Layout(metrics, interval="short")
+    yield _Layout((), interval="none")
+    yield _Layout((), interval="none", extra=False)
+
+
+def _columns(ranking: "Ranking", layout: _Layout) -> list[_Column]:
+    """All but the place and the name."""
+    rows = ranking.scored
+    found = [_Column(ranking.metric, [f"{m.score:.4f}" for m in rows])]
+    if layout.interval != "none":
+        short = layout.interval == "short"
+        found.append(_Column("95 %", [_half_width(m, short) for m in rows]))
+    for metric in layout.metrics:
+        scores = [m.scores[metric] for m in rows]
+        cells = ["-" if s.void else _number(s.score, ".4g") for s in scores]
+        found.append(_Column(metric, cells))
+    for title, values in ranking.extra.items() if layout.extra else ():
+        found.append(_Column(title, [_number(values.get(m.name), ".3f") for m in rows]))
+    optional = {
+        "D": _Column("D", [_number(m.width, "d") for m in rows]),
+        "params": _Column("params", [_millions(m.parameters) for m in rows]),
+        "seconds": _Column("seconds", [f"{m.seconds.total:.2f}" for m in rows]),
+        "licence": _Column("licence", [printable(m.licence) or "-" for m in rows], left=True),
+    }
+    return found + [column for name, column in optional.items() if name in layout.optional]
+
+
+def _table(ranking: "Ranking", columns: Sequence[_Column], names: Sequence[str]) -> Table:
     what = f"{ranking.metric} of {len(ranking)} models"
-    title = f"{what} on {ranking.data} ({ranking.samples} samples)"
-    table = Table(title=title, caption=_caption(ranking), box=box.SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("#", justify="right")
-    table.add_column("model", overflow="fold")
-    metrics = ranking.metrics if len(ranking.metrics) <= SIDE_BY_SIDE else ()
-    columns = (ranking.metric, "95 %", *metrics, *ranking.extra, "D", "params", "seconds")
+    title = printable(f"{what} on {ranking.data} ({ranking.samples} samples)")
+    table = Table(
+        title=Text(title, style="table.title"),
+        caption=_caption(ranking),
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("model", no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="right")
-    licences = any(m.licence for m in ranking.scored)
-    if licences:
-        table.add_column("licence")
-    for rank, m in enumerate(ranking.scored, 1):
-        table.add_row(
-            f"{rank}{'=' if m.tied and rank > 1 else ''}",
-            m.name,
-            f"{m.score:.4f}",
-            _half_width(m),
-            *(_number(m.scores[metric].score, ".4g") for metric in metrics),
-            *(_number(values.get(m.name), ".3f") for values in ranking.extra.values()),
-            _number(m.width, "d"),
-            _millions(m.parameters),
-            f"{m.seconds.total:.2f}",
-            *([m.licence or "-"] if licences else []),
-            style="bold" if m.tied else "",
-        )
+        side: Literal["left", "right"] = "left" if column.left else "right"
+        table.add_column(Text(column.header), justify=side, no_wrap=True)
+    for i, (place, m) in enumerate(zip(ranking.places, ranking.scored, strict=False)):
+        cells = (column.cells[i] for column in columns)
+        shown = "-" if place is None else f"{place}{'=' if m.tied and i else ''}"
+        table.add_row(shown, *map(Text, (names[i], *cells)), style="bold" if m.tied else "")
     return table
 
 
-def by_metric_table(ranking: "Ranking") -> Table:
+def _by_metric(ranking: "Ranking", width: int | None) -> Table:
     """What each of many metrics says, for which there are too many columns."""
+    alone = [ranking.by(metric) for metric in ranking.metrics]
+    scores = [[f" {m.score:.4g}" for m in found.ranked[: len(BEST)]] for found in alone]
+    widest = max((cell_len(score) for row in scores for score in row), default=0)
+    names = [printable(m.name) for m in ranking]
+    for count in range(len(BEST), 0, -1):
+        rest = _measured(_metric_table(alone, [[""] * count for _ in alone]))
+        rest -= sum(map(cell_len, BEST[:count]))
+        room = max(map(cell_len, names), default=0)
+        if width is not None:
+            room = min(room, max((width - rest) // count - widest, 1))
+        short = dict(zip(names, shortened(names, room), strict=True))
+        if room >= min(max(map(cell_len, names), default=0), NAME // 2):
+            break
+    cells = [
+        [f"{short[printable(m.name)]}{score}" for m, score in zip(found.ranked, row, strict=False)]
+        for found, row in zip(alone, scores, strict=True)
+    ]
+    return _metric_table(alone, [(row + [""] * count)[:count] for row in cells])
+
+
+def _metric_table(alone: Sequence["Ranking"], cells: Sequence[Sequence[str]]) -> Table:
     table = Table(title="by each score alone", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("score")
-    for column in ("best", "second", "third"):
-        table.add_column(column, overflow="fold")
-    table.add_column("not told apart", justify="right")
-    for metric in ranking.metrics:
-        alone = ranking.by(metric)
-        best = [f"{m.name} {m.score:.4g}" for m in alone.scored[:3]]
-        best += [""] * (3 - len(best))
-        table.add_row(metric, *best, str(sum(m.tied for m in alone)))
+    table.add_column("score", no_wrap=True)
+    for title in BEST[: len(cells[0])]:
+        table.add_column(title, no_wrap=True)
+    table.add_column(_broken("not told apart"), justify="right", no_wrap=True)
+    for found, row in zip(alone, cells, strict=True):
+        tied = str(sum(m.tied for m in found)) if found.ranked else "-"
+        table.add_row(found.metric, *map(Text, row), tied)
     return table
 
 
-def _caption(ranking: "Ranking") -> str:
+def _measured(table: Table) -> int:
+    """Columns of the table where there is room for any; titles do not count."""
+    table.title = table.caption = None
+    console = Console(width=UNLIMITED)
+    return console.measure(table).maximum
+
+
+def _broken(title: str) -> str:
+    """A header in lines of a few columns, broken behind spaces and underscores."""
+    lines: list[str] = []
+    line = ""
+    for part in printable(title).replace(" ", " \0").replace("_", "_\0").split("\0"):
+        if line and cell_len((line + part).rstrip()) > HEADER:
+            lines, line = [*lines, line.rstrip()], ""
+        line += part
+    return "\n".join([*lines, line.rstrip()])
+
+
+def _caption(ranking: "Ranking") -> Text:
     spent = {name: sum(getattr(m.seconds, name) for m in ranking.models) for name in STAGES}
     split = ", ".join(f"{name} {value:.1f} s" for name, value in spent.items())
     ties = sum(m.tied for m in ranking.models)
     shared = f"{ties} models are not distinguishable from the best (=, bold). " * (ties > 1)
-    return f"{shared}Time: {split}."
+    return Text(f"{shared}Time: {split}.", style="table.caption")
 
 
-def _half_width(m: "RankedModel") -> str:
+def _half_width(m: "RankedModel", short: bool) -> str:
     """Of the interval; `to_frame` and the report have both ends."""
-    return "-" if m.low is None or m.high is None else f"± {(m.high - m.low) / 2:.4f}"
+    if m.low is None or m.high is None:
+        return "-"
+    half = (m.high - m.low) / 2
+    return f"±{half:.2g}".replace("±0.", "±.") if short else f"± {half:.4f}"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -1,14 +1,12 @@
 """rank(): runs every model of a hub over the target data once and scores it."""
 
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import Progress
 
 from hubfast.data import (
     MAX_UNREADABLE,
@@ -17,19 +15,21 @@ from hubfast.data import (
     class_sizes_note,
     readable,
 )
-from hubfast.hub import Extraction, Source, as_hub
-from hubfast.hub.model import first_line
+from hubfast.hub import Extraction, as_hub
 from hubfast.progress import progress_bar
 from hubfast.ranking.consensus import CONSENSUS
+from hubfast.ranking.passes import Pass, run_all
+from hubfast.ranking.remarks import Remarks
+from hubfast.ranking.rows import RankedModel
 from hubfast.ranking.scoring import Outcome, rank_rows
-from hubfast.ranking.table import RankedModel, Ranking, Seconds
+from hubfast.ranking.table import Ranking
+from hubfast.ranking.warned import hearing
 from hubfast.scores.inputs import Task
 from hubfast.scores.metric import NEED_LOGITS, Metric, check_metrics
-from hubfast.scores.streamed import Rows, Scored, StreamedScores
+from hubfast.scores.streamed import Rows
 
 INTERVAL_SAMPLES = 512  # whose influence is computed: their spread is then known within 3 %
 KEPT_SAMPLES = 2048  # whose features are kept for scores that need samples: 16 MiB at D = 2048
-INTERRUPTED = "not run: interrupted"
 
 
 def rank(
@@ -51,7 +51,8 @@ def rank(
     """Ranks the models of a hub for a target task, without fine-tuning any.
 
     Each model runs once over the data, in its own preprocessing. One that fails becomes a row
-    with its error. On Ctrl-C the models scored so far are ranked and returned.
+    with its error. On Ctrl-C the models scored so far are ranked and returned. A score that says
+    nothing for so few samples (`hubfast.scores.silence`) gives a model no place, and has no vote.
 
     Args:
         hub: Models; see `hubfast.hub.as_hub`: `["timm:resnet50.a1_in1k", my_module, "f.npy"]`.
@@ -72,7 +73,8 @@ def rank(
         seed: Of the subsample and of the intervals.
         trust: Models may run code of their own; see `hubfast.hub.as_hub`.
         max_unreadable: Share of the samples that may be unreadable, such as corrupt images; these
-            are left out for every model, and named in the notes of the ranking.
+            are left out for every model, and named in the notes of the ranking. So are warnings
+            of libraries, each once; filters of `warnings` and levels of `logging` hold as ever.
         progress: Show bars with the time left.
 
     Raises:
@@ -83,17 +85,21 @@ def rank(
             raise ValueError(f"{name} must be at least 1, got {value}")
     device = _device(device)
     chosen: tuple[Metric, ...] = (metric,) if metrics is None else tuple(metrics)
-    sources = as_hub(hub, trust=trust, progress=progress)
-    target = as_target_data(data, task=task, progress=progress).sample(samples, seed)
-    target = readable(target, max_unreadable, progress=progress)
-    _check_target(target, chosen)
-    if workers is None:
-        workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
-    how = Extraction(batch_size, device, workers, logits=bool({*chosen} & {*NEED_LOGITS}))
-    with progress_bar(progress) as bars:
-        outcomes = _run_all(sources, target, chosen, how, _special_rows(target, seed), bars)
+    remarks = Remarks()
+    with hearing(remarks.add) as heard:
+        sources = as_hub(hub, trust=trust, progress=progress)
+        target = _target(data, task, progress).sample(samples, seed)
+        target = readable(target, max_unreadable, progress=progress)
+        _check_target(target, chosen)
+        if workers is None:
+            workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
+        how = Extraction(batch_size, device, workers, logits=bool({*chosen} & {*NEED_LOGITS}))
+        with progress_bar(progress) as bars:
+            rows = _special_rows(target, seed)
+            run = Pass(target, chosen, how, rows, bars, remarks, heard)
+            models = _ranked(run_all(sources, run), chosen, seed)
     return Ranking(
-        models=rank_rows(outcomes, chosen, seed),
+        models=models,
         metric=chosen[0] if len(chosen) == 1 else CONSENSUS,
         data=target.name,
         task=target.task,
@@ -101,8 +107,28 @@ def rank(
         classes=len(target.targets.unique()) if target.task == "classification" else None,
         metrics=chosen if len(chosen) > 1 else (),
         location=str(data) if isinstance(data, str | Path) else "",
-        notes=_notes(target),
+        notes=(*_notes(target), *remarks.lines([s.name for s in sources], _silences(models))),
     )
+
+
+def _target(data: Any, task: Task | None, progress: bool) -> TargetData:
+    with progress_bar(progress) as bars:
+        bars.add_task("opening the data", total=None)
+        return as_target_data(data, task=task)
+
+
+def _ranked(
+    outcomes: Sequence[Outcome], metrics: Sequence[Metric], seed: int
+) -> tuple[RankedModel, ...]:
+    try:
+        return rank_rows(outcomes, metrics, seed)
+    except KeyboardInterrupt:  # every model has run: what they gave must not be lost
+        return rank_rows(outcomes, metrics, seed)
+
+
+def _silences(models: Sequence[RankedModel]) -> set[str]:
+    """What the rows themselves say of scores that say nothing."""
+    return {void for m in models for void in (m.void, *(s.void for s in m.scores.values())) if void}
 
 
 def _notes(target: TargetData) -> tuple[str, ...]:
@@ -134,72 +160,3 @@ def _special_rows(target: TargetData, seed: int) -> Rows:
     generator = torch.Generator().manual_seed(seed)
     few = torch.randperm(len(kept), generator=generator)[:INTERVAL_SAMPLES]
     return Rows(kept, kept[few].sort().values)
-
-
-def _run_all(
-    sources: list[Source],
-    target: TargetData,
-    metrics: Sequence[Metric],
-    how: Extraction,
-    rows: Rows,
-    bars: Progress,
-) -> list[Outcome]:
-    overall = bars.add_task("", total=len(sources) * len(target))
-    outcomes: list[Outcome] = []
-    for position, source in enumerate(sources):
-        bars.update(overall, description=f"{position + 1}/{len(sources)} {source.name}")
-        scorer = StreamedScores(metrics, target.targets, target.task, rows)
-        try:
-            outcomes.append(_run(source, target, scorer, how, bars))
-        except KeyboardInterrupt:
-            outcomes += [_failure(s, INTERRUPTED) for s in sources[position:]]
-            break
-        except Exception as error:  # any fault of one model must not lose the others
-            outcomes.append(_failure(source, first_line(error)))
-        bars.update(overall, completed=(position + 1) * len(target))
-    return outcomes
-
-
-def _run(
-    source: Source, target: TargetData, scorer: StreamedScores, how: Extraction, bars: Progress
-) -> Outcome:
-    started = time.perf_counter()
-    model = source.load()
-    loaded = time.perf_counter()
-    prepare = forward = score = 0.0
-    width = None
-    for batch in model.batches(target, how):
-        begun = time.perf_counter()
-        scorer.update(batch.index, batch.features, batch.logits)
-        prepare, forward = prepare + batch.prepare_seconds, forward + batch.forward_seconds
-        score += time.perf_counter() - begun
-        width = batch.features.shape[1]
-        bars.advance(bars.task_ids[0], len(batch.index))
-    imagenet = model.imagenet if source.imagenet is None else source.imagenet
-    scores: dict[str, Scored] = {}
-    spent: dict[str, float] = {}
-    errors: dict[str, str] = {}
-    for metric in scorer.metrics:
-        bars.update(bars.task_ids[0], description=f"{source.name}: {metric}")
-        begun = time.perf_counter()
-        try:
-            scores[metric] = scorer.score(metric, parameters=model.parameters, imagenet=imagenet)
-        except Exception as error:  # one score's fault must not lose the others
-            errors[metric] = first_line(error)
-            if len(errors) == len(scorer.metrics):
-                raise
-        spent[metric] = time.perf_counter() - begun
-    seconds = Seconds(loaded - started, prepare, forward, score + sum(spent.values()))
-    note = "; ".join(filter(None, (source.note, *getattr(model, "notes", ()))))
-    row = replace(
-        _row(source), width=width, parameters=model.parameters, seconds=seconds, note=note
-    )
-    return Outcome(row, scores, spent, errors)
-
-
-def _failure(source: Source, why: str) -> Outcome:
-    return Outcome(replace(_row(source), error=why))
-
-
-def _row(source: Source) -> RankedModel:
-    return RankedModel(source.name, note=source.note, licence=source.licence, spec=source.spec)

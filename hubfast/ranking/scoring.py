@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hubfast.ranking.consensus import borda, resampled_borda
-from hubfast.ranking.table import MetricScore, RankedModel
+from hubfast.ranking.places import descending
+from hubfast.ranking.rows import MetricScore, RankedModel
 from hubfast.scores.bootstrap import RESAMPLES, intervals, resampled
 from hubfast.scores.metric import Metric
+from hubfast.scores.silence import says_nothing
 from hubfast.scores.streamed import Scored
 
 
@@ -26,20 +28,23 @@ class Outcome:
 def rank_rows(
     outcomes: Sequence[Outcome], metrics: Sequence[Metric], seed: int
 ) -> tuple[RankedModel, ...]:
-    """The models best first, failures last: by the one metric, or by the consensus of several."""
+    """The models best first, by the one metric or by the consensus of several.
+
+    Those whose score says nothing come behind them, and failures last.
+    """
     scored = [o for o in outcomes if o.scores]
     rows: list[RankedModel] = []
     if scored:
         single = len(metrics) == 1
         rows = _single(scored, metrics[0], seed) if single else _several(scored, metrics, seed)
-    rows.sort(key=lambda row: -float(row.score or 0.0))
+    rows.sort(key=lambda row: (row.score is None, bool(row.void), *descending(row.score)))
     return (*rows, *(o.row for o in outcomes if not o.scores))
 
 
 def _single(scored: Sequence[Outcome], metric: Metric, seed: int) -> list[RankedModel]:
     found = _metric_scores(scored, metric, seed)[0]
     return [
-        replace(o.row, score=s.score, low=s.low, high=s.high, tied=s.tied)
+        replace(o.row, score=s.score, low=s.low, high=s.high, tied=s.tied, void=s.void)
         for o, s in zip(scored, found, strict=True)
     ]
 
@@ -50,44 +55,64 @@ def _several(scored: Sequence[Outcome], metrics: Sequence[Metric], seed: int) ->
         column, resamples = _metric_scores(scored, metric, seed)
         columns.append(column)
         samples.append(resamples)
-    values = np.array([[np.nan if s.score is None else s.score for s in c] for c in columns])
+    values = np.array([[_vote(s) for s in column] for column in columns])
     # A model whose every score is infinite or NaN beats nobody.
     consensus = [float(value) for value in np.nan_to_num(borda(values))]
     found = intervals(consensus, np.nan_to_num(resampled_borda(samples)))
-    return [
-        replace(
+    rows = []
+    for i, o in enumerate(scored):
+        alone: dict[str, MetricScore] = {m: columns[k][i] for k, m in enumerate(metrics)}
+        row = replace(
             o.row,
             score=consensus[i],
             low=float(found.low[i]),
             high=float(found.high[i]),
             tied=bool(found.tied[i]),
-            scores={metric: columns[k][i] for k, metric in enumerate(metrics)},
+            scores=alone,
         )
-        for i, o in enumerate(scored)
-    ]
+        void = [s.void for s in alone.values() if s.void]
+        if void and all(s.score is None or s.void for s in alone.values()):
+            row = replace(o.row, scores=alone, error="; ".join(void))
+        rows.append(row)
+    return rows
+
+
+def _vote(s: MetricScore) -> float:
+    return np.nan if s.score is None or s.void else s.score
 
 
 def _metric_scores(
     scored: Sequence[Outcome], metric: Metric, seed: int
 ) -> tuple[list[MetricScore], np.ndarray]:
     """One metric of all models, and its resamples `(M, resamples)`: NaN where there is no score."""
-    have = [i for i, o in enumerate(scored) if metric in o.scores]
     rows = [
-        MetricScore(seconds=o.seconds.get(metric, 0.0), error=o.errors.get(metric)) for o in scored
+        MetricScore(
+            score=o.scores[metric].score if metric in o.scores else None,
+            seconds=o.seconds.get(metric, 0.0),
+            error=o.errors.get(metric),
+            void=_void(o, metric),
+        )
+        for o in scored
     ]
+    have = [i for i, s in enumerate(rows) if s.score is not None and not s.void]
+    every = np.full((len(scored), RESAMPLES), np.nan)
     if not have:
-        return rows, np.full((len(scored), RESAMPLES), np.nan)
+        return rows, every
     parts = [scored[i].scores[metric] for i in have]
     values = [part.score for part in parts]
     samples = resampled(values, [part.influence for part in parts], parts[0].count, seed)
     found = intervals(values, samples)
-    every = np.full((len(scored), samples.shape[1]), np.nan)
     for position, (i, low, high, tied) in enumerate(zip(have, *found, strict=True)):
-        ends = (None, None) if math.isnan(low) else (float(low), float(high))
-        rows[i] = replace(
-            rows[i], score=values[position], low=ends[0], high=ends[1], tied=bool(tied)
-        )
-        # A score without an interval still votes: as it is.
-        steady = math.isnan(low)
+        steady = math.isnan(low)  # a score without an interval still votes: as it is
+        ends = (None, None) if steady else (float(low), float(high))
+        rows[i] = replace(rows[i], low=ends[0], high=ends[1], tied=bool(tied))
         every[i] = values[position] if steady else samples[position]
     return rows, every
+
+
+def _void(outcome: Outcome, metric: str) -> str:
+    """Why this score says nothing; empty where it does, and where there is none."""
+    found, width = outcome.scores.get(metric), outcome.row.width
+    if found is None or width is None:
+        return ""
+    return says_nothing(metric, found.count, width) or ""

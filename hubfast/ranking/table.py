@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from hubfast.ranking.console import SIDE_BY_SIDE, by_metric_table, ranking_table
+from hubfast.ranking.console import ranking_tables
+from hubfast.ranking.places import descending, places
+from hubfast.ranking.rows import MetricScore, RankedModel, Seconds
+from hubfast.terminal import output_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,57 +23,8 @@ FORMAT = "hubfast.Ranking/1"
 
 
 @dataclass(frozen=True)
-class Seconds:
-    """Where a model's time went."""
-
-    load: float = 0.0
-    prepare: float = 0.0  # reading, decoding and preprocessing samples
-    forward: float = 0.0
-    score: float = 0.0
-
-    @property
-    def total(self) -> float:
-        """All of it."""
-        return self.load + self.prepare + self.forward + self.score
-
-
-@dataclass(frozen=True)
-class MetricScore:
-    """One of several scores of a model, or why it has none."""
-
-    score: float | None = None
-    low: float | None = None  # of the 95 % bootstrap interval
-    high: float | None = None
-    tied: bool = False  # not distinguishable from the best by this metric
-    seconds: float = 0.0  # to compute it, features given
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class RankedModel:
-    """One row: a model's score, or why it has none.
-
-    In a ranking by several metrics `score` is their consensus, and `scores` holds each.
-    """
-
-    name: str
-    score: float | None = None
-    low: float | None = None  # of the 95 % bootstrap interval
-    high: float | None = None
-    tied: bool = False  # not distinguishable from the best
-    width: int | None = None  # of its features, D
-    parameters: int | None = None
-    seconds: Seconds = Seconds()
-    error: str | None = None
-    spec: str | None = None  # what one would write to have this model again
-    scores: Mapping[str, MetricScore] = dataclasses.field(default_factory=dict)
-    note: str = ""  # of its hub file, and of how it was run
-    licence: str = ""
-
-
-@dataclass(frozen=True)
 class Ranking:
-    """Models, best first; those that failed come last, with their errors.
+    """Models, best first; then those whose score gives no place; then those that failed.
 
     `len`, indexing and iteration go over the rows; `top(k)` gives the best ones' names.
     """
@@ -84,7 +38,7 @@ class Ranking:
     extra: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     metrics: tuple[str, ...] = ()  # of a consensus
     location: str = ""  # of the data as it was written; empty if it was an object
-    notes: tuple[str, ...] = ()  # on the data: unreadable samples, uneven classes
+    notes: tuple[str, ...] = ()  # unreadable samples, uneven classes, warnings of libraries
 
     def __len__(self) -> int:
         return len(self.models)
@@ -105,15 +59,28 @@ class Ranking:
         """The models that failed."""
         return tuple(m for m in self.models if m.score is None)
 
+    @property
+    def ranked(self) -> tuple[RankedModel, ...]:
+        """The models that have a place: a score, and one that says something."""
+        return tuple(m for m in self.scored if not m.void)
+
+    @property
+    def places(self) -> tuple[int | None, ...]:
+        """The place of each of `models`, equal scores sharing one; None for those without."""
+        known = iter(places([float(m.score or 0.0) for m in self.ranked]))
+        return tuple(None if m.score is None or m.void else next(known) for m in self.models)
+
     def top(self, k: int = 1) -> list[str]:
         """Names of the k best models.
 
         Raises:
-            ValueError: Fewer have a score.
+            ValueError: Fewer have a place.
         """
-        if not 1 <= k <= len(self.scored):
-            raise ValueError(f"k must be in 1..{len(self.scored)}, got {k}")
-        return [model.name for model in self.scored[:k]]
+        ranked = self.ranked
+        if not 1 <= k <= len(ranked):
+            why = "".join(f"; {said}" for said in self.silences())
+            raise ValueError(f"k must be in 1..{len(ranked)}, got {k}{why}")
+        return [model.name for model in ranked[:k]]
 
     def by(self, metric: str) -> "Ranking":
         """One of several metrics alone, as if it had been asked for alone.
@@ -123,17 +90,9 @@ class Ranking:
         """
         if metric not in self.metrics:
             raise ValueError(f"metric must be one of {list(self.metrics)}, got {metric!r}")
-        rows, failed = [], []
-        for m in self.models:
-            found = m.scores.get(metric)
-            if found is None or found.score is None:
-                why = m.error if found is None else found.error
-                failed.append(dataclasses.replace(m, score=None, scores={}, error=why))
-                continue
-            values = {name: getattr(found, name) for name in ("score", "low", "high", "tied")}
-            rows.append(dataclasses.replace(m, **values, scores={}))
-        rows.sort(key=lambda m: -float(m.score or 0.0))
-        return dataclasses.replace(self, models=(*rows, *failed), metric=metric, metrics=())
+        rows = [_alone(m, metric) for m in self.models]
+        rows.sort(key=lambda m: (bool(m.void), *descending(m.score)))
+        return dataclasses.replace(self, models=tuple(rows), metric=metric, metrics=())
 
     def with_column(self, title: str, values: Mapping[str, float]) -> "Ranking":
         """A copy with a column of your own, such as fine-tuned accuracies, by model name."""
@@ -143,7 +102,8 @@ class Ranking:
         """A row a model, numbers unrounded."""
         import pandas as pd  # slow to import
 
-        frame = pd.DataFrame([self._row(rank, m) for rank, m in enumerate(self.models, 1)])
+        rows = zip(self.places, self.models, strict=True)
+        frame = pd.DataFrame([self._row(place, m) for place, m in rows])
         whole = ["rank", "width", "parameters"]
         return frame.astype(dict.fromkeys(whole, "Int64"))
 
@@ -181,8 +141,8 @@ class Ranking:
         return cls(models=tuple(rows), **content)
 
     def table(self) -> Table:
-        """The models with a score, for a rich console."""
-        return ranking_table(self)
+        """The models with a score, for a rich console of any width."""
+        return ranking_tables(self, None)[0]
 
     def failures(self) -> list[Text]:
         """A line for each model that failed, for a rich console."""
@@ -196,16 +156,25 @@ class Ranking:
                 named.setdefault(m.note, []).append(m.name)
         return [f"{', '.join(names)}: {note}" for note, names in named.items()]
 
-    def __rich__(self) -> Group:
-        told = (*self.notes, *self.remarks())
-        notes = [Text(f"note: {note}", style="yellow") for note in told]
-        tables = [self.table()]
-        if len(self.metrics) > SIDE_BY_SIDE:
-            tables.append(by_metric_table(self))
-        return Group(*tables, *self.failures(), *notes)
+    def silences(self) -> list[str]:
+        """A sentence for each metric that says nothing of some models."""
+        told = []
+        for metric in self.metrics or (self.metric,):
+            alone = self.by(metric) if self.metrics else self
+            void = [m.void for m in alone.scored if m.void]
+            if void:
+                some = f"{len(void)} of {len(alone.scored)} models have no place by {metric}"
+                told.append(f"{some}: {void[0]}")
+        return told
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from ranking_tables(self, options.max_width)
+        yield from self.failures()
+        for note in (*self.silences(), *self.notes, *self.remarks()):
+            yield Text(f"note: {note}", style="yellow")
 
     def __str__(self) -> str:
-        console = Console(width=120, color_system=None)
+        console = Console(width=output_console().width, color_system=None)
         with console.capture() as captured:
             console.print(self)
         return captured.get()
@@ -213,9 +182,9 @@ class Ranking:
     def _repr_html_(self) -> str:
         return self.to_frame().to_html(index=False, float_format="{:.4f}".format, na_rep="")
 
-    def _row(self, rank: int, m: RankedModel) -> dict[str, Any]:
+    def _row(self, place: int | None, m: RankedModel) -> dict[str, Any]:
         return {
-            "rank": rank if m.score is not None else None,
+            "rank": place,
             "model": m.name,
             self.metric: m.score,
             "low": m.low,
@@ -228,8 +197,26 @@ class Ranking:
             **{f"{key}_seconds": value for key, value in dataclasses.asdict(m.seconds).items()},
             "licence": m.licence or None,
             "note": m.note or None,
+            "void": m.void or None,
             "error": m.error,
         }
+
+
+def _alone(m: RankedModel, metric: str) -> RankedModel:
+    """The row of a ranking by this metric alone; none of its numbers is of another score."""
+    found = m.scores.get(metric)
+    if found is None or found.score is None:
+        found = MetricScore(error=m.error if found is None else found.error)
+    return dataclasses.replace(
+        m,
+        score=found.score,
+        low=found.low,
+        high=found.high,
+        tied=found.tied,
+        void=found.void,
+        error=found.error,
+        scores={},
+    )
 
 
 def _columns(m: RankedModel, metric: str) -> Iterator[tuple[str, Any]]:

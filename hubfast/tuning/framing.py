@@ -53,8 +53,7 @@ class Framing:
         mean, std, size = preprocessing(transform)
         if size is None:
             height, width = _only_size(data)
-            prepared = transform(Image.new("RGB", (width, height)))
-            size = (prepared.shape[-2], prepared.shape[-1])
+            size = tuple(transform(Image.new("RGB", (width, height))).shape[-2:])
         return cls(size, transform, mean, std)
 
     @property

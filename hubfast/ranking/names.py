@@ -1,0 +1,39 @@
+"""Names of models as text for a column of a given width."""
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+ENDS = (1 / 3, 1 / 2, 2 / 3, 1.0, 0.0)  # shares of the room for a name's end, tried in turn
+
+
+def printable(name: str) -> str:
+    """`name` on one line that any terminal can show."""
+    # File names that are not UTF-8 have lone surrogates, which no stream takes.
+    text = " ".join(name.split()).encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def shortened(names: Sequence[str], room: int) -> list[str]:
+    """Printable names of at most `room` columns; what is left out is in the middle.
+
+    The place of the gap is the same for all, and such that different names stay different where
+    one of a few places does that.
+    """
+    lines = [printable(name) for name in names]
+    tries = [[_without_middle(line, room, end) for line in lines] for end in ENDS]
+    return max(tries, key=lambda shown: len(set(shown)))  # the first of the best
+
+
+def _without_middle(line: str, room: int, end: float) -> str:
+    if cell_len(line) <= room:
+        return line
+    kept = max(room - 1, 0)
+    while kept:  # characters may take two columns
+        last = round(end * kept)
+        shown = line[: kept - last] + ELLIPSIS + (line[-last:] if last else "")
+        if cell_len(shown) <= room:
+            return shown
+        kept -= 1
+    return ELLIPSIS[:room]
