@@ -95,9 +95,6 @@ def test_datasets():
     data = as_target_data(pairs)
     assert data.targets.tolist() == [0, 1, 2, 0, 1, 2]
     assert data[5].mean() == 5.0
-    pairs.targets, pairs.read = [1, 1, 0, 0, 1, 0], 0
-    assert as_target_data(pairs).targets.tolist() == [1, 1, 0, 0, 1, 0]
-    assert pairs.read == 0
     tensors = TensorDataset(torch.zeros(4, 2), torch.rand(4))
     assert as_target_data(tensors).task == "regression"
     assert as_target_data(data) is data

@@ -115,11 +115,13 @@ def test_bad_tables_are_named(tmp_path):
         read({"text": ["a"], "species": ["b"]})
     with pytest.raises(ValueError, match=r"no column 'nothing', there are \['text', 'label'\]"):
         read({"text": ["a"], "label": ["b"]}, sample_column="nothing")
-    with pytest.raises(ValueError, match=r"must have a 'label', missing in rows \[1\]"):
+    with pytest.raises(ValueError, match=r"must have a 'label', missing in 1 of 2 rows: \[3\]"):
         read({"text": ["a", "b"], "label": ["x", None]})
-    with pytest.raises(ValueError, match=r"must have a 'label', missing in rows \[0\]"):
+    with pytest.raises(ValueError, match=r"must have a 'label', missing in 1 of 2 rows: \[2\]"):
         read({"text": ["a", "b"], "label": [None, 1.5]})
-    with pytest.raises(ValueError, match=r"must hold paths or texts, not so in rows \[1\]"):
+    with pytest.raises(
+        ValueError, match=r"must hold paths or texts, missing in 1 of 2 rows: \[3\]"
+    ):
         read({"text": ["a", None], "label": [0, 1]})
     with pytest.raises(ValueError, match=r"several target columns must hold numbers"):
         read({"text": ["a"], "x": ["b"], "y": [1]}, target_columns=["x", "y"])
@@ -234,7 +236,10 @@ def test_unreadable_samples_are_left_out_counted_and_named(folder):
     (note,) = good.notes
     assert "2 of 6 samples cannot be read and are left out" in note
     assert f"{folder / 'pictures' / '2.png'} (OSError: " in note
-    assert f"{folder / 'pictures' / '5.png'} (UnidentifiedImageError)" in note
+    assert (
+        f"{folder / 'pictures' / '5.png'} (UnidentifiedImageError: no image that Pillow reads)"
+        in note
+    )
     with pytest.raises(
         ValueError, match=r"2 of 6 samples cannot be read, more than max_unread.*0.3"
     ):

@@ -40,7 +40,7 @@ def test_regularised_equals_ledoit_wolf(shape):
     features, labels = problem(*shape)
     centred, means = class_means(features, labels)
     covariance, shrinkage = ledoit_wolf(centred)
-    expected = np.trace(np.linalg.inv(covariance) @ ((1 - shrinkage) * np.cov(means.T)))
+    expected = np.trace(np.linalg.inv(covariance) @ ((1 - shrinkage) * np.cov(means.T, ddof=0)))
     fitted = HScore.fit(features, labels, regularized=True)
     assert fitted.shrinkage == pytest.approx(shrinkage, rel=1e-9)
     assert fitted.score == pytest.approx(expected, rel=1e-9)

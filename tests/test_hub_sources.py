@@ -1,7 +1,6 @@
 """Sources beside timm and stored features, each with a real model made on the spot."""
 
 import json
-import math
 import sys
 
 import numpy as np
@@ -23,7 +22,6 @@ from torch import nn
 
 from hubfast import as_hub, as_source, as_target_data
 from hubfast.hub import Extraction, imagenet
-from hubfast.hub.keras_models import _Keras, _prefer_torch, with_features
 from hubfast.hub.outputs import log_probabilities, pooled, run_in_fixed_batches
 from hubfast.hub.preprocessing import image_transform, transform_of_file
 
@@ -415,26 +413,6 @@ def test_keras(tmp_path, data, end, suffix):
     else:
         close(logits.log_softmax(1), by_hand.log_softmax(1))
     assert parameters == model.count_params()
-
-
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.parametrize("ends", [["linear"], ["softmax"], ["linear", "softmax"], ["sigmoid"]])
-def test_keras_outputs_are_told_by_their_activation(ends):
-    _prefer_torch()
-    import keras
-
-    layers = keras.layers
-    tail = [layers.Activation(end) for end in ends]
-    small = keras.initializers.Constant(0.1)  # logits in [0, 1]: no telling by their values
-    dense = layers.Dense(2, kernel_initializer=small)
-    model = keras.Sequential([keras.Input((3,)), dense, *tail])
-    found, logits = _Keras(*with_features(keras, model), channels_last=False)(torch.ones(1, 3))
-    assert found.tolist() == [[1.0] * 3]
-    if ends == ["sigmoid"]:
-        assert logits is None
-    else:
-        by_hand = torch.full((1, 2), 0.3 if ends == ["linear"] else math.log(0.5))
-        close(logits.detach(), by_hand)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

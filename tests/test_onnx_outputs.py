@@ -154,7 +154,7 @@ def test_an_embedding_that_a_classifier_takes_is_the_features(tmp_path):
     g.features()
     embedding = g("Gemm", "f", MATRIX, BIAS)
     logits = g("Gemm", embedding, MATRIX.T.copy())
-    g.save(tmp_path / "m.onnx", embedding, logits)
+    g.save(tmp_path / "m.onnx", g("Identity", embedding), logits)
     features, logits, model = outputs_of(tmp_path / "m.onnx")
     np.testing.assert_allclose(features, LOGITS, atol=1e-5)
     assert (logits.shape, model.notes) == ((COUNT, WIDTH), ())

@@ -1,5 +1,6 @@
 """Models of transformers are loaded without changing what is the user's, or refused with why."""
 
+import json
 import logging
 import warnings
 
@@ -39,11 +40,15 @@ def settings():
 
 
 @pytest.mark.parametrize("bars", [True, False])
-@pytest.mark.parametrize("family", ["bert classifier", "gpt2"])
+@pytest.mark.parametrize("family", ["masked bert", "gpt2", "vit"])
 def test_nothing_of_the_users_is_changed(tmp_path, family, bars):
-    model = FAMILIES[family](tmp_path)
-    # Without a head to read: weights of a pooler are made up, out of random numbers.
-    getattr(model, "bert", model).save_pretrained(tmp_path)
+    if family == "vit":
+        vision_transformer(tmp_path)
+    elif family == "gpt2":
+        FAMILIES[family](tmp_path).save_pretrained(tmp_path)
+    else:  # weights of its pooler are made up, out of random numbers
+        config = FAMILIES["bert"](tmp_path).config
+        hf.BertForMaskedLM(config).save_pretrained(tmp_path)
     before = settings()
     try:
         hf.utils.logging.set_verbosity_info()
@@ -51,7 +56,7 @@ def test_nothing_of_the_users_is_changed(tmp_path, family, bars):
         chosen, filters = settings(), [*warnings.filters]
         torch.manual_seed(3)
         state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-        run(tmp_path, TEXTS)
+        run(tmp_path, images() if family == "vit" else TEXTS)
         assert settings() == chosen
         assert warnings.filters == filters
         assert torch.is_grad_enabled()
@@ -192,3 +197,46 @@ def test_images_take_the_type_of_the_weights(tmp_path, make, dtype):
     found = run(tmp_path, images())
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, wanted, rtol=0.05, atol=0.05)
+
+
+def test_a_distilled_classifier_has_two_tokens(tmp_path):
+    """Its logits are the mean over two linear layers, one behind each token."""
+    shape = {"image_size": 16, "patch_size": 8, "num_labels": 3}
+    model = hf.DeiTForImageClassificationWithTeacher(hf.DeiTConfig(**SMALL, **shape)).eval()
+    model.save_pretrained(tmp_path)
+    hf.ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(tmp_path)
+    with torch.inference_mode():
+        tokens = model.deit(pixels(tmp_path)).last_hidden_state[:, :2]
+    torch.testing.assert_close(run(tmp_path, images()), tokens.mean(1))
+
+
+def test_maps_of_a_backbone_are_averaged(tmp_path):
+    config = hf.HGNetV2Config(
+        embedding_size=8,
+        stem_channels=[3, 8, 8],
+        hidden_sizes=[8, 12],
+        depths=[1, 1],
+        stage_in_channels=[8, 8],
+        stage_mid_channels=[8, 8],
+        stage_out_channels=[8, 12],
+        stage_num_blocks=[1, 1],
+        stage_downsample=[False, True],
+        stage_light_block=[False, False],
+        stage_kernel_size=[3, 3],
+        stage_numb_of_layers=[1, 1],
+    )
+    model = hf.HGNetV2Backbone(config).eval()
+    model.save_pretrained(tmp_path)
+    hf.ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(tmp_path)
+    with torch.inference_mode():
+        maps = model(pixels(tmp_path)).feature_maps[-1]
+    torch.testing.assert_close(run(tmp_path, images()), maps.mean((2, 3)))
+
+
+def test_code_of_its_own_asks_for_trust(tmp_path):
+    config = {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.M"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        PermissionError, match=r"brings code of its own: say trust=True \(--trust\)"
+    ):
+        as_source(f"hf:{tmp_path}").load()

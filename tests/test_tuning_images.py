@@ -1,5 +1,6 @@
 """Images for tuning: prepared as the model wants them, each from its own size, in small batches."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,15 @@ from hubfast.data import as_target_data
 from hubfast.hub import as_source
 from hubfast.ranking import rank
 from hubfast.threads import one_torch_thread
-from hubfast.tuning import Labels, Pictures, Recipe, Trainer, tune
+from hubfast.tuning import (
+    Labels,
+    Pictures,
+    Pretrained,
+    Recipe,
+    Trainer,
+    channel_attention,
+    tune,
+)
 from hubfast.tuning.framing import Framing, choose_framing
 from hubfast.tuning.measure import speed
 
@@ -249,6 +258,23 @@ def test_no_pass_is_larger_than_a_batch_of_training(method, augment):
         test=tiny.data(50, seed=1), trainer=trainer(batch_size=7),
     )  # fmt: skip
     assert 2 <= Watched.most <= 8  # those of an epoch differ by one
+
+
+def test_deltas_attention_takes_as_many_channels_at_once_as_fit(monkeypatch):
+    torch.manual_seed(0)
+    watched = Pretrained(Watched(), 3, torch.rand(2, 3, 8, 8))
+    torch.nn.init.normal_(watched.head.weight)
+    images, targets = torch.rand(5, 3, 8, 8), torch.tensor([0, 1, 2, 0, 1])
+    wanted = channel_attention(watched, "conv", images, targets)
+    seen = []
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, given: seen.append(len(given[0]))
+    )
+    monkeypatch.setattr(sys.modules["hubfast.tuning.delta"], "PIXELS", 5 * 8 * 8 * 2 + 1)
+    found = channel_attention(watched, "conv", images, targets)
+    hook.remove()
+    assert max(seen) == 10  # two channels of six
+    torch.testing.assert_close(found, wanted)
 
 
 def to_float(picture):

@@ -46,8 +46,8 @@ def _encoder(kind: str, *, settings=SMALL, **more):
     def make(folder: Path):
         options = {**settings, "vocab_size": both_ends(folder), **more}
         options.setdefault("max_position_embeddings", LENGTH)
-        model, config = getattr(hf, kind), kind.removesuffix("Model").split("For")[0] + "Config"
-        return model(getattr(hf, config)(**options))
+        model = getattr(hf, kind)
+        return model(model.config_class(**options))
 
     return make
 
@@ -66,9 +66,9 @@ def _gpt2(kind: str = "GPT2Model", *, pad: int | None = 0, **tokenizer):
 def _decoder(kind: str, **more):
     def make(folder: Path):
         size = word_tokenizer(folder, post="<s> $A", **FULL, padding_side="left")
-        config = getattr(hf, kind.split("Model")[0].split("For")[0] + "Config")
+        model = getattr(hf, kind)
         options = {**SMALL, "max_position_embeddings": LENGTH, **IDS, **more}
-        return getattr(hf, kind)(config(vocab_size=size, **options))
+        return model(model.config_class(vocab_size=size, **options))
 
     return make
 
@@ -114,12 +114,6 @@ def _byt5(folder: Path):
     return hf.T5Model(hf.T5Config(vocab_size=384, initializer_factor=3.0, **T5))
 
 
-def canine(folder: Path):
-    """A model of characters, not among the families because its tokenizer is slow to load."""
-    hf.CanineTokenizer().save_pretrained(folder)
-    return hf.CanineModel(hf.CanineConfig(**SMALL, local_transformer_stride=4))
-
-
 def _mamba(folder: Path):
     size = word_tokenizer(folder, pad_token="<pad>", eos_token="</s>")
     shape = {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4}
@@ -128,6 +122,7 @@ def _mamba(folder: Path):
 
 DEBERTA = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "max_relative_positions": 8}
 MODERN = {**IDS, "cls_token_id": 0, "sep_token_id": 2, "local_attention": 4}
+FUNNEL = {"d_model": 16, "n_head": 2, "d_head": 8, "d_inner": 16, "block_sizes": [1, 1, 1]}
 LONG = {"attention_window": [4, 4]}
 
 # Each makes its tokenizer in a folder and gives the model; nothing is trained.
@@ -147,6 +142,9 @@ FAMILIES = {
     "modernbert": _encoder("ModernBertModel", settings={**SMALL, **MODERN}),
     "fnet": _encoder("FNetModel"),
     "convbert": _encoder("ConvBertModel", embedding_size=16, head_ratio=1, conv_kernel_size=3),
+    "canine": _encoder("CanineModel", local_transformer_stride=4),
+    "dpr": _encoder("DPRQuestionEncoder"),
+    "funnel": _encoder("FunnelModel", settings=FUNNEL),
     "xlnet": _xlnet("XLNetModel"),
     "xlnet classifier": _xlnet("XLNetForSequenceClassification"),
     "gpt2": _gpt2(eos_token="<eos>", pad_token="<eos>"),
@@ -165,8 +163,10 @@ FAMILIES = {
     "t5 classifier": _t5("T5ForSequenceClassification"),
     "bart": _encoder("BartModel", settings={**BART, **IDS}),
     "bart classifier": _encoder("BartForSequenceClassification", settings={**BART, **IDS}),
+    "m2m-100": _encoder("M2M100Model", settings={**BART, **IDS}),
     "clip": _clip("CLIP"),
     "siglip": _clip("Siglip"),
     "mamba": _mamba,
+    "recurrent gemma": _decoder("RecurrentGemmaModel", lru_width=16, num_key_value_heads=1),
     "byt5": _byt5,
 }

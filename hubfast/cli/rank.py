@@ -59,6 +59,13 @@ def rank(
         list[str] | None,
         typer.Option(help="Of a table; repeat for several targets; one with a usual name."),
     ] = None,
+    background: Annotated[
+        str, typer.Option(help="Colour behind transparent pixels of images.")
+    ] = "white",
+    bits: Annotated[
+        int | None,
+        typer.Option(min=8, max=16, help="Bits of 16-bit images that are used, such as 12; all."),
+    ] = None,
     trust: Annotated[
         bool,
         typer.Option(
@@ -90,12 +97,15 @@ def rank(
     with stopping() as told:
         build_named(hub, quiet)
         given: Any = data
-        if sample_column or target_column:
+        if sample_column or target_column or bits or background != "white":
             given = as_target_data(
                 data,
                 task=cast(Any, task),
                 sample_column=sample_column,
                 target_columns=target_column or None,
+                background=background,
+                bits=bits,
+                progress=not quiet,
             )
         ranking = rank_hub(
             hub,

@@ -57,7 +57,7 @@ def tune(
     ] = None,
     augment: Annotated[str, typer.Option(help="none, crop or crop-flip.")] = "none",
     size: Annotated[
-        int | None, typer.Option(min=8, help="Side of pictures; their own, or a model's.")
+        int | None, typer.Option(min=8, help="Side of images; that which the model wants.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, auto.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="How many, by DDP.")] = 1,

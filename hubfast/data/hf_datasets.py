@@ -1,15 +1,20 @@
 """Data sets of the Hugging Face `datasets` library, by name, folder or object."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hubfast.data.columns import TARGETS, TEXTS, choose_columns
+from PIL import Image
+
+from hubfast.data.columns import Columns, Kind, choose_columns
 from hubfast.data.labels import Labels, encoded
 from hubfast.data.target import TargetData
+from hubfast.data.torch_datasets import from_pairs
 from hubfast.optional import require
 from hubfast.scores.inputs import Task, as_targets
 
+FORMATS = (None, "python", "numpy", "torch")  # of single samples, for set_format
 SAVED = ("dataset_info.json", "dataset_dict.json")  # what save_to_disk leaves
 
 
@@ -47,8 +52,13 @@ def from_hf_dataset(
     name: str | None,
     sample_column: str | None,
     target_columns: str | Sequence[str] | None,
+    *,
+    progress: bool = True,
 ) -> TargetData:
     """Images or texts with the class names that the data set has.
+
+    Samples come in the format of the data set (`set_format`). Where it has a transform of its own
+    (`set_transform`, `with_transform`), samples and targets are those that the transform gives.
 
     Raises:
         ValueError: Columns that are not there, several splits, or samples without labels.
@@ -56,16 +66,41 @@ def from_hf_dataset(
     features = getattr(dataset, "features", None)
     if features is None or not hasattr(type(dataset), "__len__"):  # several splits, or a stream
         raise ValueError(f"data must be one split of a data set, got {type(dataset).__name__}")
-    sample = sample_column or _sample_column(features)
+    if not len(dataset):
+        raise ValueError("data must hold samples, got an empty split")
+    title = name or getattr(dataset.info, "dataset_name", None) or "dataset"
     labelled = [c for c, f in features.items() if type(f).__name__ == "ClassLabel"]
-    usual = any(c.lower() in TARGETS for c in features)
-    wanted = labelled[:1] if target_columns is None and labelled and not usual else target_columns
-    columns = choose_columns(list(features), sample, wanted)
+    if dataset.format["type"] == "custom":
+        first = dataset[0]
+        kinds = {column: _kind_of_value(value) for column, value in first.items()}
+        columns = choose_columns(kinds, sample_column, target_columns, labelled)
+        return _transformed(dataset, columns, task, title, progress)
+    kinds = {column: _kind(feature) for column, feature in features.items()}
+    columns = choose_columns(kinds, sample_column, target_columns, labelled)
     labels = _labels(dataset, features, columns.targets, task)
     targets, task = as_targets(labels.values, len(dataset), task)
     samples = None if columns.sample is None else _Column(dataset, columns.sample)
-    title = name or getattr(dataset.info, "dataset_name", None) or "dataset"
-    return TargetData(title, samples, targets, task, labels.class_names)
+    return TargetData(title, samples, targets, task, labels.class_names, notes=columns.notes)
+
+
+def _transformed(
+    dataset: Any, columns: Columns, task: Task | None, name: str, progress: bool
+) -> TargetData:
+    """Samples and targets as the transform of the data set gives them."""
+    if columns.sample is None or len(columns.targets) > 1:
+        raise ValueError(
+            "a data set with a transform must have a column of samples and one of targets, got "
+            f"{columns.sample!r} and {list(columns.targets)}"
+        )
+    (target,) = columns.targets
+    feature = dataset.features.get(target)
+    names = kept = None
+    if hasattr(feature, "names"):
+        names = tuple(feature.names)
+        kept = dataset.select_columns([target]).with_format(None)[:][target]
+    given = _Pairs(dataset, columns.sample, target, kept)
+    found = from_pairs(given, task, name, names, progress=progress)
+    return replace(found, notes=(*columns.notes, *found.notes))
 
 
 def _labels(dataset: Any, features: Any, columns: Sequence[str], task: Task | None) -> Labels:
@@ -83,20 +118,30 @@ def _labels(dataset: Any, features: Any, columns: Sequence[str], task: Task | No
     return Labels(labels.values, tuple(names[int(i)] for i in labels.class_names or ()))
 
 
-def _sample_column(features: Any) -> str | None:
-    """The first of images, else of texts by the usual names, else of texts."""
-    kinds = {c: (type(f).__name__, getattr(f, "dtype", "")) for c, f in features.items()}
-    images = [c for c, (kind, _) in kinds.items() if kind == "Image"]
-    texts = [c for c, (kind, dtype) in kinds.items() if kind == "Value" and "string" in dtype]
-    usual = [c for c in texts if c.lower() in TEXTS]
-    others = [c for c in texts if c.lower() not in TARGETS]
-    return next(iter([*images, *usual, *others]), None)
+def _kind(feature: Any) -> Kind:
+    """What a column holds, by its declared type."""
+    kind, dtype = type(feature).__name__, str(getattr(feature, "dtype", ""))
+    if kind in ("Image", "Array2D", "Array3D") or (kind == "Value" and "binary" in dtype):
+        return "image"
+    inner = getattr(feature, "feature", None)
+    if inner is not None and getattr(inner, "feature", None) is not None:  # lists of lists
+        return "image"
+    return "text" if kind == "Value" and "string" in dtype else "other"
+
+
+def _kind_of_value(value: Any) -> Kind:
+    if isinstance(value, str):
+        return "text"
+    return "image" if isinstance(value, Image.Image) or getattr(value, "ndim", 0) > 1 else "other"
 
 
 class _Column(Sequence[Any]):
-    """One column, each value decoded when it is asked for."""
+    """One column in the format of the data set, each value decoded when it is asked for."""
 
     def __init__(self, dataset: Any, column: str):
+        form = dataset.format
+        if form["type"] not in FORMATS or column not in form["columns"]:  # or the format omits it
+            dataset = dataset.with_format(None)
         self.dataset, self.column = dataset.select_columns([column]), column
 
     def __len__(self) -> int:
@@ -104,3 +149,18 @@ class _Column(Sequence[Any]):
 
     def __getitem__(self, index: Any) -> Any:
         return self.dataset[int(index)][self.column]
+
+
+class _Pairs:
+    """Rows of a data set with a transform, as pairs (sample, target)."""
+
+    def __init__(self, dataset: Any, sample: str, target: str, targets: Any = None):
+        self.dataset, self.sample, self.target = dataset, sample, target
+        self.targets = targets  # before the transform
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        row = self.dataset[int(index)]
+        return row[self.sample], row[self.target]

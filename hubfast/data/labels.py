@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from hubfast.scores.inputs import Task
 
 SEPARATORS = re.compile(r"\s*[;|,]\s*")
+NAMED = 5  # rows in a message; more are counted
 
 
 class Labels(NamedTuple):
@@ -18,7 +20,12 @@ class Labels(NamedTuple):
     class_names: tuple[str, ...] | None = None
 
 
-def encoded(columns: Sequence[Sequence[Any]], names: Sequence[str], task: Task | None) -> Labels:
+def encoded(
+    columns: Sequence[Sequence[Any]],
+    names: Sequence[str],
+    task: Task | None,
+    rows: Sequence[int] | None = None,
+) -> Labels:
     """One label column, or several.
 
     - One of words: classes; for `task="multilabel"` each is split at `;`, `|` or `,`.
@@ -29,11 +36,12 @@ def encoded(columns: Sequence[Sequence[Any]], names: Sequence[str], task: Task |
         columns: Values of each column, all of length n.
         names: Of the columns; class names where there are several.
         task: What the labels pose, None to tell from them.
+        rows: What people call each row; None for 0, 1, ...
 
     Raises:
         ValueError: A label is missing, or the columns mix kinds.
     """
-    arrays = [_complete(column, name) for column, name in zip(columns, names, strict=True)]
+    arrays = [_complete(column, name, rows) for column, name in zip(columns, names, strict=True)]
     if len(arrays) > 1:
         if any(array.dtype.kind not in "biuf" for array in arrays):
             raise ValueError(f"several target columns must hold numbers, got words in {names}")
@@ -46,8 +54,26 @@ def encoded(columns: Sequence[Sequence[Any]], names: Sequence[str], task: Task |
         return _several_of_each(lists)
     if isinstance(array[0], list | tuple | np.ndarray):
         return _of_lists(array, task)
-    classes, values = np.unique(array.astype(str), return_inverse=True)
+    texts = [str(value) for value in array]
+    alike = [value for value in {*array} if str(value) in {*array} and not isinstance(value, str)]
+    if alike:  # 7 and "7" would become one class
+        raise ValueError(f"{names[0]!r} must hold words or numbers, got {alike[0]!r} as both")
+    classes, values = np.unique(texts, return_inverse=True)
     return Labels(values, tuple(classes.tolist()))
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value stands for nothing: None, NaN, NaT or pandas' NA."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating | Decimal) and bool(value != value)
+
+
+def missing_rows(missing: Sequence[int], count: int, rows: Sequence[int] | None) -> str:
+    """How many values are missing, and in which rows."""
+    named = [i if rows is None else rows[i] for i in missing[:NAMED]]
+    more = f" and {len(missing) - NAMED} more" * (len(missing) > NAMED)
+    return f"missing in {len(missing)} of {count} rows: {named}{more}"
 
 
 def _of_lists(rows: np.ndarray, task: Task | None) -> Labels:
@@ -66,13 +92,18 @@ def _several_of_each(lists: Sequence[Sequence[Any]]) -> Labels:
     return Labels(values, tuple(map(str, binarizer.classes_)))
 
 
-def _complete(column: Sequence[Any], name: str) -> np.ndarray:
+def _complete(column: Sequence[Any], name: str, rows: Sequence[int] | None) -> np.ndarray:
     """The column as an array of numbers, or of objects; none of them missing."""
-    missing = [i for i, x in enumerate(column) if x is None or (np.isscalar(x) and x != x)]
+    values = list(column)
+    missing = [i for i, x in enumerate(values) if is_missing(x)]
     if missing:
-        raise ValueError(f"every sample must have a {name!r}, missing in rows {missing[:5]}")
-    if not any(isinstance(x, str | list | tuple | np.ndarray) for x in column):
-        return np.asarray(column)
-    array = np.empty(len(column), dtype=object)  # NumPy would make a table of lists
-    array[:] = list(column)
+        raise ValueError(
+            f"every sample must have a {name!r}, {missing_rows(missing, len(values), rows)}"
+        )
+    if any(isinstance(x, Decimal) for x in values):
+        values = [float(x) for x in values]
+    if not any(isinstance(x, str | list | tuple | np.ndarray) for x in values):
+        return np.asarray(values)
+    array = np.empty(len(values), dtype=object)  # NumPy would make a table of lists
+    array[:] = values
     return array

@@ -1,19 +1,23 @@
 """From what people have, a folder, a table, arrays, to target data."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hubfast.data.folders import from_folder
 from hubfast.data.hf_datasets import from_hf_dataset, is_hf_dataset, load_hf_dataset
-from hubfast.data.images import ImageFiles
-from hubfast.data.labels import encoded
+from hubfast.data.labels import encoded, is_missing
+from hubfast.data.pixels import Pixels
 from hubfast.data.tables import SUFFIXES as TABLES
-from hubfast.data.tables import from_table
+from hubfast.data.tables import from_table, images_or_texts, kind_of
 from hubfast.data.target import TargetData
+from hubfast.data.torch_datasets import from_dataset
 from hubfast.scores.inputs import Task, as_targets
 
 
@@ -24,45 +28,60 @@ def as_target_data(
     name: str | None = None,
     sample_column: str | None = None,
     target_columns: str | Sequence[str] | None = None,
+    background: str = "white",
+    bits: int | None = None,
+    progress: bool = True,
 ) -> TargetData:
     """Takes what people have.
 
     Args:
         data: A folder with one sub-folder of images for each class; a `.csv`, `.tsv` or
-            `.parquet` table with a column of image paths or texts and columns of targets;
+            `.parquet` table with a column of images or texts and columns of targets;
             `"hfdata:NAME"` or `"hfdata:FOLDER"` (`NAME:CONFIG@SPLIT`) or a data set of the
             `datasets` library; an `.npz` file with arrays `images` and `targets`; a `.npy` file of
             targets; `"minihub:NAME"`; a torch Dataset of (sample, target); a pair (samples,
             targets) of arrays, or of texts and their labels; targets alone, for stored features;
-            or TargetData.
+            or TargetData, which is returned as it is.
         task: `"classification"`, `"multilabel"` or `"regression"`; None to tell from the targets.
         name: Shown in reports.
         sample_column: Of a table; None for one with a usual name (image, path, text, ...).
         target_columns: One or several of a table; None for one with a usual name (label, ...).
+        background: Colour behind transparent pixels, as Pillow names it.
+        bits: Bits of a 16-bit grey value that the images use, such as 12; None for all 16.
+        progress: Show a bar where all samples of a torch Dataset must be read for their targets.
 
     Raises:
         ValueError, TypeError, FileNotFoundError: It is none of these; the message says why.
     """
+    if isinstance(data, TargetData):
+        return data
+    pixels = Pixels(background, bits)
+    columns = (sample_column, target_columns)
+    return replace(_found(data, task, name, columns, progress), pixels=pixels)
+
+
+def _found(
+    data: Any,
+    task: Task | None,
+    name: str | None,
+    columns: tuple[str | None, str | Sequence[str] | None],
+    progress: bool,
+) -> TargetData:
     match data:
-        case TargetData():
-            return data
         case str() if data.startswith("minihub:"):
             return _minihub(data.removeprefix("minihub:"))
         case str() if data.startswith("hfdata:"):
             spec = data.removeprefix("hfdata:")
-            dataset = load_hf_dataset(spec)
             title = name or Path(spec).name
-            return from_hf_dataset(dataset, task, title, sample_column, target_columns)
-        case str() | Path() if Path(data).suffix in TABLES and Path(data).exists():
-            return from_table(Path(data), task, name, sample_column, target_columns)
+            return from_hf_dataset(load_hf_dataset(spec), task, title, *columns, progress=progress)
         case str() | Path():
-            return _from_path(Path(data), task, name)
+            return _from_path(Path(data), task, name, columns)
         case _ if is_hf_dataset(data):
-            return from_hf_dataset(data, task, name, sample_column, target_columns)
+            return from_hf_dataset(data, task, name, *columns, progress=progress)
         case (samples, targets):
             return _from_arrays(samples, targets, task, name or "arrays")
         case torch.utils.data.Dataset():
-            return _from_dataset(data, task, name)
+            return from_dataset(data, task, name, progress=progress)
         case Tensor() | np.ndarray():
             return _from_arrays(None, data, task, name or "targets")
     raise TypeError(
@@ -72,54 +91,73 @@ def as_target_data(
 
 
 def _from_arrays(samples: Any, targets: Any, task: Task | None, name: str) -> TargetData:
-    count = len(targets if samples is None else samples)
-    names = None
-    if not isinstance(targets, Tensor) and np.asarray(targets[:1]).dtype.kind in "USO":  # words
+    given, targets = _by_position(samples), _by_position(targets)
+    count = len(targets if given is None else given)
+    names = sample_names = None
+    if _need_encoding(targets):
         targets, names = encoded([targets], ["targets"], task)
     values, task = as_targets(targets, count, task)
-    return TargetData(name, samples, values, task, names)
+    if isinstance(given, list) and given and all(isinstance(x, str | Path) for x in given):
+        texts = [str(x) for x in given]
+        kind = "image" if isinstance(given[0], Path) else kind_of(texts, "samples", Path())
+        given, sample_names = images_or_texts(texts, kind, Path())
+    return TargetData(name, given, values, task, names, names=sample_names)
 
 
-def _from_dataset(
-    dataset: torch.utils.data.Dataset, task: Task | None, name: str | None
+def _by_position(values: Any) -> Any:
+    """Values that an integer reaches by position: a Series has an index of its own."""
+    as_list = getattr(values, "to_list", None)
+    return values if as_list is None else as_list()
+
+
+def _need_encoding(targets: Any) -> bool:
+    """Whether targets are words or lack some, and so are no array of numbers yet."""
+    if isinstance(targets, Tensor):
+        return False
+    lacks = isinstance(targets, list) and any(map(is_missing, targets))
+    return lacks or np.asarray(targets[:1]).dtype.kind in "USO"
+
+
+def _from_path(
+    path: Path,
+    task: Task | None,
+    name: str | None,
+    columns: tuple[str | None, str | Sequence[str] | None],
 ) -> TargetData:
-    """Targets by the attribute `targets` or `labels` where there is one, else by reading all."""
-    samples: Any = dataset
-    for attribute in ("targets", "labels"):
-        if (targets := getattr(dataset, attribute, None)) is not None:
-            break
-    else:
-        targets = np.asarray([np.asarray(samples[i][1]) for i in range(len(samples))])
-    names = getattr(dataset, "classes", None)
-    values, task = as_targets(targets, len(samples), task)
-    name = name or type(dataset).__name__
-    return TargetData(name, samples, values, task, None if names is None else tuple(names))
-
-
-def _from_path(path: Path, task: Task | None, name: str | None) -> TargetData:
+    suffix = path.suffix.lower()
     if path.is_dir():
-        return _from_folder(path, task, name)
+        return from_folder(path, task, name)
     if not path.exists():
         raise FileNotFoundError(f"data not found: {path}")
-    if path.suffix == ".npy":
-        return _from_arrays(None, np.load(path, allow_pickle=False), task, name or path.stem)
-    if path.suffix != ".npz":
+    if suffix in TABLES:
+        return from_table(path, task, name, *columns)
+    if suffix == ".npy":
+        return _from_arrays(None, _arrays(path), task, name or path.stem)
+    if suffix != ".npz":
         raise ValueError(f"data must be a folder, an .npz or a .npy file or {TABLES}, got {path}")
-    with np.load(path, allow_pickle=False) as arrays:
-        if "targets" not in arrays:
-            raise ValueError(f"{path} must hold 'targets', got {sorted(arrays)}")
-        images = arrays.get("images")
-        return _from_arrays(images, arrays["targets"], task, name or path.stem)
+    arrays = _arrays(path)
+    if "targets" not in arrays:
+        raise ValueError(f"{path} must hold 'targets', got {sorted(arrays)}")
+    found = _from_arrays(arrays.get("images"), arrays["targets"], task, name or path.stem)
+    if "images" in arrays or len(arrays) == 1:
+        return found
+    note = f"{path.name} holds no 'images' but {sorted(arrays)}: its targets are taken alone"
+    return replace(found, notes=(note,))
 
 
-def _from_folder(path: Path, task: Task | None, name: str | None) -> TargetData:
-    from torchvision.datasets import ImageFolder  # slow to import
+def _arrays(path: Path) -> Any:
+    """What an `.npz` or `.npy` file holds.
 
-    found = ImageFolder(str(path))
-    paths = [file for file, _ in found.samples]
-    values, task = as_targets(found.targets, len(paths), task)
-    names = tuple(found.classes)
-    return TargetData(name or path.name, ImageFiles(paths), values, task, names, names=paths)
+    Raises:
+        ValueError: It cannot be read, or holds Python objects.
+    """
+    try:
+        found = np.load(path, allow_pickle=False)
+        return found if isinstance(found, np.ndarray) else dict(found)
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        raise ValueError(
+            f"{path} cannot be read as arrays of numbers or of words (dtype str): {error}"
+        ) from error
 
 
 def _minihub(name: str) -> TargetData:

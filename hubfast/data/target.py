@@ -1,18 +1,20 @@
 """The target task: samples with targets.
 
-A sample is an image (PIL, or a uint8 array (H, W) or (H, W, 3)) or a text, which every model
-prepares in its own way, or a float tensor, which models take as it is.
+A sample is an image (PIL, or an array of whole numbers) or a text, which every model prepares in
+its own way, or an array of floats, which models take as it is; `hubfast.data.pixels` has the rule.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from hubfast.data.images import opened
+from hubfast.data.pixels import Pixels
 from hubfast.scores.inputs import Task
 
 
@@ -28,25 +30,37 @@ class TargetData:
     positions: Tensor | None = None  # of this subset in `samples`; None for all of them
     names: Sequence[str] | None = None  # of the samples, such as paths; None: they have none
     notes: tuple[str, ...] = ()  # what a reader of results should know of this data
+    pixels: Pixels = field(default_factory=Pixels)  # how images of any kind become RGB
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Any:
-        """The sample at `index`: a PIL image, a string or a float tensor."""
+        """The sample at `index`: an RGB image of 8 bits, a string or a float tensor.
+
+        Raises:
+            ValueError, TypeError, OSError: There are no samples, or this one cannot be read; the
+                message names it.
+        """
+        try:
+            return self.pixels.prepared(self.stored(index))
+        except Exception as error:  # decoders raise whatever their format makes them
+            name = self.name_of(index)
+            if name in str(error) or self.samples is None:
+                raise
+            kinds = (TypeError, OSError)
+            kind = next((kind for kind in kinds if isinstance(error, kind)), ValueError)
+            raise kind(f"{name}: {error}") from error
+
+    def stored(self, index: int) -> Any:
+        """The sample at `index` as the data keeps it, an encoded image opened."""
         if self.samples is None:
-            raise ValueError(f"data {self.name!r} has targets only, no samples to run a model on")
+            without = f"data {self.name!r} has targets only, no samples to run a model on"
+            raise ValueError("; ".join([without, *self.notes]))
         sample = self.samples[index if self.positions is None else int(self.positions[index])]
-        if isinstance(sample, tuple | list):  # (sample, target) of a torch Dataset
+        if isinstance(sample, tuple):  # (sample, target) of a torch Dataset
             sample = sample[0]
-        if isinstance(sample, str):
-            return sample
-        if isinstance(sample, Image.Image):
-            return sample.convert("RGB")
-        array = sample.numpy() if isinstance(sample, Tensor) else np.asarray(sample)
-        if array.dtype == np.uint8:
-            return _image(array)
-        return torch.as_tensor(array, dtype=torch.float32)
+        return opened(sample) if isinstance(sample, bytes | Mapping | Path) else sample
 
     def name_of(self, index: int) -> str:
         """What the sample at `index` is called: its path, or its number in the full data."""
@@ -94,9 +108,3 @@ class TargetData:
     def __repr__(self) -> str:
         what = f"{len(self.targets.unique())} classes" if self.targets.ndim == 1 else self.task
         return f"TargetData({self.name!r}, n={len(self)}, {what})"
-
-
-def _image(array: np.ndarray) -> Image.Image:
-    if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3)):
-        return Image.fromarray(array.squeeze()).convert("RGB")
-    raise ValueError(f"images must be (height, width) or (height, width, 3), got {array.shape}")

@@ -127,12 +127,8 @@ def choose(
         ValueError: All outputs are classes, and no layer that makes them was found: features
             cannot be told from logits.
     """
-    heads = [t for t in traces if t.head is not None]
-    heads = [
-        t
-        for t in heads
-        if not any(enters(t.output, other.head.features) for other in heads if other.head)
-    ]
+    found = [(t, t.head) for t in traces if t.head is not None]
+    heads = [t for t, own in found if not any(enters(own.layer, b.features) for _, b in found)]
     if heads:
         return _of_heads(heads, name)
     outputs = [name(t.output) for t in traces]

@@ -104,6 +104,7 @@ def load(name: str, loading: Loading) -> Pretrained:
     Raises:
         ModuleNotFoundError, RuntimeError: transformers is not installed; no such model, it cannot
             be had, or its checkpoint lacks weights or has some of other shapes.
+        PermissionError: The model brings code of its own and is not trusted.
     """
     transformers = require("transformers", "transformers", f"hf:{name}")
     if not Path(name).is_dir():
@@ -126,6 +127,8 @@ def load(name: str, loading: Loading) -> Pretrained:
                 ignore_mismatched_sizes=True,  # its own error does not say which; see below
             )
         except (OSError, ValueError) as error:
+            if "trust_remote_code" in str(error):
+                loading.require_trust(name, "brings code of its own")
             raise RuntimeError(f"{name!r} could not be loaded: {first_line(error)}") from error
     _refuse_other_shapes(name, info["mismatched_keys"])
     missing = sorted(info["missing_keys"])
@@ -134,7 +137,11 @@ def load(name: str, loading: Loading) -> Pretrained:
         raise RuntimeError(
             f"the checkpoint of {name!r} lacks weights: {lost[:SHOWN]}, {len(lost)} of {weights}"
         )
-    model.config.return_dict = True  # some were saved with a wish for tuples
+    for module in model.modules():
+        config = getattr(module, "config", None)
+        if isinstance(config, transformers.PreTrainedConfig):
+            config.return_dict = True  # some were saved with a wish for tuples
+            config.use_cache = False  # it is for texts that go on
     return Pretrained(name, model, not missing, loading)
 
 

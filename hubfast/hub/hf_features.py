@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from hubfast.hub.hf_quiet import quiet
@@ -9,6 +10,7 @@ from hubfast.hub.network import FeatureModule, last_linear
 from hubfast.hub.outputs import pooled
 
 Outputs = tuple[Tensor, Tensor | None]
+HEADS = 2  # linear layers that may give the logits: of a distilled model, one for each token
 CLASSIFIERS = ("ForImageClassification", "ForSequenceClassification")
 
 
@@ -31,11 +33,13 @@ class ImageReader(FeatureModule):
         with quiet():
             if hasattr(model, "get_image_features"):
                 return embedding(model.get_image_features(pixel_values=pixels)), None
-            with last_linear(model) as last:
+            with last_linear(model, HEADS) as last:
                 out = model(pixel_values=pixels, output_hidden_states=classifies(model))
         logits = source_logits(model, out)
-        if last and last[0][1] is out.get("logits"):
-            return last[0][0].flatten(1).float(), logits
+        ends = [out[key] for key in out if "logits" in key]
+        taken = [given for given, out_of_it in last if any(out_of_it is end for end in ends)]
+        if taken:
+            return torch.stack([given.flatten(1).float() for given in taken]).mean(0), logits
         pooler = out.get("pooler_output") if self.has_pooler else None
         return pooled((last_hidden(out) if pooler is None else pooler).float()), logits
 
@@ -60,8 +64,8 @@ def text_features(model: nn.Module, part: nn.Module, inputs: dict[str, Tensor]) 
         if features is not None:
             return features.float(), logits
     hidden = last_hidden(out).float()
-    if "attention_mask" not in inputs:
-        return hidden.mean(1), logits
+    if "attention_mask" not in inputs or hidden.ndim == 2:
+        return pooled(hidden), logits
     mask = inputs["attention_mask"][..., None]  # (b, tokens, 1)
     return (hidden * mask).sum(1) / mask.sum(1), logits
 
@@ -112,10 +116,16 @@ def embedding(out: Any) -> Tensor:
 
 
 def last_hidden(out: Any) -> Tensor:
-    """`(b, tokens, D)`, or maps `(b, D, H, W)`."""
+    """`(b, tokens, D)`, or maps `(b, D, H, W)`; of DPR, which has no other, what it pools."""
     hidden = out.get("last_hidden_state")
-    found: Tensor = out.hidden_states[-1] if hidden is None else hidden
-    return found
+    for key in ("hidden_states", "feature_maps"):
+        if hidden is None and out.get(key):
+            hidden = out[key][-1]
+    if hidden is None:
+        hidden = out.get("pooler_output")
+    if not isinstance(hidden, Tensor):
+        raise TypeError(f"the model gives {[*out]}, none of which is a hidden state")
+    return hidden
 
 
 def source_logits(model: Any, out: Any) -> Tensor | None:

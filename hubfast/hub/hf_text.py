@@ -13,7 +13,14 @@ from torch import nn
 from hubfast.data import TargetData
 from hubfast.hub.hf_features import Outputs, classifies, text_features
 from hubfast.hub.hf_quiet import quiet
-from hubfast.hub.hf_tokens import FIXED_LENGTH, Ids, Tokens, load_tokenizer, longest_text
+from hubfast.hub.hf_tokens import (
+    FIXED_LENGTH,
+    Ids,
+    Tokens,
+    load_tokenizer,
+    longest_text,
+    shortest_text,
+)
 from hubfast.hub.memory import within_memory
 from hubfast.hub.model import Batch, Extraction, shape_error
 
@@ -79,8 +86,8 @@ class TextNetwork:
 
     def _alike(self, rows: list[Ids], most: int) -> Iterator[list[int]]:
         """Positions of texts of one number of tokens, and of end tokens, which BART's asks for."""
-        config: Any = self.part.config
-        end = getattr(config, "eos_token_id", None)
+        config: Any = self.model.config
+        end: Any = getattr(config, "eos_token_id", None)
         groups: dict[tuple[int, int], list[int]] = {}
         for position, row in enumerate(rows):
             ids = row["input_ids"]
@@ -100,7 +107,7 @@ def text_network(name: str, model: nn.Module, trust: bool) -> TextNetwork:
     names = _arguments(call)
     if names is not None and "input_ids" not in names:
         raise TypeError(f"{name} takes {[*names][:SHOWN]}, no token ids, and the data gives text")
-    config: Any = part.config
+    config: Any = getattr(part, "config", model.config)
     text = getattr(config, "text_config", None) or config
     if classifies(model) and getattr(text, "pad_token_id", None) is None:
         text.pad_token_id = NO_TOKEN  # else decoders refuse batches; of no token: the last counts
@@ -109,7 +116,7 @@ def text_network(name: str, model: nn.Module, trust: bool) -> TextNetwork:
         tokenizer=tokenizer,
         names=names,
         longest=longest_text(part, config, tokenizer),
-        shortest=getattr(config, "downsampling_rate", 1),  # CANINE's
+        shortest=shortest_text(config),
         fixed=text.model_type in FIXED_LENGTH,
     )
     return TextNetwork(model, part, tokens)

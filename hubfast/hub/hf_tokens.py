@@ -162,12 +162,18 @@ def longest_text(part: nn.Module, config: Any, tokenizer: Any) -> int:
     return int(min([MAX_TOKENS, *(n for n in limits if isinstance(n, int | float) and n > 0)]))
 
 
+def shortest_text(config: Any) -> int:
+    """Tokens that a model takes at least: CANINE and Funnel put neighbours together."""
+    if config.model_type == "funnel":
+        return 2 ** (len(config.block_sizes) - 1) + 1
+    return int(config.downsampling_rate) if config.model_type == "canine" else 1
+
+
 def _behind_padding(part: nn.Module) -> list[int]:
     """Positions of tables that count from behind the padding's row, as RoBERTa's family has."""
-    tables: list[Any] = [
-        module
-        for name, module in part.named_modules()
-        if "position" in name.rpartition(".")[2]
-        and getattr(module, "padding_idx", None) is not None
-    ]
-    return [len(table.weight) - table.padding_idx - 1 for table in tables]
+    rows = {
+        (len(table.weight), table.padding_idx)
+        for name, table in part.named_modules()
+        if "position" in name.rpartition(".")[2] and isinstance(table, nn.Embedding)
+    }
+    return [count - padding - 1 for count, padding in rows if padding is not None]

@@ -9,23 +9,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hubfast.hub.model import Loading
+from hubfast.hub import keras_graph
+from hubfast.hub.classifier import Choice, choose, trace
+from hubfast.hub.keras_pixels import Pixels, pixels
+from hubfast.hub.model import Loading, first_line
 from hubfast.hub.network import FeatureModule, Network
-from hubfast.hub.outputs import log_probabilities, pooled
-from hubfast.hub.preprocessing import advice, image_transform, transform_of_file
+from hubfast.hub.outputs import (
+    WANTED,
+    features_and_logits,
+    in_number_type,
+    log_probabilities,
+    oriented,
+)
+from hubfast.hub.preprocessing import (
+    RAW,
+    UNIT,
+    Transform,
+    advice,
+    image_transform,
+    transform_of_file,
+)
 from hubfast.optional import require
-
-WITHIN = {"Rescaling", "Normalization"}  # layers that prepare pixels
-RAW = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255,) * 3}  # gives pixels in 0..255
 
 
 def load(path: str | Path, loading: Loading) -> Network:
     """A saved image model with one input.
 
-    If it prepares its pixels itself, by a Rescaling or Normalization layer, it gets them in
-    0..255, resized to its input; else its preprocessing must be given, see
-    `hubfast.hub.preprocessing`. The features of a functional or sequential model are what enters
-    its last Dense layer; of another, its output.
+    If the first thing it does is to prepare its pixels, by a Rescaling, a Normalization or
+    arithmetic, it gets them in the range that these were made for, 0..255 or 0..1, resized to its
+    input; else its preprocessing must be given, see `hubfast.hub.preprocessing`. Its features are
+    what enters the layer that makes its classes; without one, its output.
 
     Raises:
         FileNotFoundError, ModuleNotFoundError, ValueError: No such file, no Keras, or another kind
@@ -37,21 +50,31 @@ def load(path: str | Path, loading: Loading) -> Network:
     _prefer_torch()
     keras = require("keras", "keras", f"keras:{path}")
     model = keras.saving.load_model(path, compile=False, safe_mode=not loading.trust)
-    shapes = [tuple(value.shape) for value in model.inputs or ()]
-    if len(shapes) != 1 or len(shapes[0]) != 4:
-        raise ValueError(f"{path} must take one input of images, got {shapes}")
-    last = keras.config.image_data_format() == "channels_last"
-    height, width = shapes[0][1:3] if last else shapes[0][2:]
-    size = (height, width) if height and width else None
-    inside = any(type(layer).__name__ in WITHIN for layer in _layers(model))
-    raw = inside and size is not None and loading.preprocessing is None
-    transform = (
-        image_transform(RAW, size)
-        if raw
-        else transform_of_file(path, loading.preprocessing, None, size)
+    shape, dtype = _images(model, path)
+    last = _channels_last(keras, shape, path)
+    try:
+        flat = keras_graph.unrolled(keras, model, shape, dtype)
+    except Exception as error:  # the code of a subclass may do anything
+        raise ValueError(
+            f"the layers of {path} cannot be followed ({first_line(error)}), so its features "
+            "cannot be told from logits: save it as a functional model"
+        ) from error
+    steps = (keras_graph.step_of, keras_graph.one_place)
+    traces = [trace(tensor, *steps) for tensor in flat.outputs]
+    choice = choose(traces, keras_graph.enters, keras_graph.title, path)
+    height, width = shape[1:3] if last else shape[2:]
+    told = pixels(flat)
+    size = (height, width) if height and width else told.size
+    raw = dtype == "uint8" and told.top is None
+    transform = _transform(path, loading, told._replace(top=255) if raw else told, size)
+    why = f" ({told.why} does not tell whether pixels are in 0..1 or in 0..255)" if told.why else ""
+    return Network(
+        _Keras(keras, flat, choice, channels_last=last, dtype=dtype, path=path),
+        transform,
+        count=model.count_params(),
+        advice=advice(path) + why,
+        notes=choice.notes,
     )
-    run = _Keras(*with_features(keras, model), channels_last=last)
-    return Network(run, transform, count=model.count_params(), advice=advice(path))
 
 
 def _prefer_torch() -> None:
@@ -61,49 +84,71 @@ def _prefer_torch() -> None:
         os.environ.setdefault("KERAS_BACKEND", "torch")
 
 
-def with_features(keras: Any, model: Any) -> tuple[Any, str | None]:
-    """The model with `[features, output]` as output where a Dense layer gives its output.
+def _images(model: Any, path: Path) -> tuple[tuple[int | None, ...], str]:
+    """Shape and number type of the input.
 
-    Also the name of the activation that made the output, None where there is no Dense layer.
+    Raises:
+        ValueError: There are several, or it is no batch of images.
     """
-    layers, activation = keras.layers, "linear"
-    for layer in reversed(model.layers):
-        if isinstance(layer, layers.Softmax):
-            activation = "softmax"
-        elif isinstance(layer, layers.Dense | layers.Activation):
-            name = layer.activation.__name__
-            activation = name if activation == "linear" else activation
-        if isinstance(layer, layers.Dense):
-            return keras.Model(model.inputs, [layer.input, model.outputs[0]]), activation
-        if not isinstance(layer, layers.Activation | layers.Softmax):
-            break
-    return keras.Model(model.inputs, model.outputs[:1]), None
+    inputs = getattr(model, "inputs", None)
+    shapes = [tuple(value.shape) for value in inputs or ()]
+    if not inputs:  # a subclass keeps what it was built for
+        built = (model.get_build_config() or {}).get("input_shape")
+        shapes = [tuple(built)] if isinstance(built, list | tuple) else []
+    if len(shapes) != 1 or len(shapes[0]) != 4:
+        raise ValueError(f"{path} must take {WANTED}, got {shapes}")
+    return shapes[0], str(inputs[0].dtype) if inputs else "float32"
 
 
-def _layers(model: Any) -> list[Any]:
-    """All layers, those of models within the model, too."""
-    found = []
-    for layer in model.layers:
-        found += [layer, *(_layers(layer) if hasattr(layer, "layers") else [])]
-    return found
+def _channels_last(keras: Any, shape: tuple[int | None, ...], path: Path) -> bool:
+    """By the size of the axes, or, where these are open, as Keras is configured.
+
+    Raises:
+        ValueError: No axis is that of three channels.
+    """
+    if 3 in (shape[1], shape[3]):
+        return shape[3] == 3
+    if None in (shape[1], shape[3]):
+        return bool(keras.config.image_data_format() == "channels_last")
+    raise ValueError(f"{path} must take {WANTED}, got {shape}")
+
+
+def _transform(
+    path: Path, loading: Loading, told: Pixels, size: tuple[int, int] | None
+) -> Transform | None:
+    if told.top is not None and size is not None and loading.preprocessing is None:
+        return image_transform(RAW if told.top == 255 else UNIT, size)
+    return transform_of_file(path, loading.preprocessing, None, size)
 
 
 class _Keras(FeatureModule):
-    def __init__(self, model: Any, activation: str | None, *, channels_last: bool):
+    def __init__(
+        self,
+        keras: Any,
+        model: Any,
+        choice: Choice,
+        *,
+        channels_last: bool,
+        dtype: str,
+        path: Path,
+    ):
         super().__init__()
-        self.held = (model,)  # in a tuple: torch must not take Keras's layers for its own
-        self.activation = activation
-        self.channels_last = channels_last
+        head = choice.head
+        wanted = [choice.output]
+        if head is not None:
+            wanted = [head.features, *([] if head.logits is None else [head.logits])]
+        self.held = (keras.Model(model.inputs, wanted),)  # in a tuple: no layers of torch's
+        self.soft = head is not None and head.soft
+        self.axis = (-1 if channels_last else 1) if head is None else head.channels
+        self.unseen = str(path) if head is None else None
+        self.channels_last, self.dtype = channels_last, getattr(torch, dtype)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        if self.channels_last:
-            inputs = inputs.permute(0, 2, 3, 1)
-        features, *output = map(_tensor, self.held[0](_given(inputs), training=False))
-        features = pooled(features.float(), channels_last=self.channels_last)
-        if not output or self.activation == "sigmoid":  # of classes that do not exclude each other
-            return features, None
-        soft = self.activation == "softmax"
-        return features, log_probabilities(output[0]) if soft else output[0].float()
+        images = oriented(in_number_type(inputs, self.dtype), channels_last=self.channels_last)
+        found = self.held[0](_given(images), training=False)
+        outputs = [_tensor(out) for out in (found if isinstance(found, list) else [found])]
+        features, logits = features_and_logits(outputs, len(inputs), self.axis, self.unseen)
+        return features, log_probabilities(logits) if self.soft and logits is not None else logits
 
 
 def _given(inputs: Tensor) -> Any:

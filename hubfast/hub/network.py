@@ -65,6 +65,7 @@ class Network:
             num_workers=how.workers,
             collate_fn=self.collate,
             pin_memory=how.device.startswith("cuda"),
+            generator=torch.Generator("cpu"),  # else it draws from torch's own, which is the user's
         )
         seen, waiting = 0, time.perf_counter()
         for inputs in loader:
@@ -111,12 +112,17 @@ def features_of(
 
 
 @contextmanager
-def last_linear(module: nn.Module) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """While it is open: a list that holds the input and output of the last nn.Linear that ran."""
+def last_linear(module: nn.Module, count: int = 1) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """While it is open: a list of the input and output of the last nn.Linear layers that ran.
+
+    Args:
+        module: Whose layers.
+        count: Of how many of them, the last first.
+    """
     last: list[tuple[Tensor, Tensor]] = []
 
     def keep(_: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
-        last[:] = [(given[0], out)]
+        last[:] = [(given[0], out), *last][:count]
 
     hooks = [m.register_forward_hook(keep) for m in module.modules() if isinstance(m, nn.Linear)]
     try:

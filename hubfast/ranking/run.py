@@ -88,7 +88,7 @@ def rank(
     remarks = Remarks()
     with hearing(remarks.add) as heard:
         sources = as_hub(hub, trust=trust, progress=progress)
-        target = _target(data, task, progress).sample(samples, seed)
+        target = as_target_data(data, task=task, progress=progress).sample(samples, seed)
         target = readable(target, max_unreadable, progress=progress)
         _check_target(target, chosen)
         if workers is None:
@@ -109,12 +109,6 @@ def rank(
         location=str(data) if isinstance(data, str | Path) else "",
         notes=(*_notes(target), *remarks.lines([s.name for s in sources], _silences(models))),
     )
-
-
-def _target(data: Any, task: Task | None, progress: bool) -> TargetData:
-    with progress_bar(progress) as bars:
-        bars.add_task("opening the data", total=None)
-        return as_target_data(data, task=task)
 
 
 def _ranked(

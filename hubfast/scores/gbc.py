@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import (
     SampleScore,
     by_weights,
@@ -38,6 +39,7 @@ def gbc(features: Any, targets: Any) -> float:
     return fit_gbc(features, targets).score
 
 
+@order_free
 def fit_gbc(features: Any, targets: Any) -> SampleScore:
     """GBC with each sample's influence, the components as given; arguments as in `gbc`."""
     x, index, classes = class_problem(features, targets, "GBC")

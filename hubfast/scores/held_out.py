@@ -1,5 +1,6 @@
 """How good held-out predictions are: accuracy for classes, R^2 for anything else."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,10 +28,15 @@ def quality(predicted: Tensor, targets: Tensor) -> SampleScore:
 
 
 def interleaved(classes: Tensor | None, count: int, folds: int, seed: int) -> Tensor:
-    """Fold 0..folds - 1 of each of `count` samples, classes in proportion in every fold, `(n,)`."""
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    """Fold 0..folds - 1 of each of `count` samples, classes in proportion in every fold, `(n,)`.
+
+    It goes by position. Classes take turns by their first sample, so their ids do not matter.
+    """
+    generator = torch.Generator("cpu").manual_seed(seed)
+    order = torch.randperm(count, generator=generator, device="cpu")
     if classes is not None:
-        order = order[classes[order].argsort(stable=True)]
-    found = torch.empty(count, dtype=torch.int64)
-    found[order] = torch.arange(count) % folds
+        _, first, index = np.unique(classes.numpy(), return_index=True, return_inverse=True)
+        order = order[torch.from_numpy(first[index])[order].argsort(stable=True)]
+    found = torch.empty(count, dtype=torch.int64, device="cpu")
+    found[order] = torch.arange(count, device="cpu") % folds
     return found

@@ -37,7 +37,9 @@ def h_score(features: Any, targets: Any) -> float:
 def regularized_h_score(features: Any, targets: Any) -> float:
     """H-score with Ledoit-Wolf shrinkage of the covariance: stable where n is near or below D.
 
-    Between 0 and C - 1, higher is better. Arguments as in `h_score`.
+    Between 0 and C - 1, higher is better: both covariances are sums over n, as in scikit-learn's
+    `ledoit_wolf`, where code in circulation takes n - 1 for the classes' one and so exceeds C - 1
+    by a factor of n / (n - 1). Arguments as in `h_score`.
     """
     return HScore.fit(features, targets, regularized=True).score
 
@@ -55,7 +57,7 @@ class HScore:
     _covariance: Tensor = field(repr=False)  # eigenvalues before shrinkage, (D,)
     _class_means: Tensor = field(repr=False)  # centred, (D, C)
     _weights: Tensor = field(repr=False)  # (shrunk covariance)^+ class means, (D, C)
-    _shares: Tensor = field(repr=False)  # n_c / (n - 1), (C,)
+    _shares: Tensor = field(repr=False)  # n_c / degrees of freedom of the covariance, (C,)
 
     @classmethod
     def fit(cls, features: Any, targets: Any, *, regularized: bool = False) -> "HScore":
@@ -87,13 +89,13 @@ class HScore:
         # Centring subtracts n mean mean', so it leaves round-off of that size, too.
         scale = max(float(found.eigenvalues[-1]), stats.count * float(mean @ mean))
         noise = scale * max(stats.count, width) * torch.finfo(scatter.dtype).eps
-        degrees = stats.count if regularized else stats.count - 1  # as scikit-learn and NumPy do
+        degrees = stats.count if regularized else stats.count - 1  # scikit-learn's, NumPy's
         covariance = torch.where(found.eigenvalues > noise, found.eigenvalues, 0) / degrees
         shrinkage = _ledoit_wolf(stats, mean, covariance) if regularized else 0.0
         shrunk = (1 - shrinkage) * covariance + shrinkage * covariance.mean()
         inverse = torch.where(shrunk > 0, 1 / shrunk, 0)
         weights = found.projections * inverse[:, None]
-        shares = counts / (stats.count - 1)
+        shares = counts / degrees
         return cls(
             score=float((1 - shrinkage) * ((found.projections * weights).sum(0) @ shares)),
             shrinkage=shrinkage,

@@ -18,7 +18,7 @@ def as_features(
         TypeError: Not an array of real numbers.
         ValueError: Not 2-D, empty, of another width, or with NaN or inf in it.
     """
-    x = _as_tensor(features, name)
+    x = as_tensor(features, name)
     if x.is_complex() or x.dtype == torch.bool:
         raise TypeError(f"{name} must hold real numbers, got {x.dtype}")
     if not x.is_floating_point():
@@ -28,7 +28,7 @@ def as_features(
     if width is not None and x.shape[1] != width:
         raise ValueError(f"{name} must have width {width}, got {x.shape[1]}")
     if finite:
-        _check_finite(x, name)
+        check_finite(x, name)
     return x
 
 
@@ -45,7 +45,7 @@ def as_targets(targets: Any, count: int, task: Task | None = None) -> tuple[Tens
         TypeError: Strings or objects.
         ValueError: Wrong shape or length, NaN or inf, an unknown task, values that do not fit it.
     """
-    y = _as_tensor(targets, "targets")
+    y = as_tensor(targets, "targets")
     if task is None:
         discrete = not (y.is_floating_point() or y.is_complex())
         task = "regression" if not discrete else "classification" if y.ndim == 1 else "multilabel"
@@ -55,7 +55,7 @@ def as_targets(targets: Any, count: int, task: Task | None = None) -> tuple[Tens
     if y.ndim not in dimensions or len(y) != count:
         shape = f"({count},)" if task == "classification" else f"({count},) or ({count}, C)"
         raise ValueError(f"targets for {task} must be {shape}, got {tuple(y.shape)}")
-    _check_finite(y, "targets")
+    check_finite(y, "targets")
     if task == "classification":
         if y.is_floating_point() and bool((y != y.round()).any()):
             raise ValueError("targets for classification must be whole numbers, got fractions")
@@ -71,7 +71,12 @@ def like(result: Tensor, given: Any) -> Any:
     return result if isinstance(given, Tensor) else result.cpu().numpy()
 
 
-def _as_tensor(x: Any, name: str) -> Tensor:
+def as_tensor(x: Any, name: str) -> Tensor:
+    """`x` as a tensor: a tensor's own data, or that of an array or a list of numbers.
+
+    Raises:
+        TypeError: It holds anything but numbers; names the argument.
+    """
     if isinstance(x, Tensor):
         return x.detach()
     array = np.asarray(x)
@@ -85,7 +90,12 @@ def _as_tensor(x: Any, name: str) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
-def _check_finite(x: Tensor, name: str) -> None:
+def check_finite(x: Tensor, name: str) -> None:
+    """Refuses NaN and inf.
+
+    Raises:
+        ValueError: There are some; names the argument, how many, and where the first is.
+    """
     if not x.is_floating_point() or bool(torch.isfinite(x.sum(dtype=torch.float64))):
         return  # a sum is finite only if every entry is; checked entry by entry when it is not
     bad = ~torch.isfinite(x)

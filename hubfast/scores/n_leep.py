@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hubfast.scores.leep import Leep
+from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import SampleScore, class_problem, principal_components
 
 VARIANCE = 0.8  # the share that the principal components keep
@@ -36,6 +37,7 @@ def n_leep(features: Any, targets: Any, *, seed: int = 0) -> float:
     return fit_n_leep(features, targets, seed=seed).score
 
 
+@order_free
 def fit_n_leep(features: Any, targets: Any, *, seed: int = 0) -> SampleScore:
     """N-LEEP with each sample's influence, the mixture as given; arguments as in `n_leep`."""
     x, index, classes = class_problem(features, targets, "N-LEEP")

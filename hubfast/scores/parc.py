@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import SampleScore, class_problem, standardised
 
 
@@ -30,6 +31,7 @@ def parc(features: Any, targets: Any) -> float:
     return fit_parc(features, targets).score
 
 
+@order_free
 def fit_parc(features: Any, targets: Any) -> SampleScore:
     """PARC with each sample's jackknife pseudo-value, ranks as given; arguments as in `parc`."""
     x, index, _ = class_problem(features, targets, "PARC")

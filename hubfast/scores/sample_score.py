@@ -53,12 +53,18 @@ def by_weights(score: Callable[[Tensor], Tensor], count: int, device: torch.devi
     return SampleScore(float(found), (found + gradient).cpu())
 
 
+def centred(x: Tensor) -> Tensor:
+    """Columns of `x` (n, D) less their means; 0 where they are constant but for round-off."""
+    moved = x - x.mean(0)
+    noise = x.abs().amax(0) * len(x) * torch.finfo(x.dtype).eps
+    return torch.where(moved.abs().amax(0) > noise, moved, 0)
+
+
 def standardised(x: Tensor) -> Tensor:
     """Columns of `x` (n, D) with mean 0 and variance 1; 0 where they are constant."""
-    centred = x - x.mean(0)
-    deviation = centred.square().mean(0).sqrt()
-    noise = x.abs().amax(0) * len(x) * torch.finfo(x.dtype).eps
-    return torch.where(deviation > noise, centred / deviation, 0)
+    moved = centred(x)
+    deviation = moved.square().mean(0).sqrt()
+    return torch.where(deviation > 0, moved / deviation, 0)
 
 
 def compact(x: Tensor) -> Tensor:
@@ -79,9 +85,9 @@ def principal_components(x: Tensor, keep: int | float) -> Tensor:
     Returns:
         `(n, k)`, largest variance first; k is at least 1.
     """
-    centred = x - x.mean(0)
-    wide = centred.shape[1] > len(centred)
-    gram = (centred @ centred.T if wide else centred.T @ centred).cpu().numpy()
+    moved = centred(x)
+    wide = moved.shape[1] > len(moved)
+    gram = (moved @ moved.T if wide else moved.T @ moved).cpu().numpy()
     size = len(gram)
     count = size if keep < 1 else min(int(keep), size)
     values, vectors = scipy.linalg.eigh(gram, subset_by_index=[size - count, size - 1])
@@ -92,4 +98,4 @@ def principal_components(x: Tensor, keep: int | float) -> Tensor:
         count = min(int((shares < keep).sum()) + 1, size)
     if wide:
         return directions[:, :count] * variances[:count].sqrt()
-    return centred @ directions[:, :count]
+    return moved @ directions[:, :count]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hubfast.functional import class_sums
+from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import SampleScore, class_problem, compact
 from hubfast.threads import one_torch_thread
 
@@ -44,6 +45,7 @@ def sfda(features: Any, targets: Any) -> float:
     return fit_sfda(features, targets).score
 
 
+@order_free
 @one_torch_thread()
 def fit_sfda(features: Any, targets: Any) -> SampleScore:
     """SFDA with the log-likelihood of each sample; arguments as in `sfda`."""

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hubfast.scores.sample_score import SampleScore, by_weights, class_problem, compact
+from hubfast.scores.own_order import order_free
+from hubfast.scores.sample_score import SampleScore, by_weights, centred, class_problem, compact
 from hubfast.threads import one_torch_thread
 
 DISTORTION = 1e-4  # the paper's
@@ -32,11 +33,12 @@ def transrate(features: Any, targets: Any) -> float:
     return fit_transrate(features, targets).score
 
 
+@order_free
 @one_torch_thread()
 def fit_transrate(features: Any, targets: Any) -> SampleScore:
     """TransRate with each sample's influence; arguments as in `transrate`."""
     x, index, classes = class_problem(features, targets, "TransRate")
-    x = compact(x - x.mean(0))
+    x = compact(centred(x))
     count = len(x)
     if not bool(x.any()):
         return SampleScore(0.0, torch.zeros(count, dtype=torch.float64))
@@ -44,12 +46,12 @@ def fit_transrate(features: Any, targets: Any) -> SampleScore:
     members = [(index == c).nonzero().flatten() for c in range(classes)]
 
     def score(weights: Tensor) -> Tensor:
-        centred = x - weights @ x
-        spread = count * weights @ centred.square().sum(1)  # 1 for equal weights
-        whole = _rate(centred, weights / spread)
+        moved = x - weights @ x
+        spread = count * weights @ moved.square().sum(1)  # 1 for equal weights
+        whole = _rate(moved, weights / spread)
         for rows in members:
             share = weights[rows].sum()
-            whole = whole - share * _rate(centred[rows], weights[rows] / (share * spread))
+            whole = whole - share * _rate(moved[rows], weights[rows] / (share * spread))
         return whole
 
     return by_weights(score, count, x.device)

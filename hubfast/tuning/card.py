@@ -66,7 +66,9 @@ def _input(takes: Input) -> str:
     return (
         f"Evaluated on images of {height} x {width} pixels, prepared by this transform "
         f"(normalisation is {normalised}). `model(transform(image)[None])` gives the outputs of "
-        f"{image}; a PIL image must be in RGB. FOLDER is this folder."
+        f"{image}; an image from a file must be upright and in RGB, as "
+        "`ImageOps.exif_transpose(Image.open(FILE)).convert('RGB')` of PIL gives it. "
+        "FOLDER is this folder."
     )
 
 

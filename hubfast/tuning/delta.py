@@ -16,6 +16,9 @@ from torch.nn import functional as F
 from hubfast.tuning.objective import Seen
 from hubfast.tuning.pretrained import Pretrained
 
+CHUNK = 64  # channels that are tried together, at most
+PIXELS = 2**21  # of all images in one pass of channel_attention: 41 images of 224 x 224
+
 
 def delta(maps: Tensor, start: Tensor, attention: Tensor | None = None) -> Tensor:
     """Half the squared distance of feature maps `(B, C, H, W)`, summed over the batch; a scalar.
@@ -97,7 +100,7 @@ class Delta(nn.Module):
 
 @torch.no_grad()
 def channel_attention(
-    model: Pretrained, name: str, images: Tensor, targets: Tensor, *, chunk: int = 64
+    model: Pretrained, name: str, images: Tensor, targets: Tensor, *, chunk: int | None = None
 ) -> Tensor:
     """Weights `(C,)` of a layer's channels by what the loss loses without each.
 
@@ -109,11 +112,13 @@ def channel_attention(
         model: With a head that was trained on the task; not changed.
         name: Of a module in `model.model` with maps `(B, C, H, W)`.
         images, targets: A few samples.
-        chunk: Channels at a time.
+        chunk: Channels at a time; None for as many as keep a pass within PIXELS, at most CHUNK.
     """
     model = copy.deepcopy(model).eval()
     layer = model.model.get_submodule(name)
     base = _maps_of(model, name, images)
+    height, width = model.size or images.shape[-2:]
+    chunk = chunk or max(1, min(CHUNK, PIXELS // (len(images) * height * width)))
     channels = base.shape[1]
     increase = []
     with torch.autocast(images.device.type, enabled=False):

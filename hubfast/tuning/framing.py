@@ -53,7 +53,8 @@ class Framing:
         mean, std, size = preprocessing(transform)
         if size is None:
             height, width = _only_size(data)
-            size = tuple(transform(Image.new("RGB", (width, height))).shape[-2:])
+            prepared = transform(Image.new("RGB", (width, height)))
+            size = (prepared.shape[-2], prepared.shape[-1])
         return cls(size, transform, mean, std)
 
     @property

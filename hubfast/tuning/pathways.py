@@ -1,4 +1,4 @@
-"""Where a tuned Hub-Pathway sends the pictures."""
+"""Where a tuned Hub-Pathway sends images."""
 
 from dataclasses import replace
 
@@ -11,17 +11,19 @@ from hubfast.tuning.history import History
 from hubfast.tuning.labels import Labels
 from hubfast.tuning.pictures import Pictures
 
-MOST = 512  # pictures looked at
+MOST = 512  # images looked at,
+MEMORY = 2**28  # and bytes of them at most
 
 
 def pathways(
-    method: nn.Module, pictures: Pictures, labels: Labels, history: History
+    method: nn.Module, pictures: Pictures, labels: Labels, history: History, batch_size: int = 32
 ) -> Survey | None:
-    """The survey of up to MOST pictures, with the load by epoch; None for other methods."""
+    """The survey of up to MOST images, with the load by epoch; None for other methods."""
     if not isinstance(method, HubPathway):
         return None
-    images = pictures.batch(range(min(MOST, len(pictures))))
+    one = pictures.batch([0]).nbytes
+    images = pictures.batch(range(min(MOST, max(1, MEMORY // one), len(pictures))))
     targets = pictures.targets[: len(images)]
-    found = survey(method, images, targets, class_names=labels.names)
+    found = survey(method, images, targets, class_names=labels.names, batch_size=batch_size)
     loads = [history.diagnostics[f"{LOAD}/{name}"] for name in method.names]
     return replace(found, history=torch.tensor(loads).T, steps=history.steps)

@@ -174,7 +174,7 @@ def tune(
         cost=_cost(run, pictures, batch_size),
         seconds={"rank": ranked - started, "tune": tuned - ranked},
         ranking=ranking,
-        pathways=pathways(built, watched or pictures, labels, run.history),
+        pathways=pathways(built, watched or pictures, labels, run.history, batch_size),
         notes=parts.notes,
     )
 
