@@ -1,11 +1,11 @@
 # make demo   ranks the built-in hub; make test   runs the tests; make lint   checks style and types
-# make docs   builds the site in site/
+# make docs   builds the site in site/; make minihub  trains the models that come with hubfast
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*)
 
-.PHONY: demo test lint bench docs sanitize clean
+.PHONY: demo test lint bench docs sanitize minihub clean
 
 demo: $(VENV)/.installed
 	$(BIN)/hubfast demo --html demo.html
@@ -23,6 +23,13 @@ bench: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m mkdocs build --strict
+
+# The files in hubfast/minihub/weights: ten models, and what fine-tuning them on each target gives.
+minihub: $(VENV)/.installed
+	rm -rf build/minihub
+	HUBFAST_CACHE=build $(BIN)/hubfast minihub build --rebuild
+	HUBFAST_CACHE=build $(BIN)/hubfast minihub truth handwritten lowercase outlines weaves angle
+	cp build/minihub/*.safetensors build/minihub/truth.jsonl hubfast/minihub/weights/
 
 # The native core built to stop at the first bad access or undefined operation. Its functions for
 # several instruction sets are left out: the loader chooses among them before the checks are set up.

@@ -139,11 +139,16 @@ def test_demo_puts_truth_beside_scores(cache, monkeypatch):
     other = dataclasses.replace(TINY, name="other", source="letters")
     monkeypatch.setattr(models, "MODELS", (TINY, other))
     monkeypatch.setattr(fine_tuning, "EPOCHS", 1)
-    ranking, title = demo("lowercase", progress=False)
-    assert title == "fine-tuned accuracy"
-    assert {m.name for m in ranking.scored} == {"tiny", "other"}
-    found = minihub.truth(["lowercase"], progress=False)
-    assert ranking.extra[title] == {run.model: run.value for run in found}
+    first = []
+    found = demo("lowercase", on_ranking=first.append, progress=False)
+    assert found.title == "fine-tuned accuracy"
+    assert {m.name for m in found.ranking.scored} == {"tiny", "other"}
+    runs = minihub.truth(["lowercase"], progress=False)
+    assert found.ranking.extra[found.title] == {run.model: run.value for run in runs}
+    assert [r.models for r in first] == [found.ranking.models]  # before the fine-tuning
+    assert "2 were trained on this machine" in found.how
+    demo("lowercase", on_ranking=first.append, progress=False)
+    assert len(first) == 1  # all is known
     with pytest.raises(ValueError, match=r"target must be one of .*, got 'x'"):
         demo("x")
 

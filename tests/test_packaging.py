@@ -64,7 +64,10 @@ def test_wheel(tmp_path, monkeypatch, kind):
         pytest.skip("no nvcc")
     wheel = build(tmp_path, monkeypatch, **environment)
     names = zipfile.ZipFile(wheel).namelist()
-    for expected in ("kernels/evidence.py", "py.typed", "report/page.html", "minihub/images.py"):
+    for expected in (
+        *("kernels/evidence.py", "py.typed", "report/page.html", "minihub/images.py"),
+        *("minihub/weights/vit_textures.safetensors", "minihub/weights/truth.jsonl"),
+    ):
         assert f"hubfast/{expected}" in names
     assert not any(name.startswith(("kernels/", "tests/", "csrc/")) for name in names)
     assert ("hubfast/_cuda.so" in names) == (kind == "cuda")

@@ -8,7 +8,7 @@ from rich.table import Table
 from hubfast.cli.output import Output, Quiet, check_folders
 from hubfast.terminal import output_console
 
-app = typer.Typer(help="The built-in hub of small models, trained here.", no_args_is_help=True)
+app = typer.Typer(help="The built-in hub of small models.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -30,12 +30,19 @@ def list_minihub() -> None:
 @app.command("build")
 def build_minihub(
     full: Annotated[bool, typer.Option("--full", help="All models, not the demo's only.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Train also those that are there.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train its models; those that are there are kept."""
-    from hubfast.minihub import build
+    """Train its models; those that come with hubfast, or were trained before, are kept."""
+    from hubfast.minihub import build, is_shipped, model_names
 
-    output_console().print(f"The mini-hub is in {build(full=full, progress=not quiet)}")
+    folder = build(full=full, rebuild=rebuild, progress=not quiet)
+    names = model_names(full=full)
+    shipped = sum(is_shipped(name) for name in names)
+    text = f"{shipped} of {len(names)} models come with hubfast, the others are in {folder}"
+    output_console().print(text)
 
 
 @app.command("truth")
@@ -43,16 +50,18 @@ def minihub_truth(
     target: Annotated[list[str] | None, typer.Argument(help="Targets; the demo's.")] = None,
     full: Annotated[bool, typer.Option("--full", help="All models, and all targets.")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Fine-tuning runs of each.")] = 1,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Do known runs again.")] = False,
     csv: Output = None,
     quiet: Quiet = False,
 ) -> None:
-    """Fine-tune every model on the targets; runs that are there are kept."""
+    """Fine-tune every model on the targets; runs that are known are kept."""
     import pandas as pd
 
     from hubfast.minihub import truth
 
     check_folders(csv)
-    frame = pd.DataFrame(truth(target, full=full, seeds=seeds, progress=not quiet))
+    runs = truth(target, full=full, seeds=seeds, rebuild=rebuild, progress=not quiet)
+    frame = pd.DataFrame(runs)
     if csv:
         frame.to_csv(csv, index=False)
     means = frame.pivot_table("value", "model", "target", sort=False)

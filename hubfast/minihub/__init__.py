@@ -1,11 +1,12 @@
 """The mini-hub: small models really trained here on known tasks, and scarce target tasks.
 
-For demonstrations, tests and benchmarks without a network. `build` trains the models on first
-use, `truth` fine-tunes them all to know what a ranking should say.
+For demonstrations, tests and benchmarks without a network. The demo's models come trained, `build`
+trains the others on first use, and `truth` fine-tunes them to know what a ranking should say.
 """
 
+from hubfast.minihub.files import cache_dir, shipped_dir
 from hubfast.minihub.fine_tuning import Truth, truth
-from hubfast.minihub.models import MODELS, ModelSpec, build, cache_dir, load, model_names
+from hubfast.minihub.models import MODELS, ModelSpec, build, is_shipped, load, model_names
 from hubfast.minihub.tasks import TARGETS, Target, TargetSpec, load_target, target_names
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     "Truth",
     "build",
     "cache_dir",
+    "is_shipped",
     "load",
     "load_target",
     "model_names",
+    "shipped_dir",
     "target_names",
     "truth",
 ]

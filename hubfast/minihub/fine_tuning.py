@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hubfast.minihub.models import build, cache_dir, load, model_names, spec_of
+from hubfast.minihub.files import cache_dir, shipped_dir
+from hubfast.minihub.models import build, digest_of, load, model_names
 from hubfast.minihub.tasks import TARGETS, Target, load_target, target_names
 from hubfast.minihub.training import Recipe, prepare, quality, train
 from hubfast.progress import progress_bar
 
+TABLE = "truth.jsonl"
 RECIPE_VERSION = 1
 RATES = (3e-4, 1e-3, 3e-3)
 EPOCHS = 25
@@ -34,6 +36,7 @@ class Truth:
     value: float
     rate: float  # learning rate chosen on a validation part of the training data
     seconds: float
+    shipped: bool = field(default=False, compare=False)  # else it was found on this machine
 
 
 def truth(
@@ -41,18 +44,22 @@ def truth(
     *,
     full: bool = False,
     seeds: int = 1,
+    rebuild: bool = False,
+    on_missing: Callable[[], object] = lambda: None,
     progress: bool = True,
 ) -> list[Truth]:
     """Fine-tunes every model on every target, all parameters, for each seed.
 
     The learning rate is chosen from RATES on a quarter of the training data, then the model is
     trained on all of it. Each run is appended to a file in the cache when it is done and never
-    repeated.
+    repeated; those of the demo's models with seed 0 come with hubfast.
 
     Args:
         targets: Their names; None for the demo's target, or all with `full`.
         full: All models.
         seeds: Runs with seeds 0, 1, ...
+        rebuild: Do every run again, also those that are known.
+        on_missing: Called before the first run, where one must be done.
         progress: Show a bar with the time left.
     """
     if targets is None:
@@ -63,8 +70,10 @@ def truth(
     names = model_names(full=full)
     build(names, progress=progress)
     wanted = [(m, t, s) for t in targets for m in names for s in range(seeds)]
-    known = _read()
-    todo = [run for run in wanted if _key(*run) not in known]
+    known = {**_read(shipped_dir(), shipped=True), **_read(cache_dir(), shipped=False)}
+    todo = [run for run in wanted if rebuild or _key(*run) not in known]
+    if todo:
+        on_missing()
     with progress_bar(progress and bool(todo)) as bars:
         task = bars.add_task("", total=len(todo))
         for model, target, seed in todo:
@@ -120,28 +129,27 @@ def _tuned(
 
 
 def _key(model: str, target: str, seed: int) -> str:
-    """Of a run in the file; changes when the model or the recipe does."""
+    """Key of a run in the file; it changes when the model's weights or the recipe do."""
     recipe = [RECIPE_VERSION, RATES, EPOCHS, BATCH, VALIDATION]
-    return json.dumps([spec_of(model).hash, recipe, model, target, seed])
+    return json.dumps([digest_of(model), recipe, model, target, seed])
 
 
-def _path() -> Path:
-    return cache_dir() / "truth.jsonl"
-
-
-def _read() -> dict[str, Truth]:
-    known = {}
-    if _path().exists():
-        for line in _path().read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:  # an empty line, or one cut off by a kill
-                continue
-            key = row.pop("key")
-            known[key] = Truth(**row)
+def _read(folder: Path, *, shipped: bool) -> dict[str, Truth]:
+    """Runs that are known there, by their keys."""
+    path, known = folder / TABLE, {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:  # an empty line, or one cut off by a kill
+            continue
+        key = row.pop("key")
+        known[key] = Truth(**row, shipped=shipped)
     return known
 
 
 def _append(key: str, found: Truth) -> None:
-    with _path().open("a") as file:  # the first line break ends a line that a kill cut off
-        file.write("\n" + json.dumps({"key": key, **asdict(found)}) + "\n")
+    path = cache_dir() / TABLE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:  # the first line break ends a line that a kill cut off
+        row = {name: value for name, value in asdict(found).items() if name != "shipped"}
+        file.write("\n" + json.dumps({"key": key, **row}) + "\n")

@@ -1,8 +1,7 @@
-"""The mini-hub's models: what they are, training them once, loading them."""
+"""The mini-hub's models: what they are, how they are trained, loading them."""
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,17 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from platformdirs import user_cache_dir
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
+from hubfast.minihub import files
 from hubfast.minihub.tasks import source_images
 from hubfast.minihub.training import Recipe, prepare, quality, train
 from hubfast.optional import slow_import
 from hubfast.progress import progress_bar
 
-VERSION = 1  # of the pictures and of training; a change retrains everything
+VERSION = 2  # of the images, of training and of the files; a change retrains everything
 SEED = 0
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -104,34 +101,35 @@ def model_names(*, full: bool = False) -> list[str]:
     return [spec.name for spec in MODELS if full or spec.in_demo]
 
 
-def cache_dir() -> Path:
-    """Where trained models and their truth are kept: `HUBFAST_CACHE`, else the user's cache."""
-    base = os.environ.get("HUBFAST_CACHE") or user_cache_dir("hubfast")
-    return Path(base) / "minihub"
-
-
-def build(names: Sequence[str] | None = None, *, full: bool = False, progress: bool = True) -> Path:
-    """Trains the models that are missing, and returns their folder.
+def build(
+    names: Sequence[str] | None = None,
+    *,
+    full: bool = False,
+    rebuild: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Trains the models that are neither shipped nor in the cache, and returns the cache's folder.
 
     Each is written when it is done, so an interrupted build goes on where it stopped.
 
     Args:
-        names: Which; None for the demo's, or all with `full`.
-        full: All models.
+        names: Names of the models; None for the demo's, or all with `full`.
+        full: All models, of which only the demo's are shipped.
+        rebuild: Train all of them again; the cache's files then come before the shipped ones.
         progress: Show a bar with the time left.
 
     Raises:
         ValueError: Unknown name.
     """
     specs = [spec_of(name) for name in (model_names(full=full) if names is None else names)]
-    missing = [spec for spec in specs if not is_built(spec)]
+    missing = [spec for spec in specs if rebuild or not is_built(spec)]
     pictures = lru_cache(maxsize=2)(source_images)
     with progress_bar(progress and bool(missing)) as bars:
         task = bars.add_task("", total=sum(spec.epochs for spec in missing))
         for spec in sorted(missing, key=lambda s: s.source):
             bars.update(task, description=f"training {spec.name} on {spec.source}")
             train_model(spec, pictures, lambda: bars.advance(task))
-    return cache_dir()
+    return files.cache_dir()
 
 
 def train_model(
@@ -154,6 +152,8 @@ def train_model(
         SEED,
         advance,
     )
+    weights = files.stored(model.state_dict())
+    model.load_state_dict(weights)  # what will be loaded is what is measured
     described = {
         "hash": spec.hash,
         "spec": asdict(spec),
@@ -161,12 +161,7 @@ def train_model(
         "accuracy": quality(model, inputs, targets, "classification"),  # on its training set
         "seconds": time.perf_counter() - started,
     }
-    path = _path(spec)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    weights = {k: v.contiguous() for k, v in model.state_dict().items()}
-    save_file(weights, partial, metadata={"minihub": json.dumps(described)})
-    os.replace(partial, path)
+    files.write(spec.name, weights, described)
 
 
 def load(name: str) -> nn.Module:
@@ -174,22 +169,35 @@ def load(name: str) -> nn.Module:
 
     Raises:
         ValueError: Unknown name.
-        FileNotFoundError: Not built yet.
+        FileNotFoundError: It is neither shipped nor built yet.
     """
-    spec = spec_of(name)
-    described = _described(spec)
-    if described is None or described["hash"] != spec.hash:
-        raise FileNotFoundError(f"{name} is not built in {cache_dir()}; call minihub.build()")
-    model = _create(spec, described["classes"])
-    with safe_open(_path(spec), "pt") as file:
-        model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    path = _file_of(name)
+    model = _create(spec_of(name), files.describe(path)["classes"])
+    model.load_state_dict(files.read(path))
     return model.eval()
 
 
+def is_shipped(name: str) -> bool:
+    """Whether `load` gives the weights that come with hubfast; errors as `load` raises."""
+    return _file_of(name).parent == files.shipped_dir()
+
+
+def digest_of(name: str) -> str:
+    """Digits that tell the very weights that `load` gives; errors as `load` raises."""
+    return str(files.describe(_file_of(name))["digest"])
+
+
+def _file_of(name: str) -> Path:
+    path = files.find(name, spec_of(name).hash)
+    if path is None:
+        where = files.cache_dir()
+        raise FileNotFoundError(f"{name} is not built in {where}; call minihub.build()")
+    return path
+
+
 def is_built(spec: ModelSpec) -> bool:
-    """Whether the cache holds this very model; a broken or outdated file counts as none."""
-    described = _described(spec)
-    return described is not None and described["hash"] == spec.hash
+    """Whether this very model is shipped or in the cache; a broken or outdated file is none."""
+    return files.find(spec.name, spec.hash) is not None
 
 
 def spec_of(name: str) -> ModelSpec:
@@ -222,15 +230,3 @@ def _create(spec: ModelSpec, classes: int) -> nn.Module:
         "num_classes": classes,
     }
     return model
-
-
-def _path(spec: ModelSpec) -> Path:
-    return cache_dir() / f"{spec.name}.safetensors"
-
-
-def _described(spec: ModelSpec) -> dict[str, Any] | None:
-    try:
-        with safe_open(_path(spec), "pt") as file:
-            return json.loads((file.metadata() or {})["minihub"])
-    except (FileNotFoundError, SafetensorError, KeyError):
-        return None
