@@ -9,6 +9,7 @@ from PIL import Image
 
 import hubfast
 from hubfast import as_target_data
+from hubfast.cli import main
 from hubfast.data import TargetData, readable
 from hubfast.data.pixels import Pixels
 
@@ -415,6 +416,23 @@ def test_16_bits_that_would_be_nearly_black_are_asked_about(largest, tmp_path):
     arrays = (np.full((4, 8, 8), largest, np.uint16), np.arange(4) % 2)
     with pytest.raises(ValueError, match=r"would be nearly black"):
         readable(as_target_data(arrays), progress=False)
+
+
+def test_the_command_line_says_bits(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        (tmp_path / "x" / f"c{i % 2}").mkdir(parents=True, exist_ok=True)
+        array = rng.integers(0, 4096, (16, 16)).astype(np.uint16)
+        Image.fromarray(array).save(tmp_path / "x" / f"c{i % 2}" / f"{i}.png")
+    np.save(tmp_path / "stored.npy", rng.random((6, 3)))
+    command = ["hubfast", "rank", str(tmp_path / "stored.npy"), "--data", str(tmp_path / "x")]
+    monkeypatch.setattr("sys.argv", [*command, "--quiet"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "or --bits 12" in " ".join(capsys.readouterr().err.split())
+    monkeypatch.setattr("sys.argv", [*command, "--bits", "12", "--background", "black", "--quiet"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
 
 
 def test_the_rule_stays_with_parts_of_the_data():
