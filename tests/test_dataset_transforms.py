@@ -342,3 +342,19 @@ def test_pixels_in_lists(hf):
     pixels = [[[i, 200], [0, 0]] for i in range(COUNT)]
     rows = datasets.Dataset.from_dict({"pixels": pixels, "label": [i % 2 for i in range(COUNT)]})
     assert np.asarray(taken(rows)[7])[..., 0].tolist() == [[7, 200], [0, 0]]
+
+
+@pytest.mark.parametrize("labels", [["NA", "EU", "null", "NA"], ["0", "1", "1", "0"]])
+def test_a_folder_of_csv_files_keeps_its_words(tmp_path, monkeypatch, labels):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "plain").mkdir()
+    rows = "".join(f"None {i},{label},{i / 2}\n" for i, label in enumerate(labels))
+    (tmp_path / "plain" / "train.csv").write_text(f"text,label,weight\n{rows}")
+    data = as_target_data(f"hfdata:{tmp_path / 'plain'}")
+    words = data.class_names or ("0", "1")
+    assert [words[t] for t in data.targets.tolist()] == labels
+    assert data[1] == "None 1"
+    weights = as_target_data(f"hfdata:{tmp_path / 'plain'}", target_columns="weight")
+    assert weights.targets.flatten().tolist() == [0, 0.5, 1, 1.5]

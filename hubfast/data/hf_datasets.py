@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from hubfast.data.columns import Columns, Kind, choose_columns
+from hubfast.data.images import image_suffixes
 from hubfast.data.labels import Labels, encoded
 from hubfast.data.target import TargetData
 from hubfast.data.torch_datasets import from_pairs
@@ -15,6 +16,8 @@ from hubfast.optional import require
 from hubfast.scores.inputs import Task, as_targets
 
 FORMATS = (None, "python", "numpy", "torch")  # of single samples, for set_format
+NA_IS_A_WORD = {"keep_default_na": False, "na_values": [""]}  # as in other tables
+OTHER_LOADERS = {".json", ".jsonl", ".parquet", ".arrow", ".txt", ".py", ".zip"}
 SAVED = ("dataset_info.json", "dataset_dict.json")  # what save_to_disk leaves
 
 
@@ -38,7 +41,13 @@ def load_hf_dataset(spec: str) -> Any:
             raise ValueError(f"{place} has the splits {sorted(found)}, not {split!r}")
         return found[split]
     name, _, config = (place, "", "") if folder.is_dir() else place.partition(":")
-    return datasets.load_dataset(name, config or None, split=split)
+    how = NA_IS_A_WORD if folder.is_dir() and _of_csv_only(folder) else {}
+    return datasets.load_dataset(name, config or None, split=split, **how)
+
+
+def _of_csv_only(folder: Path) -> bool:
+    kinds = {file.suffix.lower() for file in folder.rglob("*") if file.is_file()}
+    return ".csv" in kinds and not kinds & {*OTHER_LOADERS, *image_suffixes()}
 
 
 def is_hf_dataset(data: Any) -> bool:
