@@ -4,7 +4,7 @@ Each format says of a tensor what made it (`Step`); `trace` walks back from an o
 decides between several outputs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, NamedTuple
@@ -111,7 +111,7 @@ class Choice:
 
 def choose(
     traces: Sequence[Trace],
-    enters: Callable[[Any, Any], bool],
+    before: Callable[[Any], Iterable[Any]],
     name: Callable[[Any], str],
     path: Any,
 ) -> Choice:
@@ -119,7 +119,7 @@ def choose(
 
     Args:
         traces: One per output, in order.
-        enters: Whether its first argument, a tensor, is or contributes to the second.
+        before: The tensors that a tensor was made from, each always the same object.
         name: Of a tensor, for messages.
         path: Of the model, for messages.
 
@@ -128,7 +128,9 @@ def choose(
             cannot be told from logits.
     """
     found = [(t, t.head) for t in traces if t.head is not None]
-    heads = [t for t, own in found if not any(enters(own.layer, b.features) for _, b in found)]
+    heads = [
+        t for t, own in found if not any(_enters(own.layer, b.features, before) for _, b in found)
+    ]
     if heads:
         return _of_heads(heads, name)
     outputs = [name(t.output) for t in traces]
@@ -142,6 +144,19 @@ def choose(
     said = f"no classifier seen in the file: the features are its output {name(free[0].output)!r}"
     said += f", of {outputs}" if len(outputs) > 1 else ""
     return Choice(free[0].output, None, (f"{said}, averaged over places",))
+
+
+def _enters(tensor: Any, other: Any, before: Callable[[Any], Iterable[Any]]) -> bool:
+    """The tensor is `other`, or contributes to it."""
+    seen, left = {id(other)}, [other]
+    while left:
+        found = left.pop()
+        if found is tensor:
+            return True
+        new = [made for made in before(found) if id(made) not in seen]
+        seen.update(map(id, new))
+        left += new
+    return False
 
 
 def _of_heads(found: list[Trace], name: Callable[[Any], str]) -> Choice:

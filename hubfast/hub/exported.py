@@ -82,7 +82,7 @@ def _choice(graph: fx.Graph, path: Path) -> Choice:
     outputs: list[fx.Node] = []
     torch.utils._pytree.tree_map_only(fx.Node, outputs.append, graph.output_node().args[0])
     traces = [trace(node, exported_graph.step_of, exported_graph.one_place) for node in outputs]
-    return choose(traces, exported_graph.enters, lambda node: node.name, path)
+    return choose(traces, lambda node: node.all_input_nodes, lambda node: node.name, path)
 
 
 def _with_features(module: Any, choice: Choice) -> fx.GraphModule:

@@ -99,19 +99,6 @@ def channels(node: Any, given_last: bool) -> int:
     return -1 if given_last else 1
 
 
-def enters(node: fx.Node, other: fx.Node) -> bool:
-    """The tensor of `node` is that of `other`, or contributes to it."""
-    seen, left = {other}, [other]
-    while left:
-        found = left.pop()
-        if found is node:
-            return True
-        new = set(found.all_input_nodes) - seen
-        seen |= new
-        left += new
-    return False
-
-
 def _layer(op: str, args: list[Any]) -> Step:
     x, weights = DENSE.get(op, (0, 1))
     if is_fixed(args[x]) or not is_fixed(args[weights]):

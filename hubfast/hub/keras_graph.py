@@ -112,18 +112,9 @@ def one_place(tensor: Any, channels: int) -> bool:
     return all(side == 1 for side in shape)
 
 
-def enters(tensor: Any, other: Any) -> bool:
-    """The tensor is `other`, or contributes to it."""
-    seen, left = {id(other)}, [other]
-    while left:
-        found = left.pop()
-        if found is tensor:
-            return True
-        for before in node_of(found).input_tensors:
-            if id(before) not in seen:
-                seen.add(id(before))
-                left.append(before)
-    return False
+def before(tensor: Any) -> list[Any]:
+    """What a tensor was made from."""
+    return list(node_of(tensor).input_tensors)
 
 
 def title(tensor: Any) -> str:

@@ -61,7 +61,7 @@ def load(path: str | Path, loading: Loading) -> Network:
         ) from error
     steps = (keras_graph.step_of, keras_graph.one_place)
     traces = [trace(tensor, *steps) for tensor in flat.outputs]
-    choice = choose(traces, keras_graph.enters, keras_graph.title, path)
+    choice = choose(traces, keras_graph.before, keras_graph.title, path)
     height, width = shape[1:3] if last else shape[2:]
     told = pixels(flat)
     size = (height, width) if height and width else told.size

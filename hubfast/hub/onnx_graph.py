@@ -60,18 +60,10 @@ class Graph:
         """Inputs of a node that depend on the images."""
         return [intern(name) for name in node.input if name and name not in self._fixed]
 
-    def enters(self, name: str, other: str) -> bool:
-        """The tensor `name` is `other`, or contributes to it."""
-        seen, left = {other}, [other]
-        while left:
-            tensor = left.pop()
-            if tensor == name:
-                return True
-            node = self.producer(tensor)
-            new = set() if node is None else set(self.given(node)) - seen
-            seen |= new
-            left += new
-        return False
+    def before(self, name: str) -> list[str]:
+        """What a tensor was made from, weights aside."""
+        node = self.producer(name)
+        return [] if node is None else self.given(node)
 
     def weights(self, name: str) -> list[int]:
         """Shape of the weights that `name` is another number type of; empty if not known."""

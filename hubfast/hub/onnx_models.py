@@ -54,7 +54,7 @@ def load(path: str | Path, loading: Loading) -> Network:
     count = count_parameters(model.graph)
     one_place = partial(_one_place, model, path, given, transform)
     traces = [trace(name, partial(step_of, graph), one_place) for name in graph.outputs]
-    choice = choose(traces, graph.enters, str, path)
+    choice = choose(traces, graph.before, str, path)
     run = _Session(model, path, given, choice, graph)
     return Network(run, transform, count=count, advice=advice(path), notes=choice.notes)
 

@@ -92,17 +92,9 @@ class SavedGraph:
         del sides[channels], sides[:1]
         return all(side == 1 for side in sides)
 
-    def enters(self, name: str, other: str) -> bool:
-        """The tensor is `other`, or contributes to it."""
-        seen, left = {other}, [other]
-        while left:
-            found = left.pop()
-            if found == name:
-                return True
-            new = {t.name for t in self.graph.get_tensor_by_name(found).op.inputs} - seen
-            seen |= new
-            left += new
-        return False
+    def before(self, name: str) -> list[str]:
+        """What a tensor was made from."""
+        return [intern(tensor.name) for tensor in self.graph.get_tensor_by_name(name).op.inputs]
 
     def _integers(self, tensor: Any) -> list[int]:
         import tensorflow

@@ -82,7 +82,7 @@ def _choice(graph: SavedGraph, path: Path) -> Choice:
     if all(found.head is None for found in traces):
         others = [found for found in traces if graph.outputs[found.output] not in CLASSES]
         traces = others or traces
-    return choose(traces, graph.enters, lambda name: graph.outputs.get(name, name), path)
+    return choose(traces, graph.before, lambda name: graph.outputs.get(name, name), path)
 
 
 class _Saved(FeatureModule):
