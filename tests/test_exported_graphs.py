@@ -116,3 +116,18 @@ def test_images_with_their_channels_last_and_number_types(tmp_path, dtype):
         expected = mean(module.body(IMAGES.to(dtype))).float()
     torch.testing.assert_close(features, expected, atol=1e-2, rtol=1e-2)
     assert (features.dtype, logits.dtype) == (torch.float32, torch.float32)
+
+
+def test_programs_of_whole_numbers_get_pixels(tmp_path):
+    pixels = (IMAGES * 255).round().to(torch.uint8)
+    module = Ended(lambda m, x: m.fc(mean(x)))
+    module.body.insert(0, Float())
+    given = pixels.permute(0, 2, 3, 1).numpy()
+    features, _, _ = run(tmp_path / "m.pt2", module, pixels[:2], given)
+    with torch.no_grad():
+        torch.testing.assert_close(features, mean(module.body(pixels)), rtol=1e-4, atol=1e-3)
+
+
+class Float(nn.Module):
+    def forward(self, x):
+        return x.float()

@@ -18,7 +18,7 @@ from hubfast.hub.outputs import (
     oriented,
     run_in_fixed_batches,
 )
-from hubfast.hub.preprocessing import advice, transform_of_file
+from hubfast.hub.preprocessing import RAW, advice, image_transform, transform_of_file
 
 WHY = "is a torch.export program, and loading one can run code from it"
 
@@ -27,7 +27,8 @@ def load(path: str | Path, loading: Loading) -> Network:
     """An exported model with one input, `(batch, 3, height, width)` or `(batch, height, width, 3)`.
 
     The file may hold its preprocessing as the extra file `preprocessing.json`; see
-    `hubfast.hub.preprocessing`.
+    `hubfast.hub.preprocessing`. A program of uint8 images of a known size needs none: these are
+    pixels.
 
     Raises:
         FileNotFoundError, PermissionError, ValueError: No such file, not trusted (torch says
@@ -46,6 +47,8 @@ def load(path: str | Path, loading: Loading) -> Network:
     own = json.loads(extra["preprocessing.json"]) if extra["preprocessing.json"] else None
     size = (height, width) if height and width else None
     transform = transform_of_file(path, loading.preprocessing, own, size)
+    if transform is None and size is not None and example.dtype == torch.uint8:
+        transform = image_transform(RAW, size)
     module = program.module(check_guards=False)
     choice = _choice(module.graph, path)
     axis = exported_graph.channels(choice.output, last)
@@ -68,7 +71,8 @@ def _images(program: torch.export.ExportedProgram, path: Path) -> Tensor:
         ValueError: There are several, or it is not a batch of colour images.
     """
     given = program.graph_signature.user_inputs
-    values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op != "output"}
+    inputs = [node for node in program.graph.nodes if node.op == "placeholder"]
+    values = {node.name: node.meta["val"] for node in inputs}
     examples = [values.get(name) if isinstance(name, str) else name for name in given]
     shapes = [tuple(x.shape) if isinstance(x, Tensor) else x for x in examples]
     if len(examples) == 1 and isinstance(examples[0], Tensor) and examples[0].ndim == 4:

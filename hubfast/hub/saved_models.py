@@ -18,7 +18,7 @@ from hubfast.hub.outputs import (
     log_probabilities,
     oriented,
 )
-from hubfast.hub.preprocessing import UNIT, advice, image_transform, transform_of_file
+from hubfast.hub.preprocessing import RAW, UNIT, advice, image_transform, transform_of_file
 from hubfast.hub.saved_graph import SavedGraph
 from hubfast.optional import require
 
@@ -30,10 +30,11 @@ CLASSES = ("logits", "probabilities")  # names of outputs, by TensorFlow Hub's c
 def load(path: str | Path, loading: Loading) -> Network:
     """A SavedModel folder with one input of images, `(batch, height, width, 3)`.
 
-    Images are given as TensorFlow Hub's common signature says: RGB in 0..1, resized to the input;
-    `preprocessing` of a hub file, or a file beside it, says otherwise. The features are what enters
-    the layer that makes the classes. Where none is seen they are the first output but those named
-    `logits` or `probabilities`, which are the source logits.
+    Images are given as TensorFlow Hub's common signature says: RGB in 0..1 (in 0..255 if they are
+    uint8), resized to the input; `preprocessing` of a hub file, or a file beside it, says
+    otherwise. The features are what enters the layer that makes the classes. Where none is seen
+    they are the first output but those named `logits` or `probabilities`, which are the source
+    logits.
 
     Raises:
         FileNotFoundError, PermissionError, ModuleNotFoundError, ValueError: No such folder, not
@@ -54,7 +55,7 @@ def load(path: str | Path, loading: Loading) -> Network:
     size = (height, width) if height and width else None
     transform = transform_of_file(path, loading.preprocessing, None, size)
     if transform is None and size is not None:
-        transform = image_transform(UNIT, size)
+        transform = image_transform(RAW if dtype == "uint8" else UNIT, size)
     variables = getattr(model, "variables", None) or signature.variables
     count = sum(int(np.prod(v.shape)) for v in variables)
     graph = SavedGraph(signature)
