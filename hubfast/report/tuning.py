@@ -27,7 +27,7 @@ def write_tuning(path: str | Path, tuned: Tuned) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    sections = [_result(tuned), _curves(tuned)]
+    sections = [_result(tuned), *_notes(tuned), _curves(tuned)]
     for name, found in tuned.evaluations.items():
         if found.confusion is not None:
             sections.append(_confusion(name, found.confusion, tuned.labels.names))
@@ -36,7 +36,11 @@ def write_tuning(path: str | Path, tuned: Tuned) -> None:
     sections.append(_cost(tuned))
     if tuned.ranking is not None:
         for section in ranking_sections(tuned.ranking):
-            title = {"Result": "Ranking result", "Time": "Ranking time"}.get(
+            title = {
+                "Result": "Ranking result",
+                "Time": "Ranking time",
+                "Notes": "Ranking notes",
+            }.get(
                 section.title, section.title
             )
             sections.append(Section(title, section.body, f"hub-{section.id}"))
@@ -64,7 +68,32 @@ def _result(tuned: Tuned) -> Section:
         }
         for name, found in tuned.evaluations.items()
     ]
-    return Section("Result", render("tuning_result.html", rows=rows, facts=facts), "result")
+    body = render(
+        "tuning_result.html",
+        rows=rows,
+        facts=facts,
+        compared=_compared(tuned),
+        warnings=tuned.not_worth_it,
+    )
+    return Section("Result", body, "result")
+
+
+def _compared(tuned: Tuned) -> list[tuple[str, list[str]]]:
+    """The tuned model and what needs no tuning, with their values in the order of `evaluations`."""
+    if not tuned.baselines:
+        return []
+    rows = [("tuned", [number(found.value, 4) for found in tuned.evaluations.values()])]
+    for each in tuned.baselines:
+        values = [number(each.values.get(name), 4) for name in tuned.evaluations]
+        rows.append((f"{each.name}, untouched features of {clip(each.model, 50)}", values))
+    return rows
+
+
+def _notes(tuned: Tuned) -> list[Section]:
+    """Of the data; none if there is nothing to say."""
+    if not tuned.notes:
+        return []
+    return [Section("Notes", render("notes.html", notes=tuned.notes, described=()), "tuning-notes")]
 
 
 def _curves(tuned: Tuned) -> Section:

@@ -4,6 +4,7 @@
 """
 
 from hubfast.tuning.b_tuning import BTuning, b_tuning, teacher_weights
+from hubfast.tuning.baselines import Baseline
 from hubfast.tuning.bss import BSS, bss
 from hubfast.tuning.co_tuning import CoTuning, category_relationship, co_tuning
 from hubfast.tuning.delta import Delta, channel_attention, delta
@@ -30,6 +31,7 @@ __all__ = [
     "KD",
     "L2SP",
     "BTuning",
+    "Baseline",
     "CachedTeachers",
     "CoTuning",
     "Delta",

@@ -42,6 +42,8 @@ def model_card(tuned: "Tuned", takes: Input, *, by_timm: bool) -> str:
         + (f", using {', '.join(tuned.models)}." if len(tuned.models) > 1 else "."),
         "",
         *_table("data", {str(row["name"]): str(row["value"]) for row in results}),
+        *_table("without tuning", _untuned(tuned)),
+        *(f"{sentence}\n" for sentence in (*tuned.not_worth_it, *tuned.notes)),
         *_table("cost", _costs(tuned)),
         *_table("recipe", {k: str(v) for k, v in tuned.recipe.as_dict().items()}),
         f"Outputs ({tuned.labels.task}): {', '.join(tuned.labels.names)}.",
@@ -70,6 +72,16 @@ def _input(takes: Input) -> str:
         "`ImageOps.exif_transpose(Image.open(FILE)).convert('RGB')` of PIL gives it. "
         "FOLDER is this folder."
     )
+
+
+def _untuned(tuned: "Tuned") -> dict[str, str]:
+    return {
+        f"{part} {tuned.evaluations[part].metric} of {each.name}, features of {each.model}": (
+            f"{value:.4f}"
+        )
+        for each in tuned.baselines
+        for part, value in each.values.items()
+    }
 
 
 def _costs(tuned: "Tuned") -> dict[str, str]:

@@ -53,11 +53,16 @@ def evaluate(
     labels.check_same(pictures.labels)
     logits = predict(method, pictures, batch_size=batch_size, device=device)
     targets = pictures.targets
-    value, confusion = _metric(logits, targets, labels)
+    value, confusion = quality(logits, targets, labels)
     return Evaluation(METRICS[labels.task], value, logits, targets, confusion)
 
 
-def _metric(logits: Tensor, targets: Tensor, labels: Labels) -> tuple[float, Tensor | None]:
+def quality(logits: Tensor, targets: Tensor, labels: Labels) -> tuple[float, Tensor | None]:
+    """The metric of the task, of outputs `(n, C)` for encoded targets, and the confusion matrix.
+
+    Raises:
+        ValueError: Multi-label data without a single label.
+    """
     from torchmetrics.functional import classification, r2_score  # slow to import
 
     match labels.task:

@@ -16,8 +16,10 @@ from hubfast.data import MAX_UNREADABLE
 from hubfast.hub import Source, as_hub
 from hubfast.pathway import Survey
 from hubfast.ranking import Ranking, rank
+from hubfast.ranking.run import INTERRUPTED
 from hubfast.scores.inputs import Task
 from hubfast.tuning.aggregated import Zoo
+from hubfast.tuning.baselines import Baseline, baselines, not_worth_it
 from hubfast.tuning.choice import choose_models
 from hubfast.tuning.distributed import is_first_process
 from hubfast.tuning.evaluation import Evaluation, evaluate
@@ -63,6 +65,12 @@ class Tuned:
     ranking: Ranking | None
     pathways: Survey | None = None  # of Hub-Pathway: where it sends the pictures
     notes: tuple[str, ...] = ()  # on the data: samples left out, classes without samples
+    baselines: tuple[Baseline, ...] = ()  # of the untouched best model, on the same samples
+
+    @property
+    def not_worth_it(self) -> tuple[str, ...]:
+        """A sentence for each part of the data on which a baseline is as good; empty if none."""
+        return not_worth_it(self.evaluations, self.baselines)
 
     @property
     def size(self) -> Size:
@@ -143,6 +151,8 @@ def tune(
     started = time.perf_counter()
     if ranking is None:
         ranking = rank(hub, train, trust=trust, progress=progress)
+        if any(model.error == INTERRUPTED for model in ranking.failed):
+            raise KeyboardInterrupt  # which rank takes as its end
     if on_ranking is not None:
         on_ranking(ranking)
     ranked = time.perf_counter()
@@ -153,8 +163,7 @@ def tune(
     pictures = Pictures(train, labels, framing, augment=augment, seed=seed)
     held_out = {name: Pictures(part, labels, framing) for name, part in parts.held_out.items()}
     make = partial(build, method, weight=weight, seed=seed)
-    watched = held_out.get("validation")
-    run = _train(make, sources, pictures, labels, trainer, watched, resume)
+    run = _train(make, sources, pictures, labels, trainer, held_out, resume)
     built = run.module
     tuned = time.perf_counter()
     evaluations = {
@@ -174,8 +183,11 @@ def tune(
         cost=_cost(run, pictures, batch_size),
         seconds={"rank": ranked - started, "tune": tuned - ranked},
         ranking=ranking,
-        pathways=pathways(built, watched or pictures, labels, run.history, batch_size),
+        pathways=pathways(
+            built, held_out.get("validation", pictures), labels, run.history, batch_size
+        ),
         notes=parts.notes,
+        baselines=run.baselines,
     )
 
 
@@ -185,6 +197,7 @@ class _Run:
     history: History
     memory: int | None
     parameters: int  # of all stages
+    baselines: tuple[Baseline, ...]
 
 
 def _train(
@@ -193,7 +206,7 @@ def _train(
     pictures: Pictures,
     labels: Labels,
     trainer: Trainer,
-    held: Pictures | None,
+    held_out: dict[str, Pictures],
     resume: bool,
 ) -> _Run:
     recipe, device = trainer.recipe, trainer.device
@@ -209,12 +222,14 @@ def _train(
         sizes.append(cost.parameters(teacher))
         before.fit(teacher, pictures, labels, resume=resume)
 
+    untouched = baselines(setting, held_out)
+    held = held_out.get("validation")
     with PeakMemory(device) as memory:
         built = make(setting, fit)
         sizes.append(cost.parameters(built))
         history = trainer.fit(built, pictures, labels, validation=held, resume=resume)
     finished = _finished(built, pictures, recipe.batch_size)
-    return _Run(finished, history, memory.bytes, sum(sizes))
+    return _Run(finished, history, memory.bytes, sum(sizes), untouched)
 
 
 def _finished(built: nn.Module, pictures: Pictures, batch_size: int) -> nn.Module:

@@ -1,0 +1,123 @@
+"""What the untouched best model gives without tuning: the least that tuning should beat."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from hubfast.scores.knn import NEIGHBOURS
+from hubfast.scores.logme import LogME
+from hubfast.tuning.evaluation import Evaluation, quality
+from hubfast.tuning.labels import Labels
+from hubfast.tuning.pictures import Pictures
+from hubfast.tuning.setting import Setting
+from hubfast.tuning.teachers import Teachers, cache
+
+CHUNK = 2048  # samples whose neighbours are looked for at once
+CONSTANT = {
+    "classification": "majority class",
+    "multilabel": "share of each label",
+    "regression": "mean of the targets",
+}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A predictor that needs no tuning, and how good it is."""
+
+    name: str  # of the predictor: "majority class", "k-NN" or "linear head"
+    model: str  # whose features it uses, as they came
+    values: dict[str, float]  # quality by "validation" and "test", in the metric of the evaluation
+
+
+def baselines(setting: Setting, held_out: Mapping[str, Pictures]) -> tuple[Baseline, ...]:
+    """Three baselines of the best model, on the samples that the tuned model is evaluated on.
+
+    - The most frequent class, or the mean of regression targets, whatever the image.
+    - k-NN: the vote, or the mean, of the nearest training samples by cosine, as in `scores.knn`.
+    - A linear head: ridge regression on standardised features, of which LogME's evidence chooses
+      the penalty, so that it needs neither steps nor held-out data.
+
+    Args:
+        setting: The best model first, and training data.
+        held_out: Pictures by name.
+    """
+    if not held_out:
+        return ()
+    labels, features = setting.labels, setting.posterior(0)[0]
+    found: dict[str, dict[str, float]] = {}
+    for part, pictures in held_out.items():
+        model = Teachers([setting.load()])
+        new = cache(model, pictures, device=setting.device).get_buffer("values_0")
+        for name, logits in predictions(features, setting.pictures.targets, new, labels).items():
+            value, _ = quality(logits, pictures.targets, labels)
+            found.setdefault(name, {})[part] = value
+    best = setting.sources[0].name
+    return tuple(Baseline(name, best, values) for name, values in found.items())
+
+
+def predictions(
+    features: Tensor, targets: Tensor, new: Tensor, labels: Labels
+) -> dict[str, Tensor]:
+    """Outputs `(r, C)` by baseline for new samples: larger for likelier classes, or the values.
+
+    Args:
+        features: `(n, D)` of the training samples.
+        targets: Of them, encoded.
+        new: `(r, D)` features.
+        labels: Of the training data.
+    """
+    columns = targets.double()
+    if labels.task == "classification":
+        columns = one_hot(targets, labels.outputs).double()
+    x, new = features.double().cpu(), new.double().cpu()
+    return {
+        CONSTANT[labels.task]: columns.mean(0).expand(len(new), -1),
+        "k-NN": _neighbours(x, columns, new, vote=labels.task == "classification"),
+        "linear head": _linear(x, columns, new),
+    }
+
+
+def _neighbours(x: Tensor, columns: Tensor, new: Tensor, *, vote: bool) -> Tensor:
+    """Of `vote` the nearer samples count a little more, so that the nearest one breaks ties."""
+    k = min(NEIGHBOURS, len(x))
+    places = 1 + 0.5 ** torch.arange(2, k + 2, dtype=torch.float64) * vote
+    known = torch.nn.functional.normalize(x, dim=1)
+    found = []
+    for chunk in torch.nn.functional.normalize(new, dim=1).split(CHUNK):
+        nearest = (chunk @ known.T).topk(k, dim=1).indices
+        found.append((columns[nearest] * places[:, None]).sum(1) / k)
+    return torch.cat(found)
+
+
+def _linear(x: Tensor, columns: Tensor, new: Tensor) -> Tensor:
+    mean, centre = x.mean(0), columns.mean(0)
+    deviation = x.std(0, correction=0)
+    noise = x.abs().amax(0) * len(x) * torch.finfo(torch.float32).eps  # features are float32
+    scale = torch.where(deviation > noise, 1 / deviation, 0)
+    targets = columns - centre
+    found = centre.expand(len(new), -1).clone()
+    varying = (columns != columns[:1]).any(0)  # a column that does not vary has nothing to fit
+    if bool(varying.any()):
+        fit = LogME.fit((x - mean) * scale, targets[:, varying], task="regression")
+        found[:, varying] += fit.decision_function((new - mean) * scale)
+    return found
+
+
+def not_worth_it(
+    evaluations: Mapping[str, Evaluation], found: tuple[Baseline, ...]
+) -> tuple[str, ...]:
+    """A sentence for each part of the data on which tuning did not beat every baseline."""
+    sentences = []
+    for part, evaluation in evaluations.items():
+        known = [b for b in found if part in b.values]
+        best = max(known, key=lambda b: b.values[part], default=None)
+        if best is None or evaluation.value > best.values[part]:
+            continue
+        sentences.append(
+            f"Tuning did not beat the {best.name} on the untouched features of {best.model}: "
+            f"{part} {evaluation.metric} {evaluation.value:.4f}, {best.values[part]:.4f} without."
+        )
+    return tuple(sentences)
