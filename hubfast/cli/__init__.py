@@ -11,6 +11,7 @@ from rich.markup import escape
 from hubfast.cli import bench, minihub
 from hubfast.cli.atari import atari
 from hubfast.cli.info import info
+from hubfast.cli.output import with_options
 from hubfast.cli.rank import demo, rank
 from hubfast.cli.threads import let_idle_threads_sleep
 from hubfast.cli.tune import tune
@@ -33,5 +34,6 @@ def main() -> None:
     try:
         app()
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
+        said = escape(with_options(str(error)))
+        Console(stderr=True).print(f"[red]error:[/red] {said}", highlight=False)
         sys.exit(2)

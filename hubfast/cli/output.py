@@ -1,5 +1,6 @@
 """What commands share: options, and where results go."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,24 @@ def starting(quiet: bool) -> Iterator[None]:
     with progress_bar(not quiet) as bars:
         bars.add_task("starting", total=None)
         yield
+
+
+# Arguments of the library whose option is called otherwise, and others that errors begin with.
+OPTIONS = {
+    "target_columns": "--target-column",
+    "sample_column": "--sample-column",
+    "max_unreadable": "--max-unreadable",
+    "batch_size": "--batch-size",
+}
+FIRST = ("top", "method", "validation", "weight", "size", "augment", "task", "ranking", "rate")
+FIRST_WORD = re.compile(rf"^({'|'.join(FIRST)})(?= must | is for )")
+ARGUMENT = re.compile(rf"(?<![\w'\"/.-])({'|'.join(OPTIONS)})(?![\w'\"/.-])")
+
+
+def with_options(message: str) -> str:
+    """An error of the library with its arguments called by their options."""
+    message = ARGUMENT.sub(lambda found: OPTIONS[found[1]], message)
+    return FIRST_WORD.sub(r"--\1", message)
 
 
 def check_folders(*paths: Path | None) -> None:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hubfast.cli.output import Quiet, build_named
+from hubfast.cli.resume import resumable
 from hubfast.optional import collection_paused
 from hubfast.terminal import output_console
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from hubfast.ranking import Ranking
     from hubfast.tuning import Tuned
 
-RANKING, MODEL, REPORT = "ranking.json", "model", "report.html"  # in the output folder
+RANKING, MODEL, REPORT, RESULT = "ranking.json", "model", "report.html", "result.json"
 
 
 def tune(
@@ -46,7 +48,26 @@ def tune(
     validation: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the data held out; 0 for none.")
     ] = 0.2,
-    test: Annotated[str | None, typer.Option(help="Data to evaluate on in the end.")] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(help="Data to evaluate on in the end; its classes are matched by name."),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="classification, multilabel or regression; told from the targets."),
+    ] = None,
+    sample_column: Annotated[
+        str | None,
+        typer.Option(help="Of tables: image paths; one with a usual name."),
+    ] = None,
+    target_column: Annotated[
+        list[str] | None,
+        typer.Option(help="Of tables; repeat for several targets; one with a usual name."),
+    ] = None,
+    max_unreadable: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of samples that may be unreadable; left out."),
+    ] = 0.05,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 25,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples per step.")] = 32,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
@@ -103,22 +124,27 @@ def tune(
         tensorboard=tensorboard,
         progress=not quiet,
     )
-    tuned = tune_hub(
-        hub,
-        data,
-        method=cast(Any, method),
-        top=top,
-        ranking=_known_ranking(output, ranking, resume, Ranking),
-        validation=validation,
-        test=test,
-        trainer=trainer,
-        weight=weight,
-        augment=cast(Any, augment),
-        size=None if size is None else (size, size),
-        resume=resume,
-        trust=trust,
-        on_ranking=partial(_keep, output),
-    )
+    with resumable(output):
+        tuned = tune_hub(
+            hub,
+            data,
+            method=cast(Any, method),
+            top=top,
+            ranking=_known_ranking(output, ranking, resume, Ranking),
+            validation=validation,
+            test=test,
+            task=cast(Any, task),
+            sample_column=sample_column,
+            target_columns=target_column or None,
+            max_unreadable=max_unreadable,
+            trainer=trainer,
+            weight=weight,
+            augment=cast(Any, augment),
+            size=None if size is None else (size, size),
+            resume=resume,
+            trust=trust,
+            on_ranking=partial(_keep, output),
+        )
     if is_first_process():
         _write(tuned, output)
         _show(tuned, output)
@@ -149,6 +175,7 @@ def _known_ranking(output: Path, ranking: Path | None, resume: bool, kind: Any) 
 def _write(tuned: "Tuned", output: Path) -> None:
     from hubfast.report import write_tuning
 
+    tuned.to_json(_in(output, RESULT))
     tuned.save(_in(output, MODEL))
     write_tuning(output / REPORT, tuned)
 
@@ -160,6 +187,8 @@ def _show(tuned: "Tuned", output: Path) -> None:
     table.add_row("models", ", ".join(tuned.models))
     for name, found in tuned.evaluations.items():
         table.add_row(f"{name} {found.metric}", f"{found.value:.4f}")
+        for each in tuned.baselines:
+            table.add_row(f"  {each.name}, not tuned", f"{each.values[name]:.4f}")
     table.add_row("parameters", f"{tuned.cost.parameters / 1e6:.2f}M")
     table.add_row("multiply-adds", f"{tuned.cost.multiply_adds / 1e9:.4f}G a picture")
     table.add_row("training", speed(tuned.cost.iterations_per_second, "step"))
@@ -168,6 +197,11 @@ def _show(tuned: "Tuned", output: Path) -> None:
         table.add_row(f"time to {stage}", f"{seconds:.1f} s")
     table.add_row("model", str(output / MODEL))
     table.add_row("report", str(output / REPORT))
+    table.add_row("numbers", str(output / RESULT))
     console = output_console()
     console.print(f"[bold]{tuned.method}[/bold] on {tuned.data}", highlight=False)
     console.print(table)
+    for sentence in tuned.not_worth_it:
+        console.print(Text(sentence, style="bold yellow"))
+    for note in tuned.notes:
+        console.print(Text(f"note: {note}", style="yellow"))

@@ -19,12 +19,22 @@ from hubfast.hub.network import Network
 from hubfast.hub.preprocessing import image_transform
 
 KINDS = ("timm", "minihub", "torchhub", "hf", "onnx", "export", "keras", "tfhub")
+FILES = {".onnx": "onnx", ".pt2": "export", ".keras": "keras"}  # kinds that a suffix tells
 FORMS = (
     "timm:NAME, timm:NAME@CHECKPOINT, torchhub:REPO/MODEL, hf:NAME or hf:FOLDER, onnx:FILE, "
     "export:FILE, keras:FILE, tfhub:FOLDER, minihub, minihub:NAME, a .yaml or .toml hub file, "
     "a .npy/.npz/.safetensors/.parquet file of features or a folder of them"
 )
 Load = Callable[[Loading], Model]
+
+
+def kind_of(spec: str) -> str:
+    """Which of KINDS a spec is, or "features"; empty for a spec of no known form."""
+    kind, _, rest = spec.partition(":")
+    if kind in KINDS and rest:
+        return kind
+    suffix = Path(spec).suffix
+    return "features" if suffix in stored.SUFFIXES else FILES.get(suffix, "")
 
 
 def loader(spec: str) -> tuple[str, Load]:
@@ -34,19 +44,15 @@ def loader(spec: str) -> tuple[str, Load]:
         ValueError: A spec of no known form.
     """
     kind, _, rest = spec.partition(":")
-    suffix = Path(spec).suffix
     if kind in KINDS and rest:
         return (rest if kind == "minihub" else spec), _of_kind(kind, rest)
-    match suffix:
-        case ".onnx":
-            return Path(spec).stem, partial(onnx_models.load, spec)
-        case ".pt2":
-            return Path(spec).stem, partial(exported.load, spec)
-        case ".keras":
-            return Path(spec).stem, partial(keras_models.load, spec)
-        case _ if suffix in stored.SUFFIXES:
+    match kind_of(spec):
+        case "":
+            raise ValueError(f"hub must hold {FORMS}; got {spec!r}")
+        case "features":
             return Path(spec).stem, lambda loading: stored.read(spec)
-    raise ValueError(f"hub must hold {FORMS}; got {spec!r}")
+        case known:
+            return Path(spec).stem, _of_kind(known, spec)
 
 
 def _of_kind(kind: str, rest: str) -> Load:

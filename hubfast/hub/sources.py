@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hubfast.hub import hub_file, query, stored, timm_models
-from hubfast.hub.loaders import FORMS, loader
+from hubfast.hub.loaders import FORMS, kind_of, loader
 from hubfast.hub.model import Loading, Source
 from hubfast.hub.network import Network
 
@@ -73,7 +73,7 @@ def as_source(
         case nn.Module() if hasattr(spec, "pretrained_cfg") and transform is None:
             config: Any = spec.pretrained_cfg
             label = name or config.get("architecture") or type(spec).__name__
-            return Source(label, partial(timm_models.from_module, spec))
+            return Source(label, partial(timm_models.from_module, spec), kind="object")
         case str() | Path():
             if transform is not None:
                 raise ValueError(f"transform is for modules and callables, not for {spec!r}")
@@ -81,14 +81,15 @@ def as_source(
         case _ if callable(spec):
             label = name or str(getattr(spec, "__name__", type(spec).__name__))
             own = transform or getattr(spec, "transform", None)
-            return Source(label, partial(Network, spec, own))
+            return Source(label, partial(Network, spec, own), kind="object")
     raise TypeError(f"hub must hold {FORMS}, modules or callables, got {type(spec).__name__}")
 
 
 def _named(spec: str, name: str | None, loading: Loading) -> Source:
     label, load = loader(spec)
     features = Path(spec).suffix in stored.SUFFIXES  # are no model
-    return Source(name or label, partial(load, loading), spec=None if features else spec)
+    run, written = partial(load, loading), None if features else spec
+    return Source(name or label, run, spec=written, kind=kind_of(spec))
 
 
 def _expand(spec: Any, loading: Loading) -> list[Source]:

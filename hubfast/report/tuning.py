@@ -40,9 +40,7 @@ def write_tuning(path: str | Path, tuned: Tuned) -> None:
                 "Result": "Ranking result",
                 "Time": "Ranking time",
                 "Notes": "Ranking notes",
-            }.get(
-                section.title, section.title
-            )
+            }.get(section.title, section.title)
             sections.append(Section(title, section.body, f"hub-{section.id}"))
     title = f"{clip(tuned.models[0], 50)} tuned on {clip(tuned.data, 50) or 'unnamed data'}"
     write_page(path, title, sections, f"Method: {tuned.method}")

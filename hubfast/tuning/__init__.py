@@ -24,7 +24,8 @@ from hubfast.tuning.setting import Setting
 from hubfast.tuning.stoch_norm import StochNorm, plain_norm, stoch_norm
 from hubfast.tuning.teachers import CachedTeachers, Teachers, cache
 from hubfast.tuning.trainer import Trainer
-from hubfast.tuning.tune import Tuned, tune
+from hubfast.tuning.tune import tune
+from hubfast.tuning.tuned import Tuned
 
 __all__ = [
     "BSS",

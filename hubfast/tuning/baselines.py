@@ -13,7 +13,7 @@ from hubfast.tuning.evaluation import Evaluation, quality
 from hubfast.tuning.labels import Labels
 from hubfast.tuning.pictures import Pictures
 from hubfast.tuning.setting import Setting
-from hubfast.tuning.teachers import Teachers, cache
+from hubfast.tuning.teachers import Teachers
 
 CHUNK = 2048  # samples whose neighbours are looked for at once
 CONSTANT = {
@@ -49,8 +49,7 @@ def baselines(setting: Setting, held_out: Mapping[str, Pictures]) -> tuple[Basel
     labels, features = setting.labels, setting.posterior(0)[0]
     found: dict[str, dict[str, float]] = {}
     for part, pictures in held_out.items():
-        model = Teachers([setting.load()])
-        new = cache(model, pictures, device=setting.device).get_buffer("values_0")
+        new = setting.cached(Teachers([setting.load()]), pictures).get_buffer("values_0")
         for name, logits in predictions(features, setting.pictures.targets, new, labels).items():
             value, _ = quality(logits, pictures.targets, labels)
             found.setdefault(name, {})[part] = value

@@ -1,6 +1,6 @@
 """Which models of a hub a method tunes: the best of a ranking."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hubfast.data import TargetData
@@ -14,9 +14,13 @@ from hubfast.tuning.setting import Setting
 
 
 def choose_models(
-    hub: Sequence[Source], ranking: Ranking, count: int, alike: TargetData | None
+    hub: Sequence[Source],
+    ranking: Ranking,
+    count: int,
+    alike: TargetData | None,
+    left_out: Collection[str] = (),
 ) -> list[Source]:
-    """The best `count` models of a ranking, from the hub.
+    """The best `count` models of a ranking, from the hub, but for those named in `left_out`.
 
     With `alike`, data to run them on: the best, and the next best of its architecture; as many as
     there are.
@@ -24,7 +28,7 @@ def choose_models(
     Raises:
         ValueError: Too few models have a score, or are in the hub, or are alike.
     """
-    names = [model.name for model in ranking.scored]
+    names = [model.name for model in ranking.scored if model.name not in left_out]
     reasons = "".join(f"\n{model.name} failed: {model.error}" for model in ranking.failed)
     if not names:
         raise ValueError(f"hub must hold a model that can be ranked{reasons}")

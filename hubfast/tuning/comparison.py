@@ -19,7 +19,8 @@ from hubfast.ranking import Ranking, rank
 from hubfast.tuning.methods import Method
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.trainer import Trainer
-from hubfast.tuning.tune import Tuned, tune
+from hubfast.tuning.tune import tune
+from hubfast.tuning.tuned import Tuned
 
 VERSION = 2  # of what a trial measures; a change repeats them all
 TARGETS = ("handwritten", "lowercase", "outlines")

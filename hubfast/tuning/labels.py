@@ -49,13 +49,18 @@ class Labels:
         """The targets of `data` in the order of the outputs; see `aligned`."""
         return aligned(data, self).targets
 
+    @property
+    def key(self) -> list[str]:
+        """Task and names in the order of the outputs: equal for labels of one meaning."""
+        return [self.task, *self.names]
+
     def check_same(self, other: "Labels") -> None:
         """Refuses labels of another order, so that positions never stand for other names.
 
         Raises:
             ValueError: The outputs stand for something else.
         """
-        if (self.task, self.names) != (other.task, other.names):
+        if self.key != other.key:
             raise ValueError(
                 f"images must be encoded with the labels that the model is trained for, "
                 f"{self.task} of {listed(self.names)}, got {other.task} of {listed(other.names)}"

@@ -56,6 +56,8 @@ SMALL_PICTURES = 64  # pixels: below, Hub-Pathway's generator is timm's smallest
 ATTENTION_SAMPLES = 32  # that DELTA's attention is computed on
 SHARED_IMAGES = ("ensemble", "hub-pathway")  # methods that use several models in the end
 ONE_ARCHITECTURE = ("zoo", "zoo-lite")  # methods whose models must be alike
+CLASSES_ONLY = ("co-tuning", "hub-pathway", "zoo", "zoo-lite")  # methods for classification
+STAGES = ("delta", "knowledge-flow")  # methods whose models must name their stages
 NO_DECAY = ("l2-sp", "delta")  # whose terms take the place of weight decay
 
 

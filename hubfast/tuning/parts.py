@@ -1,9 +1,9 @@
 """The data of a run in parts, to train on, to hold out and to test on, classes matched by name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,16 @@ from hubfast.data import MAX_UNREADABLE, TargetData, as_target_data, readable
 from hubfast.data.class_names import classes_of, listed
 from hubfast.scores.inputs import Task
 from hubfast.tuning.labels import Labels, aligned
+
+
+class Columns(NamedTuple):
+    """Of tables, as in `hubfast.data.as_target_data`; None to find them by their usual names."""
+
+    sample: str | None = None
+    targets: str | Sequence[str] | None = None
+
+
+USUAL = Columns()
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +41,7 @@ class Parts:
         test: Any,
         *,
         task: Task | None = None,
+        columns: Columns = USUAL,
         seed: int = 0,
         max_unreadable: float = MAX_UNREADABLE,
         progress: bool = True,
@@ -42,6 +53,7 @@ class Parts:
             validation: Share of `data` held out, or data of its own; 0 for none.
             test: Data to evaluate on in the end, or None.
             task: As in `as_target_data`; None to tell from the training targets.
+            columns: Of all tables among the data.
             seed: Of the split.
             max_unreadable: As in `hubfast.data.readable`, for each data set by itself.
             progress: Show bars.
@@ -52,7 +64,16 @@ class Parts:
         """
 
         def read(given: Any, task: Task | None) -> TargetData:
-            return readable(as_target_data(given, task=task), max_unreadable, progress=progress)
+            found = as_target_data(
+                given, task=task, sample_column=columns.sample, target_columns=columns.targets
+            )
+            return readable(found, max_unreadable, progress=progress)
+
+        def read_held(part: str, given: Any) -> TargetData:
+            try:
+                return read(given, train.task)
+            except ValueError as error:  # which would not say that it is not the training data
+                raise ValueError(f"{part} data: {error}") from error
 
         share = float(validation) if isinstance(validation, Real) else None
         if share is not None and not 0 <= share < 1:
@@ -60,12 +81,12 @@ class Parts:
         train = read(data, task)
         notes, held = train.notes, {}
         if share is None:
-            held["validation"] = read(validation, train.task)
+            held["validation"] = read_held("validation", validation)
         elif share > 0:
             train, held["validation"], moved = _split(train, share, seed)
             notes += moved
         if test is not None:
-            held["test"] = read(test, train.task)
+            held["test"] = read_held("test", test)
         labels = Labels.of(train)
         own = set(train.notes)
         for name, part in held.items():

@@ -20,6 +20,7 @@ from hubfast.tuning.objective import Objective, TaskLoss, check_finite
 from hubfast.tuning.pictures import BatchOrder, Pictures, seed_of
 from hubfast.tuning.precision import fabric_of
 from hubfast.tuning.recipe import Recipe
+from hubfast.tuning.tensorboard import summary_writer
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -83,8 +84,7 @@ class Trainer:
             raise ValueError("folder must say where checkpoints and logs are")
         fabric = self._fabric(self.strategy)
         if fabric.world_size > 1:
-            example = pictures.batch(range(min(2, len(pictures))))
-            fabric = self._fabric(strategy_for(self.strategy, method, example))
+            fabric = self._fabric(strategy_for(self.strategy, method, pictures.batch(range(1))))
         device = fabric.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             return _Run(self, fabric, method, pictures, labels, validation).train(resume)
@@ -116,8 +116,7 @@ class _Run:
         labels.check_same(pictures.labels)
         self.trainer, self.recipe, self.fabric = trainer, trainer.recipe, fabric
         self.method, self.pictures, self.labels = method, pictures, labels
-        self.validation = validation
-        self.order = self._order(0)
+        self.validation, self.order = validation, self._order(0)
         self.steps = len(self.order)
         self.history, self.means = History(), EpochMeans()
         objective = Objective(method, TaskLoss(labels, self.recipe.smoothing))
@@ -179,13 +178,8 @@ class _Run:
         self.means.close(self.history)
         if self.validation is None:
             return
-        found = evaluate(
-            self.method,
-            self.validation,
-            self.labels,
-            batch_size=self.recipe.batch_size,
-            device=str(self.fabric.device),
-        )
+        size, device = self.recipe.batch_size, str(self.fabric.device)
+        found = evaluate(self.method, self.validation, self.labels, batch_size=size, device=device)
         self.history.metric.append(found.value)
         if writer is not None:
             writer.add_scalar(f"validation/{found.metric}", found.value, step)
@@ -212,14 +206,10 @@ class _Run:
         )
 
     def _writer(self, first: int) -> Any:
-        if not self.trainer.tensorboard or self.fabric.global_rank != 0:
+        folder = self.trainer.folder
+        if folder is None or not self.trainer.tensorboard or self.fabric.global_rank != 0:
             return None
-        assert self.trainer.folder is not None
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ValueError("tensorboard needs the package: pip install tensorboard") from error
-        return SummaryWriter(str(self.trainer.folder / "tensorboard"), purge_step=first)
+        return summary_writer(folder / "tensorboard", first)
 
     def _save(self, step: int) -> None:
         folder = self.trainer.folder
@@ -230,7 +220,7 @@ class _Run:
             "step": step,
             "recipe": self.recipe.as_dict(),
             "samples": len(self.pictures),
-            "labels": self.labels.as_dict(),
+            "labels": self.labels.key,
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -248,9 +238,7 @@ class _Run:
         content = checkpoint.load(path)
         differ = self.recipe.differences(content["recipe"])
         differ += ["data"] * (content["samples"] != len(self.pictures))
-        own = self.labels.as_dict()
-        before = content.get("labels", own)  # older checkpoints have none
-        differ += ["classes"] * any(own[name] != before[name] for name in ("task", "names"))
+        differ += ["classes"] * (content.get("labels", self.labels.key) != self.labels.key)
         if differ:
             raise ValueError(f"{path} is of a run with another {', '.join(differ)}")
         self.method.load_state_dict(content["method"])

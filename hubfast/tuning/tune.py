@@ -1,29 +1,26 @@
 """tune(): ranks a hub, tunes its best models with one method, and says what came of it."""
 
-import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from hubfast import cost
 from hubfast.data import MAX_UNREADABLE
 from hubfast.hub import Source, as_hub
-from hubfast.pathway import Survey
 from hubfast.ranking import Ranking, rank
 from hubfast.ranking.run import INTERRUPTED
 from hubfast.scores.inputs import Task
-from hubfast.tuning.aggregated import Zoo
-from hubfast.tuning.baselines import Baseline, baselines, not_worth_it
+from hubfast.tuning.abilities import usable
+from hubfast.tuning.baselines import Baseline, baselines
 from hubfast.tuning.choice import choose_models
 from hubfast.tuning.distributed import is_first_process
-from hubfast.tuning.evaluation import Evaluation, evaluate
-from hubfast.tuning.framing import Framing, Size, choose_framing
+from hubfast.tuning.evaluation import evaluate
+from hubfast.tuning.finish import finished
+from hubfast.tuning.framing import Size, choose_framing
 from hubfast.tuning.history import History
 from hubfast.tuning.labels import Labels
 from hubfast.tuning.measure import Cost, PeakMemory, inference_cost, inference_speed
@@ -37,50 +34,12 @@ from hubfast.tuning.methods import (
     check_weight,
     models_used,
 )
-from hubfast.tuning.parts import Parts
+from hubfast.tuning.parts import Columns, Parts
 from hubfast.tuning.pathways import pathways
 from hubfast.tuning.pictures import Augment, Pictures
-from hubfast.tuning.recipe import Recipe
-from hubfast.tuning.save import save_model
 from hubfast.tuning.setting import Setting
-from hubfast.tuning.stoch_norm import StochNorm, plain_norm
 from hubfast.tuning.trainer import Trainer
-
-
-@dataclass(frozen=True, eq=False)
-class Tuned:
-    """A tuned model and how it came about."""
-
-    method: str
-    module: nn.Module  # pictures (B, 3, H, W) in [0, 1] -> logits, in eval mode
-    models: tuple[str, ...]  # that it was made of, best first
-    data: str
-    labels: Labels
-    framing: Framing  # how images come to the size that the module takes
-    recipe: Recipe
-    history: History
-    evaluations: dict[str, Evaluation]  # by "validation" and "test"
-    cost: Cost
-    seconds: dict[str, float]  # by stage
-    ranking: Ranking | None
-    pathways: Survey | None = None  # of Hub-Pathway: where it sends the pictures
-    notes: tuple[str, ...] = ()  # on the data: samples left out, classes without samples
-    baselines: tuple[Baseline, ...] = ()  # of the untouched best model, on the same samples
-
-    @property
-    def not_worth_it(self) -> tuple[str, ...]:
-        """A sentence for each part of the data on which a baseline is as good; empty if none."""
-        return not_worth_it(self.evaluations, self.baselines)
-
-    @property
-    def size(self) -> Size:
-        """Height and width of the images that it was tuned on."""
-        return self.framing.size
-
-    def save(self, folder: str | Path) -> None:
-        """Writes the plain model and its card; see `hubfast.tuning.save`."""
-        export: Any = getattr(self.module, "export", None)
-        save_model(Path(folder), copy.deepcopy(self.module) if export is None else export(), self)
+from hubfast.tuning.tuned import Tuned
 
 
 def tune(
@@ -93,6 +52,8 @@ def tune(
     validation: Any = 0.2,
     test: Any = None,
     task: Task | None = None,
+    sample_column: str | None = None,
+    target_columns: str | Sequence[str] | None = None,
     max_unreadable: float = MAX_UNREADABLE,
     trainer: Trainer | None = None,
     weight: float | None = None,
@@ -114,7 +75,7 @@ def tune(
             sample is only trained on.
         test: Data to evaluate on in the end. Classes of all data are matched by name, whatever
             their order and ids; see `hubfast.tuning.labels.aligned`.
-        task: As in `hubfast.data.as_target_data`.
+        task, sample_column, target_columns: As in `hubfast.data.as_target_data`, for all data.
         max_unreadable: Share of the samples of each data set that may be unreadable, such as
             corrupt images; these are left out and named in the notes.
         trainer: Recipe, devices, folder for checkpoints; None for the defaults.
@@ -143,21 +104,24 @@ def tune(
         validation,
         test,
         task=task,
+        columns=Columns(sample_column, target_columns),
         seed=trainer.recipe.seed,
         max_unreadable=max_unreadable,
         progress=progress,
     )
     train, labels = parts.train, parts.labels
+    found = usable(method, top, as_hub(hub, trust=trust, progress=progress), train)
     started = time.perf_counter()
     if ranking is None:
-        ranking = rank(hub, train, trust=trust, progress=progress)
+        ranking = rank(found.sources, train, trust=trust, progress=progress)
         if any(model.error == INTERRUPTED for model in ranking.failed):
             raise KeyboardInterrupt  # which rank takes as its end
     if on_ranking is not None:
         on_ranking(ranking)
     ranked = time.perf_counter()
     alike = train if method in ONE_ARCHITECTURE else None
-    sources = choose_models(as_hub(hub, trust=trust), ranking, models_used(method, top), alike)
+    count = models_used(method, top)
+    sources = choose_models(found.sources, ranking, count, alike, found.left_out)
     framing = choose_framing(train, sources if method in SHARED_IMAGES else sources[:1], size)
     seed, batch_size = trainer.recipe.seed, trainer.recipe.batch_size
     pictures = Pictures(train, labels, framing, augment=augment, seed=seed)
@@ -186,7 +150,7 @@ def tune(
         pathways=pathways(
             built, held_out.get("validation", pictures), labels, run.history, batch_size
         ),
-        notes=parts.notes,
+        notes=(*parts.notes, *found.notes),
         baselines=run.baselines,
     )
 
@@ -228,17 +192,8 @@ def _train(
         built = make(setting, fit)
         sizes.append(cost.parameters(built))
         history = trainer.fit(built, pictures, labels, validation=held, resume=resume)
-    finished = _finished(built, pictures, recipe.batch_size)
-    return _Run(finished, history, memory.bytes, sum(sizes), untouched)
-
-
-def _finished(built: nn.Module, pictures: Pictures, batch_size: int) -> nn.Module:
-    """What was trained, without what only training needs."""
-    if isinstance(built, Zoo):
-        parts = torch.arange(len(pictures)).split(max(2, batch_size))  # one image has no variance
-        built.settle(pictures.batch(part.tolist()) for part in parts if len(part) > 1)
-        return built.folded()
-    return plain_norm(built) if any(isinstance(m, StochNorm) for m in built.modules()) else built
+    plain = finished(built, pictures, recipe.batch_size)
+    return _Run(plain, history, memory.bytes, sum(sizes), untouched)
 
 
 def _cost(run: _Run, pictures: Pictures, batch_size: int) -> Cost:
