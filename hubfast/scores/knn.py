@@ -54,23 +54,55 @@ def fit_knn(
     if not 1 <= k < len(x):
         raise ValueError(f"k must be in 1..{len(x) - 1} for {len(x)} samples, got {k}")
     y = y.cpu()
-    places = _equally_near(x, k)
+    places = _equally_near(_unit(x) @ _unit(x).T, x.shape[1], k, leave_out=True)
     if task == "classification":
         _, index = y.unique(return_inverse=True)
         return _vote(places, index)
-    return quality(torch.stack([_mean_of(each, y) for each in places]).mean(0), y)
+    return quality(mean(places, y), y)
 
 
-def _equally_near(x: Tensor, k: int) -> Iterator[Tensor]:
-    """For each of the k places nearest to each sample by cosine: who is as near as its holder.
+def neighbours(features: Tensor, new: Tensor, k: int = NEIGHBOURS) -> Iterator[Tensor]:
+    """For each of the k places nearest to each new sample: who of the n known ones holds it.
+
+    Args:
+        features: `(n, D)` float64 of the known samples.
+        new: `(m, D)` likewise.
+        k: Places, at most n.
 
     Yields:
-        `(n, n)` bool on the CPU, a row for each sample, itself left out.
+        `(m, n)` bool on the CPU, for `votes` and `mean`.
     """
+    return _equally_near(_unit(new) @ _unit(features).T, features.shape[1], k)
+
+
+def votes(places: Iterator[Tensor], labels: Tensor) -> Tensor:
+    """Votes of the places for each class, `(m, C)`, of the known samples' one-hot labels (n, C)."""
+    # Each place outweighs all later ones together, and all of them are less than a vote.
+    shares = ((1 + 0.5 ** (p + 2)) * _mean_of(chosen, labels) for p, chosen in enumerate(places))
+    return torch.stack(list(shares)).sum(0)
+
+
+def mean(places: Iterator[Tensor], values: Tensor) -> Tensor:
+    """Mean of the places' values, `(m, C)`, of those of the known samples (n, C)."""
+    return torch.stack([_mean_of(chosen, values) for chosen in places]).mean(0)
+
+
+def _unit(x: Tensor) -> Tensor:
     length = x.norm(dim=1, keepdim=True)
-    unit = torch.where(length > 0, x / length, 0)
-    cosines = (unit @ unit.T).fill_diagonal_(-torch.inf).cpu()
-    same = ROUND_OFF * max(x.shape[1], 16)
+    return torch.where(length > 0, x / length, 0)
+
+
+def _equally_near(
+    cosines: Tensor, width: int, k: int, *, leave_out: bool = False
+) -> Iterator[Tensor]:
+    """For each of the k largest cosines `(m, n)` of features of that width: who is as near.
+
+    With `leave_out` the diagonal, each sample's cosine with itself, is left out.
+    """
+    if leave_out:
+        cosines = cosines.fill_diagonal_(-torch.inf)
+    cosines = cosines.cpu()
+    same = ROUND_OFF * max(width, 16)
     for place in cosines.topk(k, dim=1).values.split(1, dim=1):
         yield (cosines >= place - same) & (cosines <= place + same)
 
@@ -85,10 +117,7 @@ def _mean_of(chosen: Tensor, values: Tensor) -> Tensor:
 def _vote(places: Iterator[Tensor], index: Tensor) -> SampleScore:
     """How right a vote of the places is about each sample's class."""
     labels = one_hot(index).double()
-    votes = torch.zeros_like(labels)
-    for place, chosen in enumerate(places):
-        # Each place outweighs all later ones together, and all of them are less than a vote.
-        votes += (1 + 0.5 ** (place + 2)) * _mean_of(chosen, labels)
-    first = votes >= votes.amax(1, keepdim=True) - EQUAL_VOTES
+    found = votes(places, labels)
+    first = found >= found.amax(1, keepdim=True) - EQUAL_VOTES
     right = (first * labels).sum(1) / first.sum(1)
     return SampleScore(float(right.mean()), right)

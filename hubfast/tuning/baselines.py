@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from hubfast.scores.knn import NEIGHBOURS
+from hubfast.scores.knn import NEIGHBOURS, mean, neighbours, votes
 from hubfast.scores.logme import LogME
 from hubfast.tuning.evaluation import Evaluation, quality
 from hubfast.tuning.labels import Labels
@@ -74,25 +74,18 @@ def predictions(
     x, new = features.double().cpu(), new.double().cpu()
     return {
         CONSTANT[labels.task]: columns.mean(0).expand(len(new), -1),
-        "k-NN": _neighbours(x, columns, new, vote=labels.task == "classification"),
+        "k-NN": _nearest(x, columns, new, vote=labels.task == "classification"),
         "linear head": _linear(x, columns, new),
     }
 
 
-def _neighbours(x: Tensor, columns: Tensor, new: Tensor, *, vote: bool) -> Tensor:
-    """Of `vote` the nearer samples count a little more, so that the nearest one breaks ties."""
-    k = min(NEIGHBOURS, len(x))
-    places = 1 + 0.5 ** torch.arange(2, k + 2, dtype=torch.float64) * vote
-    known = torch.nn.functional.normalize(x, dim=1)
-    found = []
-    for chunk in torch.nn.functional.normalize(new, dim=1).split(CHUNK):
-        nearest = (chunk @ known.T).topk(k, dim=1).indices
-        found.append((columns[nearest] * places[:, None]).sum(1) / k)
-    return torch.cat(found)
+def _nearest(x: Tensor, columns: Tensor, new: Tensor, *, vote: bool) -> Tensor:
+    k, decide = min(NEIGHBOURS, len(x)), votes if vote else mean
+    return torch.cat([decide(neighbours(x, part, k), columns) for part in new.split(CHUNK)])
 
 
 def _linear(x: Tensor, columns: Tensor, new: Tensor) -> Tensor:
-    mean, centre = x.mean(0), columns.mean(0)
+    middle, centre = x.mean(0), columns.mean(0)
     deviation = x.std(0, correction=0)
     noise = x.abs().amax(0) * len(x) * torch.finfo(torch.float32).eps  # features are float32
     scale = torch.where(deviation > noise, 1 / deviation, 0)
@@ -100,8 +93,8 @@ def _linear(x: Tensor, columns: Tensor, new: Tensor) -> Tensor:
     found = centre.expand(len(new), -1).clone()
     varying = (columns != columns[:1]).any(0)  # a column that does not vary has nothing to fit
     if bool(varying.any()):
-        fit = LogME.fit((x - mean) * scale, targets[:, varying], task="regression")
-        found[:, varying] += fit.decision_function((new - mean) * scale)
+        fit = LogME.fit((x - middle) * scale, targets[:, varying], task="regression")
+        found[:, varying] += fit.decision_function((new - middle) * scale)
     return found
 
 
