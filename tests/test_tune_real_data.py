@@ -227,8 +227,9 @@ def test_sigterm_is_a_stop_like_ctrl_c(tmp_path):
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)  # which the signal ends
 
-    with pytest.raises(typer.Exit):
+    with pytest.raises(typer.Exit) as stopped:
         stop()
+    assert stopped.value.exit_code == 143
     assert signal.getsignal(signal.SIGTERM) is before
 
 

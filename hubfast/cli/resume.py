@@ -3,44 +3,36 @@
 import shlex
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import typer
 from rich.console import Console
+
+from hubfast.cli.stopping import Stopping, stopping
 
 CHECKPOINT = "checkpoint.pt"  # of the Trainer, in its folder or a folder in that
 
 
 @contextmanager
-def resumable(folder: Path) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM: says what is kept and how to go on, and exits with code 130.
+def resumable(folder: Path) -> Iterator[Stopping]:
+    """On Ctrl-C or SIGTERM: says what is kept and how to go on; exit codes as `stopping`'s.
 
     Args:
         folder: Where the run inside writes its checkpoints.
     """
     started = time.time()
-    main = threading.current_thread() is threading.main_thread()  # others get no signals
-    before = signal.signal(signal.SIGTERM, _stop) if main else None
-    try:
-        yield
-    except KeyboardInterrupt:
-        from hubfast.tuning.distributed import is_first_process
+    with stopping() as told:
+        try:
+            yield told
+        except KeyboardInterrupt:
+            from hubfast.tuning.distributed import is_first_process
 
-        if is_first_process():
-            _say(folder, started, sys.argv[1:])
-        raise typer.Exit(130) from None
-    finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+            if is_first_process():
+                _say(folder, started, sys.argv[1:])
+            raise typer.Exit(told.code or 128 + signal.SIGINT) from None
 
 
 def _say(folder: Path, started: float, arguments: list[str]) -> None:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from hubfast.cli.output import Quiet, build_named
 from hubfast.cli.resume import resumable
+from hubfast.cli.stopping import Stopping
 from hubfast.optional import collection_paused
 from hubfast.terminal import output_console
 
@@ -124,7 +125,7 @@ def tune(
         tensorboard=tensorboard,
         progress=not quiet,
     )
-    with resumable(output):
+    with resumable(output) as told:
         tuned = tune_hub(
             hub,
             data,
@@ -143,7 +144,7 @@ def tune(
             size=None if size is None else (size, size),
             resume=resume,
             trust=trust,
-            on_ranking=partial(_keep, output),
+            on_ranking=partial(_keep, output, told),
         )
     if is_first_process():
         _write(tuned, output)
@@ -155,14 +156,15 @@ def _in(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _keep(output: Path, ranking: "Ranking") -> None:
+def _keep(output: Path, told: Stopping, ranking: "Ranking") -> None:
     from hubfast.tuning.distributed import is_first_process
 
-    if not is_first_process():
-        return
-    ranking.to_json(_in(output, RANKING))
-    for failure in ranking.failures():
-        Console(stderr=True).print(failure)
+    if is_first_process():
+        ranking.to_json(_in(output, RANKING))
+        for failure in ranking.failures():
+            Console(stderr=True).print(failure)
+    if told.code:  # while the last scores were computed, which a ranking brings to an end
+        raise KeyboardInterrupt
 
 
 def _known_ranking(output: Path, ranking: Path | None, resume: bool, kind: Any) -> Any:

@@ -12,7 +12,7 @@ from hubfast import cost
 from hubfast.data import MAX_UNREADABLE
 from hubfast.hub import Source, as_hub
 from hubfast.ranking import Ranking, rank
-from hubfast.ranking.run import INTERRUPTED
+from hubfast.ranking.passes import INTERRUPTED
 from hubfast.scores.inputs import Task
 from hubfast.tuning.abilities import usable
 from hubfast.tuning.baselines import Baseline, baselines
