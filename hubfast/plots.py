@@ -132,7 +132,7 @@ def time(ranking: Ranking, ax: Axes | None = None) -> Axes:
 
 
 def _drawable(ranking: Ranking) -> list[RankedModel]:
-    return [m for m in ranking.scored if m.score is not None and np.isfinite(m.score)]
+    return [m for m in ranking.ranked if m.score is not None and np.isfinite(m.score)]
 
 
 def _cost(ranking: Ranking, m: RankedModel, by: str) -> float | None:

@@ -63,6 +63,7 @@ class Source:
     imagenet: float | None = None  # top-1 accuracy, percent, as its user gives it
     spec: str | None = None  # what one writes to have this model; None where nothing does
     kind: str = ""  # as `loaders.kind_of` gives it, or "object"; empty where it is not known
+    hub_file: str = ""  # that describes it
 
 
 @dataclass(frozen=True)

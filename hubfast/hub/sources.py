@@ -103,7 +103,8 @@ def _expand(spec: Any, loading: Loading) -> list[Source]:
 
         return [_named(f"minihub:{name}", None, loading) for name in model_names()]
     if Path(text).suffix in hub_file.SUFFIXES:
-        return [source for entry in hub_file.read_hub_file(text) for source in _of(entry, loading)]
+        entries = hub_file.read_hub_file(text)
+        return [replace(found, hub_file=text) for entry in entries for found in _of(entry, loading)]
     if kind == "timm" and query.is_query(rest):
         found = query.matching_timm(rest, progress=loading.progress)
         return [

@@ -26,7 +26,7 @@ def agreement(ranking: Ranking, title: str) -> Agreement:
     if title not in ranking.extra:
         raise ValueError(f"title must be one of {list(ranking.extra)}, got {title!r}")
     values = ranking.extra[title]
-    rows = [m for m in ranking.scored if m.name in values]
+    rows = [m for m in ranking.ranked if m.name in values]
     if len(rows) < 2:
         raise ValueError(f"{title!r} must have values of at least 2 scored models, got {len(rows)}")
     known = [values[m.name] for m in rows]

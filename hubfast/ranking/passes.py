@@ -103,4 +103,10 @@ def _failure(source: Source, why: str) -> Outcome:
 
 
 def _row(source: Source) -> RankedModel:
-    return RankedModel(source.name, note=source.note, licence=source.licence, spec=source.spec)
+    return RankedModel(
+        source.name,
+        note=source.note,
+        licence=source.licence,
+        spec=source.spec,
+        hub_file=source.hub_file,
+    )

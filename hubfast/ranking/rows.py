@@ -54,3 +54,4 @@ class RankedModel:
     note: str = ""  # of its hub file, and of how it was run
     licence: str = ""
     void: str = ""  # why the score gives no place; empty where it does
+    hub_file: str = ""  # that describes the model; empty for others

@@ -23,7 +23,7 @@ def cost_figures(ranking: Ranking) -> list[Markup]:
         spent = m.seconds.prepare + m.seconds.forward
         return 1000 * spent / ranking.samples if spent > 0 and ranking.samples > 0 else None
 
-    if all((pace(m) or 0.0) < 0.1 for m in ranking.scored):  # as stored features are
+    if all((pace(m) or 0.0) < 0.1 for m in ranking.ranked):  # as stored features are
         unit, factor = "milliseconds", 1000.0
     else:
         unit, factor = "seconds", 1.0
@@ -47,8 +47,8 @@ def _cost_figure(
     ranking: Ranking, kind: str, title: str, cost: Callable[[RankedModel], float | None]
 ) -> Markup | None:
     points = [
-        Point(m.name, str(rank), x, m.score, interval(m), m.tied)
-        for rank, m in enumerate(ranking.scored, 1)
+        Point(m.name, str(place), x, m.score, interval(m), m.tied)
+        for place, m in zip(ranking.places, ranking.ranked, strict=False)
         if (x := cost(m)) is not None and m.score is not None and math.isfinite(m.score)
     ]
     if len(points) < 2:
@@ -70,10 +70,10 @@ def extra_figure(ranking: Ranking, title: str, id: str) -> Markup:
     """Score against a column of `ranking.extra`, with how far the two agree."""
     column = ranking.extra[title]
     points = []
-    for rank, m in enumerate(ranking.scored, 1):
+    for place, m in zip(ranking.places, ranking.ranked, strict=False):
         value = column.get(m.name)
         if value is not None and m.score is not None and math.isfinite(value + m.score):
-            points.append(Point(m.name, str(rank), m.score, value, interval(m), m.tied))
+            points.append(Point(m.name, str(place), m.score, value, interval(m), m.tied))
     tau, pearson = agreement([p.x for p in points], [p.y for p in points])
     caption = render(
         "agreement.html",
@@ -99,5 +99,5 @@ def agreement(scores: list[float], values: list[float]) -> tuple[float | None, f
 
 
 def _missing(ranking: Ranking, points: list[Point]) -> str:
-    left_out = len(ranking.scored) - len(points)
+    left_out = len(ranking.ranked) - len(points)
     return plural(left_out, "model") if left_out else ""

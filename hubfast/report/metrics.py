@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
-from hubfast.ranking.table import MetricScore, Ranking
+from hubfast.ranking.consensus import borda
+from hubfast.ranking.places import places
+from hubfast.ranking.rows import MetricScore
+from hubfast.ranking.table import Ranking
 from hubfast.report.numbers import MISSING, decimals, number
 from hubfast.report.page import Section, render
-from hubfast.report.rows import Cell
+from hubfast.report.rows import Cell, place_cell
 from hubfast.report.titles import title_of
 
 
@@ -26,7 +28,7 @@ class MetricCell:
 class MetricRow:
     """One model's scores."""
 
-    rank: int
+    place: Cell
     name: str
     tied: bool
     consensus: Cell
@@ -39,13 +41,13 @@ def metric_rows(ranking: Ranking) -> list[MetricRow]:
     places = decimals([m.score for m in ranking.scored], 2)
     return [
         MetricRow(
-            rank,
+            place_cell(place),
             m.name,
             m.tied,
             Cell(number(m.score, places), m.score),
-            [column[rank - 1] for column in columns],
+            [column[row] for column in columns],
         )
-        for rank, m in enumerate(ranking.scored, 1)
+        for row, (place, m) in enumerate(zip(ranking.places, ranking.scored, strict=False))
     ]
 
 
@@ -63,6 +65,7 @@ def side_by_side(ranking: Ranking) -> Section:
     body = render(
         "metrics.html",
         rows=metric_rows(ranking),
+        silences=ranking.silences(),
         titles=[title_of(metric) for metric in ranking.metrics],
         missing=any(m.scores[k].score is None for m in ranking.scored for k in ranking.metrics),
     )
@@ -72,17 +75,17 @@ def side_by_side(ranking: Ranking) -> Section:
 def _column(scores: list[MetricScore]) -> list[MetricCell]:
     known = np.array([np.nan if s.score is None else s.score for s in scores], dtype=float)
     digits = decimals(known.tolist(), 3)
-    present = np.isfinite(known)
-    ranks = np.full(len(known), np.nan)
-    ranks[present] = rankdata(-known[present])
-    count = int(present.sum())
+    present = np.isfinite(known) & [not s.void for s in scores]
+    found = iter(places(known[present].tolist()))
+    shares = iter(borda(known[present][None]).tolist()) if present.any() else iter(())
     cells = []
-    for s, value, rank in zip(scores, known, ranks, strict=True):
-        if not np.isfinite(value):
-            cells.append(MetricCell(Cell(MISSING, None), "", 0.0, s.error or ""))
+    for s, value, there in zip(scores, known, present, strict=True):
+        if not there:
+            text = number(value, digits) if s.void else MISSING
+            cells.append(MetricCell(Cell(text, None), "", 0.0, s.void or s.error or ""))
             continue
-        share = (count - rank) / (count - 1) if count > 1 else 1.0
-        best = int((known[present] > value).sum()) + 1
+        best = next(found)
         place = f"{best}{'=' if s.tied and best > 1 else ''}"
-        cells.append(MetricCell(Cell(number(value, digits), value), place, float(share), ""))
+        cell = Cell(number(value, digits), float(value))
+        cells.append(MetricCell(cell, place, next(shares), ""))
     return cells

@@ -21,6 +21,8 @@ from hubfast.report.rows import (
 from hubfast.report.steps import next_steps
 from hubfast.report.titles import metric_title, title_of
 
+FEW_NOTES = 3  # that need no folding
+
 
 def write_ranking(path: str | Path, ranking: Ranking) -> None:
     """Writes the report of a ranking as one HTML file that loads nothing.
@@ -51,11 +53,13 @@ def ranking_sections(ranking: Ranking) -> list[Section]:
     """
     if not isinstance(ranking, Ranking):
         raise TypeError(f"ranking must be a Ranking, got {type(ranking).__name__}")
-    sections = [_result(ranking), *_notes(ranking)]
+    sections = [_result(ranking)]
     if ranking.scored:
         sections.append(_table(ranking))
         if ranking.metrics:
             sections.append(side_by_side(ranking))
+    sections += _notes(ranking)
+    if ranking.ranked:
         sections.append(next_steps(ranking))
         sections += _figures(ranking)
     if rows := time_rows(ranking):
@@ -71,8 +75,8 @@ def ranking_sections(ranking: Ranking) -> list[Section]:
 
 
 def _result(ranking: Ranking) -> Section:
-    scored, places = ranking.scored, score_places(ranking)
-    best = scored[0] if scored else None
+    scored, ranked, places = ranking.scored, ranking.ranked, score_places(ranking)
+    best = ranked[0] if ranked else None
     ends = interval(best) if best else None
     facts = {
         "Data": ranking.data or MISSING,
@@ -82,7 +86,6 @@ def _result(ranking: Ranking) -> Section:
         "Models with a score": f"{whole(len(scored))} of {whole(len(ranking))}",
         "Time": _duration(sum(m.seconds.total for m in ranking)),
     }
-    vacuous = sum(m.width is not None and m.width >= ranking.samples for m in scored)
     body = render(
         "result.html",
         best=best,
@@ -90,10 +93,13 @@ def _result(ranking: Ranking) -> Section:
         score=number(best.score, places) if best else MISSING,
         interval=[number(end, places) for end in ends] if ends else None,
         scored=len(scored),
+        ranked=len(ranked),
         failed=len(ranking.failed),
-        ties=sum(m.tied for m in scored[1:]),
-        bounded=all(interval(m) is not None for m in scored),
-        vacuous=vacuous if "h_score" in (ranking.metric, *ranking.metrics) else 0,
+        equal=ranking.places.count(1) - 1,
+        ties=sum(m.tied for m in ranked[1:]),
+        bounded=all(interval(m) is not None for m in ranked),
+        silences=ranking.silences(),
+        notes=len(ranking.notes),
         facts=facts,
     )
     return Section("Result", body, "result")
@@ -104,7 +110,7 @@ def _notes(ranking: Ranking) -> list[Section]:
     described = [m for m in ranking if m.note or m.licence]
     if not described and not ranking.notes:
         return []
-    body = render("notes.html", notes=ranking.notes, described=described)
+    body = render("notes.html", notes=ranking.notes, described=described, few=FEW_NOTES)
     return [Section("Notes", body, "notes")]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from matplotlib.ticker import MaxNLocator
 
 from hubfast.ranking.table import RankedModel, Ranking, Seconds
-from hubfast.report.numbers import decimals, evenly, finite, number, whole
+from hubfast.report.numbers import MISSING, decimals, evenly, finite, number, whole
 
 STAGES = tuple(field.name for field in dataclasses.fields(Seconds))
 
@@ -51,7 +51,7 @@ class Whisker:
 class Row:
     """A model with a score."""
 
-    rank: int
+    place: Cell
     name: str
     tied: bool
     score: Cell
@@ -71,8 +71,7 @@ def score_places(ranking: Ranking) -> int:
 
 def score_scale(ranking: Ranking) -> Scale | None:
     """What all scores and intervals fit on; None without a finite score."""
-    scored = ranking.scored
-    values = finite([value for m in scored for value in (m.score, m.low, m.high)])
+    values = finite([value for m in ranking.ranked for value in (m.score, m.low, m.high)])
     if not values:
         return None
     low, high = min(values), max(values)
@@ -90,7 +89,7 @@ def table_rows(ranking: Ranking) -> list[Row]:
     spent = decimals([0.0, *(m.seconds.total for m in ranking)], 2)
     return [
         Row(
-            rank=rank,
+            place=place_cell(place),
             name=m.name,
             tied=m.tied,
             score=_cell(m.score, places),
@@ -102,7 +101,7 @@ def table_rows(ranking: Ranking) -> list[Row]:
             parameters=Cell(whole(m.parameters), m.parameters),
             seconds=_cell(m.seconds.total or None, spent),
         )
-        for rank, m in enumerate(ranking.scored, 1)
+        for place, m in zip(ranking.places, ranking.scored, strict=False)
     ]
 
 
@@ -130,13 +129,18 @@ def time_rows(ranking: Ranking) -> list[TimeRow]:
     return rows
 
 
+def place_cell(place: int | None) -> Cell:
+    """Of a model's place, or a dash."""
+    return Cell(MISSING if place is None else str(place), place)
+
+
 def _cell(value: float | None, places: int) -> Cell:
     known = value is not None and not math.isnan(value)
     return Cell(number(value, places), value if known else None)
 
 
 def _whisker(m: RankedModel, scale: Scale | None) -> Whisker | None:
-    if scale is None or m.score is None or not math.isfinite(m.score):
+    if scale is None or m.void or m.score is None or not math.isfinite(m.score):
         return None
     ends = interval(m)
     low, high = (None, None) if ends is None else (scale.percent(end) for end in ends)

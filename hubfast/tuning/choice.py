@@ -26,15 +26,16 @@ def choose_models(
     there are.
 
     Raises:
-        ValueError: Too few models have a score, or are in the hub, or are alike.
+        ValueError: Too few models have a place, or are in the hub, or are alike.
     """
-    names = [model.name for model in ranking.scored if model.name not in left_out]
+    names = [model.name for model in ranking.ranked if model.name not in left_out]
     reasons = "".join(f"\n{model.name} failed: {model.error}" for model in ranking.failed)
+    reasons += "".join(f"\n{said}" for said in ranking.silences())
     if not names:
         raise ValueError(f"hub must hold a model that can be ranked{reasons}")
     if alike is None:
         if len(names) < count:
-            models = f"top must be at most {len(names)}, the models with a score"
+            models = f"top must be at most {len(names)}, the models that have a place"
             raise ValueError(f"{models}, got {count}{reasons}")
         names = names[:count]
     sources = _ranked(hub, ranking, names)
