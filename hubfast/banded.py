@@ -62,7 +62,7 @@ class BandForm:
     def missing_below(self, t: float) -> float:
         """Sum of t / (lambda + t) over the eigenvalues: about how many are below `t`."""
         step = 0.1
-        shifts = t * torch.tensor([-step, step], dtype=torch.float64).exp()
+        shifts = t * self._band.new_tensor([-step, step]).exp()
         log_det, _ = self.quadratics(self._band.new_empty(0, len(self)), shifts)
         return len(self) - float(log_det[0] - log_det[1]) / (2 * step)
 

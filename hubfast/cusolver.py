@@ -93,7 +93,7 @@ def eigh(
         torch.OutOfMemoryError: One matrix alone does not fit.
     """
     if not grams:
-        return [], [], torch.empty(0, dtype=torch.int32)
+        return [], [], torch.empty(0, dtype=torch.int32, device="cpu")
     library, sizes = load(), [len(gram) for gram in grams]
     while True:
         jobs = jobs_of(sizes, batched)

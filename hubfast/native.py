@@ -13,12 +13,32 @@ from hubfast.threads import cores
 PADDING = 8  # doubles between rows: rows a power of two apart would share cache sets
 
 
+def address(x: Tensor, dtype: torch.dtype = torch.float64, *, padded: bool = False) -> int:
+    """Where the core finds the numbers of `x`, if they are as it reads them.
+
+    Args:
+        x: On the CPU.
+        dtype: As the core reads them.
+        padded: Whether there may be room between rows.
+
+    Raises:
+        ValueError: They are elsewhere, of another type, or not next to each other.
+    """
+    dense = x.is_contiguous() or (padded and x.stride(-1) == 1)
+    if x.device.type == "cpu" and x.dtype == dtype and dense:
+        return x.data_ptr()
+    raise ValueError(
+        f"the native core takes contiguous {dtype} on the CPU, got {x.dtype} on {x.device}"
+        + ("" if dense else ", not contiguous")
+    )
+
+
 def add_gram(gram: Tensor, rows: Tensor) -> None:
     """`reference.add_gram`, upper triangle only, which is half the flops."""
     import hubfast._native as core
 
     rows = rows.contiguous()  # by name: a temporary's memory would be free before it is read
-    core.add_gram(gram.data_ptr(), len(gram), rows.data_ptr(), len(rows))
+    core.add_gram(address(gram), len(gram), address(rows), len(rows))
 
 
 def add_moments(rows: Tensor, total: Tensor, cubic: Tensor) -> float:
@@ -26,9 +46,7 @@ def add_moments(rows: Tensor, total: Tensor, cubic: Tensor) -> float:
     import hubfast._native as core
 
     rows = rows.contiguous()
-    return core.add_moments(
-        rows.data_ptr(), len(rows), rows.shape[1], total.data_ptr(), cubic.data_ptr()
-    )
+    return core.add_moments(address(rows), len(rows), rows.shape[1], address(total), address(cubic))
 
 
 def row_gram(rows: Tensor) -> Tensor:
@@ -38,7 +56,9 @@ def row_gram(rows: Tensor) -> Tensor:
     rows = rows.to(torch.promote_types(rows.dtype, torch.float32)).contiguous()
     gram = rows.new_empty(len(rows), len(rows), dtype=torch.float64)
     shape, threads = rows.shape, torch.get_num_threads()
-    core.row_gram(rows.data_ptr(), rows.dtype == torch.float64, *shape, gram.data_ptr(), threads)
+    core.row_gram(
+        address(rows, rows.dtype), rows.dtype == torch.float64, *shape, address(gram), threads
+    )
     return gram
 
 
@@ -58,15 +78,15 @@ def climb(
     log_t = log_t.clone()
     value, quadratic = torch.empty_like(log_t), torch.empty_like(log_t)
     failed = core.climb(
-        eigenvalues=eigenvalues.data_ptr(),
-        energy=by_column.data_ptr(),
-        residual=residual.data_ptr(),
+        eigenvalues=address(eigenvalues),
+        energy=address(by_column),
+        residual=address(residual),
         k=k,
         columns=columns,
         count=count,
-        log_t=log_t.data_ptr(),
-        value=value.data_ptr(),
-        quadratic=quadratic.data_ptr(),
+        log_t=address(log_t),
+        value=address(value),
+        quadratic=address(quadratic),
         grid_step=GRID_STEP,
         tolerance=NEWTON_TOLERANCE,
         max_steps=NEWTON_STEPS,
@@ -93,11 +113,11 @@ def reduce_to_band(gram: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     band = gram.new_empty(size, width + 1)
     core.reduce(
         size,
-        gram.data_ptr(),
-        reflectors.data_ptr(),
+        address(gram),
+        address(reflectors, padded=True),
         reflectors.stride(0),
-        factors.data_ptr(),
-        band.data_ptr(),
+        address(factors),
+        address(band),
     )
     return band, reflectors, factors
 
@@ -109,11 +129,11 @@ def rotate(reflectors: Tensor, factors: Tensor, rows: Tensor, *, back: bool) -> 
     rotated = _padded(rows)
     core.rotate(
         len(reflectors),
-        reflectors.data_ptr(),
+        address(reflectors, padded=True),
         reflectors.stride(0),
-        factors.data_ptr(),
+        address(factors),
         back,
-        rotated.data_ptr(),
+        address(rotated, padded=True),
         rotated.stride(0),
         len(rotated),
     )
@@ -128,14 +148,14 @@ def quadratics(band: Tensor, rows: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     log_det, found = torch.empty_like(t), t.new_empty(len(t), len(rows))
     core.quadratics(
         len(band),
-        band.data_ptr(),
+        address(band),
         len(rows),
-        rows.data_ptr(),
+        address(rows, padded=True),
         rows.stride(0),
         len(t),
-        t.data_ptr(),
-        log_det.data_ptr(),
-        found.data_ptr(),
+        address(t),
+        address(log_det),
+        address(found),
         cores(),
     )
     return log_det, found
@@ -149,11 +169,11 @@ def solve(band: Tensor, rows: Tensor, t: Tensor) -> Tensor:
     solutions = torch.empty_like(rows)
     core.solve(
         len(band),
-        band.data_ptr(),
+        address(band),
         len(rows),
-        rows.data_ptr(),
-        t.data_ptr(),
-        solutions.data_ptr(),
+        address(rows),
+        address(t),
+        address(solutions),
         cores(),
     )
     return solutions

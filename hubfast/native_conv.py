@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hubfast.mixed_conv import channels_last
+from hubfast.native import address
 from hubfast.reference.sample_conv import Geometry
 
 MOST_TAPS = 126  # of a kernel
@@ -39,7 +40,9 @@ def forward(x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry) -> Te
     x, weights, gates = x.contiguous(), weights.contiguous(), gates.contiguous()
     size = geometry.output_size(tuple(x.shape[2:]), tuple(weights.shape[3:]))
     y = x.new_empty(len(x), weights.shape[1], *size)
-    _convolution(x, weights, gates, geometry).forward(y.data_ptr(), torch.get_num_threads())
+    _convolution(x, weights, gates, geometry).forward(
+        address(y, torch.float32), torch.get_num_threads()
+    )
     return y
 
 
@@ -58,10 +61,12 @@ def backward(
     convolution, threads = _convolution(x, weights, gates, geometry), torch.get_num_threads()
     dx = torch.empty_like(x) if input_grad else x.new_empty(0)
     if input_grad:
-        convolution.input_gradient(grad.data_ptr(), dx.data_ptr(), threads)
+        convolution.input_gradient(
+            address(grad, torch.float32), address(dx, torch.float32), threads
+        )
     d_weights, d_gates = torch.empty_like(weights), torch.empty_like(gates)
-    results = (d_weights.data_ptr(), d_gates.data_ptr())
-    convolution.weight_gradient(grad.data_ptr(), *results, threads)
+    results = (address(d_weights, torch.float32), address(d_gates, torch.float32))
+    convolution.weight_gradient(address(grad, torch.float32), *results, threads)
     return dx, d_weights, d_gates
 
 
@@ -80,7 +85,7 @@ def _convolution(x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry) 
         channels=channels,
         y=sides[0],
         x=sides[1],
-        weights=weights.data_ptr(),
-        gates=gates.data_ptr(),
-        images=x.data_ptr(),
+        weights=address(weights, torch.float32),
+        gates=address(gates, torch.float32),
+        images=address(x, torch.float32),
     )

@@ -14,7 +14,7 @@ def shares(prior: Sequence[float], models: int) -> Tensor:
     Raises:
         ValueError: Not one finite weight a model, negative, or all zero.
     """
-    found = torch.as_tensor(prior, dtype=torch.float64)
+    found = torch.as_tensor(prior, dtype=torch.float64, device="cpu")
     good = found.shape == (models,) and bool((found.isfinite() & (found >= 0)).all())
     if not good or not found.sum() > 0:
         raise ValueError(f"prior must be {models} weights, not negative or all 0, got {prior}")

@@ -69,7 +69,7 @@ class TargetData:
 
     def rows(self) -> Tensor:
         """Positions of the samples in the full data set, `(n,)` int64."""
-        return torch.arange(len(self)) if self.positions is None else self.positions
+        return torch.arange(len(self), device="cpu") if self.positions is None else self.positions
 
     def subset(self, index: Tensor) -> "TargetData":
         """The samples at `index`."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from hubfast.scores.metric import Metric
 from hubfast.scores.streamed import Rows, StreamedScores
@@ -37,12 +38,15 @@ def score_costs(
 
     The source classifier has 1000 classes.
     """
-    generator = torch.Generator().manual_seed(0)
-    targets = torch.arange(samples) % classes
-    centres = torch.randn(classes, width, generator=generator)
-    features = (0.3 * centres[targets] + torch.randn(samples, width, generator=generator)).relu()
-    logits = torch.randn(samples, 1000, generator=generator)
-    everything = torch.arange(samples)
+    generator = torch.Generator("cpu").manual_seed(0)
+    targets = torch.arange(samples, device="cpu") % classes
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
+
+    features = (0.3 * normal(classes, width)[targets] + normal(samples, width)).relu()
+    logits = normal(samples, 1000)
+    everything = torch.arange(samples, device="cpu")
     found = []
     for metric in metrics:
         announce(metric)

@@ -53,7 +53,7 @@ def _smallest(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Te
         gram = reference.smaller_gram(features)
     if not math.isfinite(gram.trace().item()):
         # LAPACK would raise, or give zeros; a NaN loss is noticed where it is summed up.
-        nan = torch.full((min(features.shape), k), torch.nan, dtype=torch.float64)
+        nan = gram.new_full((len(gram), k), torch.nan)
         return nan[0, 0].clone(), nan
     if chosen == "torch":
         return reference.smallest(gram, k)

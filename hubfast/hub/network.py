@@ -68,7 +68,9 @@ class Network:
             generator=torch.Generator("cpu"),  # else it draws from torch's own, which is the user's
         )
         seen, waiting = 0, time.perf_counter()
-        for inputs in loader:
+        with torch.device("cpu"):  # its seed is drawn on the default device, which may not draw
+            prepared = iter(loader)
+        for inputs in prepared:
             inputs = _moved(inputs, how.device)
             started = time.perf_counter()
             with torch.inference_mode():
@@ -80,7 +82,7 @@ class Network:
             count = min(how.batch_size, len(data) - seen)
             if len(features) != count:
                 raise shape_error("features", f"({count}, D) for {count}", features)
-            index = torch.arange(seen, seen + count)
+            index = torch.arange(seen, seen + count, device="cpu")
             yield Batch(index, features, logits, started - waiting, done - started)
             seen, waiting = seen + count, time.perf_counter()
 
@@ -105,10 +107,15 @@ def features_of(
     else:
         result = run(inputs)
         features, out = result if isinstance(result, tuple) else (result, None)
-        features = torch.as_tensor(features)
+        features = _tensor(features)
     if not isinstance(features, Tensor) or features.ndim < 2:
         raise shape_error("features", "a tensor (batch, D)", features)
-    return features.flatten(1), None if out is None else torch.as_tensor(out)
+    return features.flatten(1), None if out is None else _tensor(out)
+
+
+def _tensor(out: Any) -> Tensor:
+    """An array on the CPU, whatever the default device is; a tensor where it is."""
+    return out if isinstance(out, Tensor) else torch.as_tensor(out, device="cpu")
 
 
 @contextmanager

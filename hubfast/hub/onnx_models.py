@@ -68,7 +68,7 @@ def _one_place(
     asked = type(model).FromString(model.SerializeToString())
     Graph(asked.graph).ask_for([name])
     height, width = given.size or (TRIED_SIDE, TRIED_SIDE)
-    blank = torch.zeros(3, height, width)
+    blank = torch.zeros(3, height, width, dtype=torch.float32, device="cpu")
     if transform is not None:
         blank = transform(Image.new("RGB", (width, height)))
     session = _session(asked.SerializeToString(), path, "cpu")

@@ -38,7 +38,7 @@ class StoredFeatures:
             raise ValueError(
                 f"{self.path} has {len(self.features)} rows, sample {int(rows.max())} is asked for"
             )
-        for index in torch.arange(len(rows)).split(max(how.batch_size, 1024)):
+        for index in torch.arange(len(rows), device="cpu").split(max(how.batch_size, 1024)):
             started = time.perf_counter()
             features = _take(self.features, rows[index]).to(how.device)
             logits = None if self.logits is None else _take(self.logits, rows[index])

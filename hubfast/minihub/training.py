@@ -59,7 +59,7 @@ def train(
     )
     model.train()
     for _ in range(recipe.epochs):
-        order = torch.randperm(len(inputs))
+        order = torch.randperm(len(inputs), device=inputs.device)
         for index in order.tensor_split(batches):
             out = model(inputs[index])
             if kind == "classification":

@@ -80,7 +80,9 @@ class LinearAggregator(nn.Module):
         self.models, self.classes = models, classes
         self.linear = nn.Linear(models * classes, classes)
         with torch.no_grad():
-            self.linear.weight.copy_(torch.eye(classes).repeat(1, models))
+            self.linear.weight.copy_(
+                torch.eye(classes, device=self.linear.weight.device).repeat(1, models)
+            )
             self.linear.bias.zero_()
 
     def forward(self, outputs: Outputs, routes: Routes) -> tuple[Tensor, Tensor]:

@@ -61,7 +61,7 @@ class LoadHistory:
         if not self._counts:
             raise ValueError("the history has no steps; add(hub.routes) after each")
         counts = torch.stack(self._counts).double().cpu()
-        samples = torch.tensor(self._samples, dtype=torch.float64)
+        samples = torch.tensor(self._samples, dtype=torch.float64, device="cpu")
         parts = min(points, len(counts))
         stretches = zip(counts.tensor_split(parts), samples.tensor_split(parts), strict=True)
         return torch.stack([count.sum(0) / taken.sum() for count, taken in stretches])

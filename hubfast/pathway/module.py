@@ -89,7 +89,7 @@ class HubPathway(nn.Module):
         self.prior = None if prior is None else tuple(float(share) for share in prior)
         log_shares = torch.zeros(len(found), dtype=torch.float64)
         if prior is not None:
-            log_shares = shares(prior, len(found)).log()
+            log_shares = shares(prior, len(found)).log().to(log_shares)
         self.start: Tensor  # of the logits
         self.register_buffer("start", log_shares.float(), persistent=False)
         self.executor = executor

@@ -70,9 +70,11 @@ def survey(
         raise ValueError(f"targets must be of {len(images)} images, got {len(targets)}")
     models = len(hub.names)
     device = next(hub.generator.parameters()).device
-    weights = torch.full((len(images), models), -1.0)  # not chosen: a gate may round to 0
+    weights = torch.full(
+        (len(images), models), -1.0, dtype=torch.float32, device="cpu"
+    )  # not chosen: a gate may round to 0
     with eval_mode(hub):
-        for index in torch.arange(len(images)).split(batch_size):
+        for index in torch.arange(len(images), device="cpu").split(batch_size):
             routes = hub.route(images[index].to(device))
             gates = routes.gates.float().cpu()
             weights[index] = weights[index].scatter(1, routes.chosen.cpu(), gates)
@@ -96,7 +98,7 @@ def _by_class(
     chosen: Tensor, targets: Tensor | None, names: Sequence[str] | None
 ) -> tuple[list[str], Tensor]:
     if targets is None or targets.is_floating_point():
-        return [], torch.zeros(0, chosen.shape[1])
+        return [], chosen.new_zeros(0, chosen.shape[1], dtype=torch.float32)
     known = targets.cpu().unique().tolist()
     shares = torch.stack([chosen[targets.cpu() == c].double().mean(0) for c in known])
     return [str(c) if names is None else names[c] for c in known], shares

@@ -151,6 +151,6 @@ def _check_target(target: TargetData, metrics: Sequence[Metric]) -> None:
 def _special_rows(target: TargetData, seed: int) -> Rows:
     """Samples whose features are kept, classes in proportion, and those of the intervals."""
     kept = replace(target, positions=None).sample(KEPT_SAMPLES, seed).rows()
-    generator = torch.Generator().manual_seed(seed)
-    few = torch.randperm(len(kept), generator=generator)[:INTERVAL_SAMPLES]
+    generator = torch.Generator("cpu").manual_seed(seed)
+    few = torch.randperm(len(kept), generator=generator, device="cpu")[:INTERVAL_SAMPLES]
     return Rows(kept, kept[few].sort().values)

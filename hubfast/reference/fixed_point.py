@@ -24,7 +24,7 @@ def mackay(
     count, width = features.shape
     gram = features.T @ features
     eigenvalues = torch.linalg.eigvalsh(gram).clamp(min=0)
-    identity = torch.eye(width, dtype=features.dtype)
+    identity = torch.eye(width, dtype=features.dtype, device=features.device)
     alpha = beta = t = 1.0
     done = 0
     for done in range(1, steps + 1):  # noqa: B007 - the number of steps is part of the result

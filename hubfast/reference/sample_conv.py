@@ -91,7 +91,7 @@ def zoo_conv(
     if alignment is not None:
         weights = align(weights, alignment)
     spatial = (1,) * (x.ndim - 2)
-    out = torch.zeros(())
+    out = x.new_zeros(())
     for model, weight in enumerate(weights):
         y = convolve(x, weight, geometry)
         if bias is not None:

@@ -128,7 +128,7 @@ def _search(terms: Terms, norm: float, total: Tensor, count: int) -> EvidenceMax
     if norm == 0:
         return found
     grid = _grid(norm)
-    log_det, quadratic = terms(grid.exp(), torch.arange(len(total)))
+    log_det, quadratic = terms(grid.exp(), torch.arange(len(total), device=total.device))
     if not bool((quadratic > 0).all()):
         return None  # round-off
     value = profile_value(quadratic, log_det[:, None], count)
@@ -156,8 +156,9 @@ def _groups(log_t: Tensor) -> Iterator[Tensor]:
 def _grid(norm: float) -> Tensor:
     """Values of log t."""
     low, tail, high = (math.log(norm * bound) for bound in (DEEPEST, TAIL, HIGHEST))
-    bulk = torch.arange(low, tail, STEP, dtype=torch.float64)
-    return torch.cat([bulk, torch.arange(tail, high, TAIL_STEP, dtype=torch.float64)])
+    bulk = torch.arange(low, tail, STEP, dtype=torch.float64, device="cpu")
+    rest = torch.arange(tail, high, TAIL_STEP, dtype=torch.float64, device="cpu")
+    return torch.cat([bulk, rest])
 
 
 def _refine(

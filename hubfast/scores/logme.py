@@ -150,7 +150,7 @@ class LogME:
         Returns:
             Class ids `(r,)`; for multi-label 0/1 `(r, C)`; for regression the means `(r, C)`.
         """
-        values = torch.as_tensor(self.decision_function(features))
+        values = self._features(features) @ self.means.T
         match self.task:
             case "classification":
                 assert self.classes is not None

@@ -39,14 +39,14 @@ def fit_parc(features: Any, targets: Any) -> SampleScore:
         raise ValueError("PARC correlates two samples' features, so it needs a width of at least 2")
     index = index.cpu()
     count = len(x)
-    rows, columns = torch.triu_indices(count, count, 1)
+    rows, columns = torch.triu_indices(count, count, 1, device="cpu")
     different = (index[rows] != index[columns]).double()
     distances = 1 - _correlations(x).cpu()[rows, columns]
     a, b = (_centred_ranks(values) for values in (distances, different))
     # Constant features: all pairs alike, nothing to correlate.
     sums = torch.stack([(a * b).sum(), a.square().sum(), b.square().sum()])
     if float(sums[1]) == 0:
-        return SampleScore(0.0, torch.zeros(count, dtype=torch.float64))
+        return SampleScore(0.0, torch.zeros(count, dtype=torch.float64, device="cpu"))
     score = _ratio(sums)
     pieces = torch.stack([a * b, a.square(), b.square(), a, b])
     of_sample = pieces.new_zeros(5, count)

@@ -82,7 +82,7 @@ def _log_posterior(x: Tensor, index: Tensor, classes: int, shrinkage: float, wid
 
     With all its directions U the Fisher projection is UU' = W, so none has to be found.
     """
-    shares = index.bincount(minlength=classes) / len(x)
+    shares = index.bincount(minlength=classes).double() / len(x)
     within = _within(x, index, classes)
     variance = float((x - x.mean(0)).square().sum()) / len(x) / width
     if variance == 0:

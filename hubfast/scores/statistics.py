@@ -259,7 +259,7 @@ class FeatureStatistics:
             self.target_square_sum += sign * y.square().sum(0)
             return
         index, classes = torch.searchsorted(self.classes, y), len(self.classes)
-        counts = sign * index.bincount(minlength=classes)
+        counts = sign * index.bincount(minlength=classes).double()
         self.cross += sign * functional.class_sums(x, index, classes)
         self.target_sum += counts
         self.target_square_sum += counts

@@ -61,7 +61,7 @@ class StreamedScores:
         self.metrics, self.targets, self.task = tuple(metrics), targets, task
         self.rows = rows
         self.statistics = FeatureStatistics(task)
-        self._every = torch.arange(len(targets))
+        self._every = torch.arange(len(targets), device=targets.device)
         self._features = rows.kept if set(metrics) & {*NEED_SAMPLES} else rows.sample
         self._buffers: dict[str, Tensor] = {}
         self._count = 0
@@ -103,7 +103,7 @@ class StreamedScores:
         if metric in ("parameters", "imagenet"):
             by_size = metric == "parameters"
             constant = static_prior(parameters) if by_size else imagenet_prior(imagenet)
-            influence = torch.full((len(sample),), constant, dtype=torch.float64)
+            influence = torch.full((len(sample),), constant, dtype=torch.float64, device="cpu")
             return Scored(constant, influence, self._count)
         if metric == "leep":
             leep = Leep.fit(self._buffers["probabilities"], self.targets)

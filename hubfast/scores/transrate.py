@@ -41,7 +41,7 @@ def fit_transrate(features: Any, targets: Any) -> SampleScore:
     x = compact(centred(x))
     count = len(x)
     if not bool(x.any()):
-        return SampleScore(0.0, torch.zeros(count, dtype=torch.float64))
+        return SampleScore(0.0, torch.zeros(count, dtype=torch.float64, device="cpu"))
     x = x / x.norm()
     members = [(index == c).nonzero().flatten() for c in range(classes)]
 

@@ -21,7 +21,7 @@ def teacher_weights(scores: Sequence[float], temperature: float = 0.1) -> Tensor
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    return (torch.tensor(scores, dtype=torch.float64) / temperature).softmax(0)
+    return (torch.tensor(scores, dtype=torch.float64, device="cpu") / temperature).softmax(0)
 
 
 def b_tuning(

@@ -127,7 +127,7 @@ def channel_attention(
 
             def without(module: nn.Module, given: Any, out: Tensor, some: Tensor = some) -> Tensor:
                 copies = out.repeat(len(some), 1, 1, 1, 1)  # (c, B, C, H, W)
-                copies[torch.arange(len(some)), :, some] = 0
+                copies[torch.arange(len(some), device=some.device), :, some] = 0
                 return copies.flatten(0, 1)
 
             hook = layer.register_forward_hook(without)

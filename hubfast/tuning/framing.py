@@ -74,7 +74,10 @@ class Framing:
             raise ValueError("data must give float tensors, as the training data does, got images")
         if isinstance(self.transform, TimmTransform):
             return self.transform.pixels(image)
-        mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(x, dtype=torch.float32, device="cpu").view(-1, 1, 1)
+            for x in (self.mean, self.std)
+        )
         return _in_8_bits(self.transform(image).float() * std + mean)
 
 

@@ -36,7 +36,9 @@ class Labels:
             if len(ids) < 2:
                 raise ValueError(f"data must have at least 2 classes, got {list(given or ids)}")
             names = tuple(map(str, ids)) if given is None else given
-            return cls("classification", len(ids), names, torch.tensor(ids), named=named)
+            return cls(
+                "classification", len(ids), names, torch.tensor(ids, device="cpu"), named=named
+            )
         columns = data.targets.shape[1]
         names = tuple(map(str, range(columns) if data.class_names is None else data.class_names))
         if data.task == "multilabel":
@@ -76,7 +78,7 @@ class Labels:
     def from_dict(cls, values: Mapping[str, Any]) -> "Labels":
         """Reads what `as_dict` gave, such as the content of a saved model's `labels.json`."""
         tensors = {
-            name: None if (x := values.get(name)) is None else torch.tensor(x)
+            name: None if (x := values.get(name)) is None else torch.tensor(x, device="cpu")
             for name in ("classes", "mean", "deviation")
         }
         names = tuple(values["names"])
@@ -121,7 +123,7 @@ def _classes(data: TargetData, labels: Labels) -> Aligned:
             f"data {data.name!r} has classes that the training data lacks: {listed(unknown)}; "
             f"the training data has {listed(labels.names)}"
         )
-    positions = torch.tensor(match.positions, dtype=torch.int64)
+    positions = torch.tensor(match.positions, dtype=torch.int64, device="cpu")
     _, index = data.targets.unique(return_inverse=True)
     absent = [name for at, name in enumerate(labels.names) if at not in match.positions]
     return Aligned(positions[index], _notes(match.note, data, labels, absent))

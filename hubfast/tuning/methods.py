@@ -231,13 +231,13 @@ def _attention(setting: Setting) -> dict[str, Tensor | None]:
     model = setting.load()
     features, targets = setting.posterior(0)[0].numpy(), setting.pictures.targets
     fitted = LogisticRegression(max_iter=1000).fit(features, targets.numpy())
-    weight, bias = (torch.as_tensor(x).float() for x in (fitted.coef_, fitted.intercept_))
+    weight, bias = (torch.from_numpy(x).float() for x in (fitted.coef_, fitted.intercept_))
     with torch.no_grad():
         if setting.labels.outputs == 2:  # scikit-learn gives one row for two classes
             weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
         model.head.weight.copy_(weight)
         model.head.bias.copy_(bias)
-    some = torch.randperm(len(targets))[:ATTENTION_SAMPLES]
+    some = torch.randperm(len(targets), device="cpu")[:ATTENTION_SAMPLES]
     images = setting.pictures.batch(some.tolist())
     return {
         name: channel_attention(model, name, images, targets[some])

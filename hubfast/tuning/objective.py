@@ -1,11 +1,11 @@
 """What the Trainer minimises: the terms of a method's loss, in one forward pass that DDP wraps."""
 
 import inspect
+import math
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import NamedTuple, Protocol
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -126,7 +126,7 @@ class TrainingDiverged(FloatingPointError):
 def check_finite(terms: Mapping[str, float], step: int, rows: Tensor) -> None:
     """Raises TrainingDiverged for a term that is not finite, with the step and the batch."""
     for name, value in terms.items():
-        if not torch.isfinite(torch.tensor(value)):
+        if not math.isfinite(value):
             shown = ", ".join(str(int(row)) for row in rows[:8])
             more = f" and {len(rows) - 8} more" if len(rows) > 8 else ""
             raise TrainingDiverged(

@@ -107,7 +107,7 @@ def _split(
             f"{data.name!r} have one sample each; give validation=0 or validation data"
         )
     first, second = (part.rows() for part in _numbered(data, several).split(1 - share, seed))
-    trained = torch.zeros(len(data), dtype=torch.bool)
+    trained = torch.zeros(len(data), dtype=torch.bool, device="cpu")
     trained[first] = True
     trained[single] = True
     for needed in _kinds(data):
@@ -138,7 +138,7 @@ def _numbered(data: TargetData, index: Tensor) -> TargetData:
 def _of_single_samples(data: TargetData) -> Tensor:
     """`(n,)` bool: samples that are the only one of their class."""
     if data.task != "classification":
-        return torch.zeros(len(data), dtype=torch.bool)
+        return torch.zeros(len(data), dtype=torch.bool, device="cpu")
     _, index, sizes = data.targets.unique(return_inverse=True, return_counts=True)
     return sizes[index] == 1
 

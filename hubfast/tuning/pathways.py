@@ -26,4 +26,4 @@ def pathways(
     targets = pictures.targets[: len(images)]
     found = survey(method, images, targets, class_names=labels.names, batch_size=batch_size)
     loads = [history.diagnostics[f"{LOAD}/{name}"] for name in method.names]
-    return replace(found, history=torch.tensor(loads).T, steps=history.steps)
+    return replace(found, history=torch.tensor(loads, device="cpu").T, steps=history.steps)

@@ -126,8 +126,8 @@ class BatchOrder(Sampler[list[tuple[int, int]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for epoch in range(self.first // self.per_epoch, self.epochs):
-            generator = torch.Generator().manual_seed(seed_of(self.seed, epoch))
-            order = torch.randperm(self.count, generator=generator)
+            generator = torch.Generator("cpu").manual_seed(seed_of(self.seed, epoch))
+            order = torch.randperm(self.count, generator=generator, device="cpu")
             skip = max(0, self.first - epoch * self.per_epoch)
             for batch in order.tensor_split(self.per_epoch)[skip:]:
                 yield [(epoch, int(p)) for p in batch[self.rank :: self.world]]

@@ -128,7 +128,8 @@ class _Run:
         trainer, fabric = self.trainer, self.fabric
         first = self._restore() if resume else 0
         writer = self._writer(first)
-        loader = self._loader(first)
+        with torch.device("cpu"):  # its seed is drawn on the default device
+            loader = iter(self._loader(first))
         every = trainer.save_every or self.order.per_epoch
         self.method.train()
         with progress_bar(trainer.progress and fabric.global_rank == 0) as bars:
@@ -202,7 +203,7 @@ class _Run:
             batch_sampler=self._order(first),
             num_workers=self.trainer.workers,
             pin_memory=self.fabric.device.type == "cuda",
-            generator=torch.Generator().manual_seed(self.recipe.seed),
+            generator=torch.Generator("cpu").manual_seed(self.recipe.seed),
         )
 
     def _writer(self, first: int) -> Any:

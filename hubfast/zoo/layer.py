@@ -63,7 +63,7 @@ class ZooLayer(nn.Module):
             nn.init.uniform_(self.bias, -bound, bound)
         if self.alignment is not None:
             with torch.no_grad():
-                identity = torch.eye(self.alignment.shape[2], dtype=self.alignment.dtype)
+                identity = torch.eye(self.alignment.shape[2]).to(self.alignment)
                 self.alignment.copy_(identity.repeat(self.groups, 1).expand_as(self.alignment))
 
     @torch.no_grad()
