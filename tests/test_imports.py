@@ -34,7 +34,7 @@ ALLOWED = {
     "banded": {"native"},
     "kernels": {"reference"},
     "mixed_conv": {"reference"},
-    "native_conv": {"reference", "mixed_conv", "_native"},
+    "native_conv": {"native", "reference", "mixed_conv", "_native"},
     "functional": {
         "reference",
         "backend",
