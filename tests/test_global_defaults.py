@@ -15,6 +15,8 @@ from hubfast import functional, native, reference
 from hubfast.backend import missing
 from hubfast.data import as_target_data
 from hubfast.evaluation.cost import score_costs
+from hubfast.hub import Network, Source
+from hubfast.hub.preprocessing import TimmTransform
 from hubfast.scores import FeatureStatistics, HScore, Leep, LogME, Nce, fit_hub
 from hubfast.scores.bootstrap import bootstrap
 from hubfast.scores.metric import NEED_SAMPLES, sample_score
@@ -268,3 +270,23 @@ def test_the_native_core_refuses_what_it_cannot_read(wrong, message):
     rows = torch.zeros(3, 4, dtype=torch.float64)
     with pytest.raises(ValueError, match=message):
         native.add_gram(wrong(), rows)
+
+
+@every_setting
+def test_models_are_built_as_ever(setting):
+    """By code of others, which does not say where its tensors go."""
+
+    def load():
+        torch.manual_seed(0)
+        layers = (torch.nn.Conv2d(3, 5, 8), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+        transform = TimmTransform({"input_size": (3, 16, 16), "crop_pct": 1.0})
+        return Network(torch.nn.Sequential(*layers), transform)
+
+    images = np.random.default_rng(0).integers(0, 255, (30, 20, 20, 3), dtype=np.uint8)
+
+    def score():
+        data = (images, np.arange(30) % CLASSES)
+        ranked = hubfast.rank([Source("built", load)], data, device="cpu")
+        return torch.tensor(ranked.models[0].score, dtype=torch.float64, device="cpu")
+
+    same(setting, score)

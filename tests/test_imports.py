@@ -18,6 +18,7 @@ ALLOWED = {
     "backend": set(),
     "threads": set(),
     "progress": set(),
+    "defaults": set(),
     "checkpoint": set(),
     "cost": {"functional"},
     "spectrum": set(),
@@ -53,9 +54,11 @@ ALLOWED = {
     "scores": {"functional", "reference", "threads", "spectrum", "banded", "interpolation"},
     "minihub": {"optional", "progress"},
     "data": {"scores", "minihub", "optional", "progress", "threads"},
-    "hub": {"data", "minihub", "nn", "optional", "progress"},
+    "hub": {"data", "minihub", "nn", "optional", "progress", "defaults"},
     "pathway": {"functional", "reference", "threads", "progress", "cost", "nn", "prior"},
-    "ranking": {"scores", "hub", "data", "progress", "minihub", "memory", "terminal"},
+    "ranking": {
+        *("scores", "hub", "data", "progress", "minihub", "memory", "terminal", "defaults"),
+    },
     "evaluation": {"ranking", "scores", "minihub", "progress", "terminal"},
     "tuning": {
         *("ranking", "scores", "hub", "data", "progress", "cost", "minihub"),

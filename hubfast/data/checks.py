@@ -64,7 +64,8 @@ def readable(
     faults = [f"{data.name_of(i)} ({s.fault})" for i, s in enumerate(seen) if s.fault]
     if faults:
         notes.append(left_out(faults, len(data), max_unreadable))
-        data = data.subset(torch.tensor([i for i, s in enumerate(seen) if not s.fault]))
+        kept = [i for i, s in enumerate(seen) if not s.fault]
+        data = data.subset(torch.tensor(kept, device="cpu"))
     return replace(data, notes=(*data.notes, *notes)) if notes else data
 
 
@@ -107,7 +108,7 @@ def _sizes(data: TargetData) -> list[str]:
         classes, sizes = data.targets.unique(return_counts=True)
     else:
         sizes = data.targets.sum(0)
-        classes = torch.arange(len(sizes))
+        classes = torch.arange(len(sizes), device="cpu")
     if len(data) >= FEW and len(classes) > len(data) / 2 and data.task == "classification":
         return [f"there are {len(classes)} classes for {len(data)} samples: are these labels?"]
     large, small = int(sizes.argmax()), int(sizes.argmin())

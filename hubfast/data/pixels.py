@@ -63,7 +63,7 @@ class Pixels:
             sample = sample.numpy()
         array = np.asarray(sample)
         if array.dtype.kind == "f" or (array.dtype.kind in "bui" and array.ndim == 1):
-            return torch.tensor(np.ascontiguousarray(array, dtype=np.float32))
+            return torch.tensor(np.ascontiguousarray(array, dtype=np.float32), device="cpu")
         if array.dtype.kind not in "bui":
             raise TypeError(
                 f"samples must be images, texts or numbers, got {type(sample).__name__} of "

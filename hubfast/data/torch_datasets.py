@@ -83,7 +83,7 @@ def from_pairs(
     if labels.class_names is None and names is not None:
         labels, said = _named(pairs, labels, names, list(found))
         notes += said
-    positions = torch.tensor(list(found)) if faults else None
+    positions = torch.tensor(list(found), device="cpu") if faults else None
     return _target_data(pairs, labels, positions, notes, task, name)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from hubfast.defaults import usual_defaults
 from hubfast.optional import require, slow_import
 
 NEEDED = ("input_size", "mean", "std")
@@ -64,7 +65,8 @@ class TimmTransform:
 
     def __call__(self, image: Any) -> Tensor:
         """The model's input, `(3, height, width)`."""
-        return self._normalised(image)
+        with usual_defaults():  # torchvision makes pixels of the default dtype
+            return self._normalised(image)
 
     def pixels(self, image: Any) -> Tensor:
         """The image resized and cropped, not normalised: `(3, height, width)` uint8."""

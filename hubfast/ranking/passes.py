@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from rich.progress import Progress
 
 from hubfast.data import TargetData
+from hubfast.defaults import usual_defaults
 from hubfast.hub import Extraction, Source
 from hubfast.hub.model import first_line
 from hubfast.memory import give_back_memory
@@ -64,7 +65,8 @@ def _outcome(source: Source, run: Pass) -> Outcome:
 def _run(source: Source, run: Pass) -> Outcome:
     scorer = StreamedScores(run.metrics, run.target.targets, run.target.task, run.rows)
     started = time.perf_counter()
-    model = source.load()
+    with usual_defaults():
+        model = source.load()
     run.heard.listen()  # libraries that loading imported
     loaded = time.perf_counter()
     prepare = forward = score = 0.0

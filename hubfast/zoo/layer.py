@@ -63,7 +63,8 @@ class ZooLayer(nn.Module):
             nn.init.uniform_(self.bias, -bound, bound)
         if self.alignment is not None:
             with torch.no_grad():
-                identity = torch.eye(self.alignment.shape[2]).to(self.alignment)
+                size, kind = self.alignment.shape[2], self.alignment
+                identity = torch.eye(size, dtype=kind.dtype, device=kind.device)
                 self.alignment.copy_(identity.repeat(self.groups, 1).expand_as(self.alignment))
 
     @torch.no_grad()
