@@ -11,7 +11,8 @@ from hubfast.tuning.stoch_norm import StochNorm, plain_norm
 def finished(built: nn.Module, pictures: Pictures, batch_size: int) -> nn.Module:
     """The module to use: Zoo-Tuning settled and folded, StochNorm as plain normalisation."""
     if isinstance(built, Zoo):
-        parts = torch.arange(len(pictures)).split(max(2, batch_size))  # one image has no variance
+        parts = torch.arange(len(pictures), device="cpu")
+        parts = parts.split(max(2, batch_size))  # one image has no variance
         built.settle(pictures.batch(part.tolist()) for part in parts if len(part) > 1)
         return built.folded()
     return plain_norm(built) if any(isinstance(m, StochNorm) for m in built.modules()) else built
