@@ -435,6 +435,23 @@ def test_the_command_line_says_bits(tmp_path, monkeypatch, capsys):
         main()
 
 
+def test_held_out_data_is_read_as_the_training_data(tmp_path):
+    from hubfast.tuning.parts import Parts
+
+    for i in range(4):
+        (tmp_path / f"c{i % 2}").mkdir(exist_ok=True)
+        array = np.full((8, 8), 2048, np.uint16)
+        Image.fromarray(array).save(tmp_path / f"c{i % 2}" / f"{i}.png")
+    train = as_target_data(tmp_path, bits=12, background="black")
+    parts = Parts.of(train, tmp_path, str(tmp_path), progress=False)
+    for part in (parts.train, *parts.held_out.values()):
+        assert part.pixels == train.pixels
+        assert np.asarray(part[0]).max() == 128
+    bright = (np.full((4, 8, 8), 4000 * 16, np.uint16), [0, 1] * 2)
+    with pytest.raises(ValueError, match=r"validation data: .*would be nearly black; say bits=12"):
+        Parts.of(bright, tmp_path, None, progress=False)
+
+
 def test_the_rule_stays_with_parts_of_the_data():
     data = as_target_data((np.full((8, 4, 4), 4095, np.uint16), np.arange(8) % 2), bits=12)
     for part in (*data.split(0.5), data.sample(4), readable(data, progress=False)):

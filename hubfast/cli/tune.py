@@ -69,6 +69,13 @@ def tune(
         float,
         typer.Option(min=0, max=1, help="Share of samples that may be unreadable; left out."),
     ] = 0.05,
+    background: Annotated[
+        str, typer.Option(help="Colour behind transparent pixels of images.")
+    ] = "white",
+    bits: Annotated[
+        int | None,
+        typer.Option(min=8, max=16, help="Bits of 16-bit images that are used, such as 12; all."),
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 25,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples per step.")] = 32,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
@@ -99,6 +106,7 @@ def tune(
 ) -> None:
     """Rank models for training data and tune the best ones."""
     with collection_paused():  # torch
+        from hubfast.data import as_target_data
         from hubfast.memory import keep_freed_memory
         from hubfast.ranking import Ranking
         from hubfast.tuning import Recipe, Trainer
@@ -125,10 +133,21 @@ def tune(
         tensorboard=tensorboard,
         progress=not quiet,
     )
+    given: Any = data
+    if bits or background != "white":
+        given = as_target_data(
+            data,
+            task=cast(Any, task),
+            sample_column=sample_column,
+            target_columns=target_column or None,
+            background=background,
+            bits=bits,
+            progress=not quiet,
+        )
     with resumable(output) as told:
         tuned = tune_hub(
             hub,
-            data,
+            given,
             method=cast(Any, method),
             top=top,
             ranking=_known_ranking(output, ranking, resume, Ranking),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hubfast.data import MAX_UNREADABLE, TargetData, as_target_data, readable
 from hubfast.data.class_names import classes_of, listed
+from hubfast.data.pixels import Pixels
 from hubfast.scores.inputs import Task
 from hubfast.tuning.labels import Labels, aligned
 
@@ -63,22 +64,28 @@ class Parts:
                 training data, or that has classes which the training data lacks.
         """
 
-        def read(given: Any, task: Task | None) -> TargetData:
+        def read(given: Any, task: Task | None, pixels: Pixels) -> TargetData:
             found = as_target_data(
-                given, task=task, sample_column=columns.sample, target_columns=columns.targets
+                given,
+                task=task,
+                sample_column=columns.sample,
+                target_columns=columns.targets,
+                background=pixels.background,
+                bits=pixels.bits,
+                progress=progress,
             )
             return readable(found, max_unreadable, progress=progress)
 
         def read_held(part: str, given: Any) -> TargetData:
             try:
-                return read(given, train.task)
+                return read(given, train.task, train.pixels)
             except ValueError as error:  # which would not say that it is not the training data
                 raise ValueError(f"{part} data: {error}") from error
 
         share = float(validation) if isinstance(validation, Real) else None
         if share is not None and not 0 <= share < 1:
             raise ValueError(f"validation must be a share in 0..1 or data, got {validation}")
-        train = read(data, task)
+        train = read(data, task, Pixels())
         notes, held = train.notes, {}
         if share is None:
             held["validation"] = read_held("validation", validation)
