@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
+from torch.utils.data import ConcatDataset, Subset
+from torchvision.datasets import ImageFolder
 
 from hubfast.data import TargetData, as_target_data
 from hubfast.hub import as_source
@@ -282,6 +284,31 @@ def test_a_checkpoint_of_other_classes_is_refused(tmp_path):
                 trainer.fit(tiny.model(), pictures, pictures.labels, resume=resume)
         else:
             trainer.fit(tiny.model(), pictures, pictures.labels, resume=resume)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_folders_that_are_joined(tmp_path, mapped):
+    """In a ConcatDataset, too, a name is one class, whichever folder lacks another."""
+    first = ImageFolder(folder(tmp_path / "1", ["amber", "brown", "red"], count=2))
+    second = ImageFolder(folder(tmp_path / "2", ["cyan", "red"], count=2))
+    both = ConcatDataset([first, second])
+    data = as_target_data(Subset(both, [0, 2, 4, 6, 8, 9]) if mapped else both)
+    wanted = ["amber", "amber", "brown", "brown", "red", "red", "cyan", "cyan", "red", "red"]
+    wanted = [wanted[k] for k in (0, 2, 4, 6, 8, 9)] if mapped else wanted
+    assert [data.class_names[k] for k in data.targets] == wanted
+    for k, name in enumerate(wanted):
+        colour = np.asarray(data[k]).mean((0, 1))
+        assert np.abs(colour - COLOURS[name]).max() < 15
+    same = ConcatDataset([first, first])
+    assert as_target_data(same).class_names == ("amber", "brown", "red")
+    nameless = [(np.zeros((8, 8, 3), np.uint8), 1)] * 3
+    mixed = as_target_data(ConcatDataset([first, nameless]))
+    assert mixed.class_names is None
+    assert mixed.notes == (
+        "parts [1] of the ConcatDataset have no class names: all are joined by number",
+    )
+    with pytest.raises(ValueError, match="part 1 of the ConcatDataset has none"):
+        as_target_data(ConcatDataset([first, nameless, second]))
 
 
 def ranking(*models):

@@ -1,6 +1,7 @@
 """Torch Datasets: the targets that `dataset[i]` gives, transforms included."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch.utils.data import ConcatDataset, IterableDataset, Subset, TensorDataset
 
 from hubfast.data.checks import MAX_UNREADABLE, left_out, reason
+from hubfast.data.joined import Renumbered, joined, nameless_note
 from hubfast.data.labels import Labels, encoded
 from hubfast.data.target import TargetData
 from hubfast.progress import progress_bar
@@ -47,11 +49,16 @@ def from_dataset(
     """
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise ValueError(f"data must be a Dataset with a length, got {type(dataset).__name__}")
+    title = name or type(dataset).__name__
+    dataset = joined(dataset, _class_names)
     certain = known_targets(dataset)
     names = _class_names(dataset)
+    note = nameless_note(dataset, _class_names)
     if certain is not None:
-        return _target_data(dataset, Labels(np.asarray(certain), names), None, (), task, name)
-    return from_pairs(dataset, task, name or type(dataset).__name__, names, progress=progress)
+        labels = Labels(np.asarray(certain), names)
+        return _target_data(dataset, labels, None, (note,) if note else (), task, title)
+    found = from_pairs(dataset, task, title, names, progress=progress)
+    return replace(found, notes=(*found.notes, note)) if note else found
 
 
 def from_pairs(
@@ -89,6 +96,9 @@ def from_pairs(
 
 def known_targets(dataset: Any) -> Any | None:
     """The targets of `dataset[i]` for each i where they are certain without reading it, or None."""
+    if type(dataset) is Renumbered:
+        inner = known_targets(dataset.pairs)
+        return None if inner is None else np.asarray(dataset.numbers)[np.asarray(inner)]
     if type(dataset) is Subset:
         inner = known_targets(dataset.dataset)
         return None if inner is None else np.asarray(inner)[np.asarray(dataset.indices, dtype=int)]
