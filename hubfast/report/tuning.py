@@ -9,7 +9,7 @@ from hubfast.report.curves import curves
 from hubfast.report.numbers import MISSING, clip, number, plural, whole
 from hubfast.report.page import Section, render, write_page
 from hubfast.report.pathway import pathway_sections
-from hubfast.report.ranking import ranking_sections
+from hubfast.report.ranking import FEW_NOTES, ranking_sections
 from hubfast.tuning import Tuned
 from hubfast.tuning.measure import speed
 
@@ -91,7 +91,8 @@ def _notes(tuned: Tuned) -> list[Section]:
     """Of the data; none if there is nothing to say."""
     if not tuned.notes:
         return []
-    return [Section("Notes", render("notes.html", notes=tuned.notes, described=()), "tuning-notes")]
+    body = render("notes.html", notes=tuned.notes, described=(), few=FEW_NOTES)
+    return [Section("Notes", body, "tuning-notes")]
 
 
 def _curves(tuned: Tuned) -> Section:
