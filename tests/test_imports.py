@@ -27,7 +27,8 @@ ALLOWED = {
     "optional": set(),
     "memory": set(),
     "terminal": set(),
-    "nn": set(),
+    "global_state": set(),
+    "nn": {"optional"},
     "prior": set(),
     "native": {"reference", "threads", "_native"},
     "native_cuda": {"reference"},
@@ -58,6 +59,7 @@ ALLOWED = {
     "pathway": {"functional", "reference", "threads", "progress", "cost", "nn", "prior"},
     "ranking": {
         *("scores", "hub", "data", "progress", "minihub", "memory", "terminal", "defaults"),
+        "global_state",
     },
     "evaluation": {"ranking", "scores", "minihub", "progress", "terminal"},
     "tuning": {

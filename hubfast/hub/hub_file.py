@@ -4,12 +4,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from hubfast.hub.model import Keys
 
 SUFFIXES = (".yaml", ".yml", ".toml")
 KEYS = (
     *("model", "name", "note", "licence", "license"),
-    *("imagenet", "preprocessing", "arguments"),
+    *("imagenet", "preprocessing", "arguments", "keys"),
 )
 
 
@@ -25,6 +27,7 @@ class Entry:
     imagenet: float | None = None  # top-1 accuracy, percent
     preprocessing: Mapping[str, Any] | None = None
     arguments: Mapping[str, Any] | None = None
+    keys: Keys = "by_name"
 
 
 def read_hub_file(path: str | Path) -> list[Entry]:
@@ -42,7 +45,8 @@ def read_hub_file(path: str | Path) -> list[Entry]:
     content = _parsed(path)
     models = content.get("models") if isinstance(content, Mapping) else content
     if not isinstance(models, list) or not models:
-        raise ValueError(f"{path} must hold a list 'models', got {type(models).__name__}")
+        keys = f"; its keys are {list(content)}" if isinstance(content, Mapping) else ""
+        raise ValueError(f"{path} must hold a list 'models', got {type(models).__name__}{keys}")
     return [_entry(item, f"model {i} of {path}", path.parent) for i, item in enumerate(models, 1)]
 
 
@@ -66,6 +70,11 @@ def _entry(item: Any, where: str, folder: Path) -> Entry:
     for key in ("preprocessing", "arguments"):
         if not isinstance(table.get(key, {}), Mapping):
             raise ValueError(f"{key} of {where} must be a table, got {table[key]!r}")
+    keys = table.get("keys", "by_name")
+    if keys not in get_args(Keys):
+        raise ValueError(f"keys of {where} must be one of {get_args(Keys)}, got {keys!r}")
+    if "keys" in table and not (table["model"].startswith("timm:") and "@" in table["model"]):
+        raise ValueError(f"keys of {where} is for timm:NAME@FILE, got {table['model']!r}")
     accuracy = table.get("imagenet")
     number = isinstance(accuracy, int | float) and not isinstance(accuracy, bool)
     if accuracy is not None and not (number and 0 < accuracy <= 100):
@@ -79,6 +88,7 @@ def _entry(item: Any, where: str, folder: Path) -> Entry:
         imagenet=accuracy,
         preprocessing=table.get("preprocessing"),
         arguments=table.get("arguments"),
+        keys=keys,
     )
 
 

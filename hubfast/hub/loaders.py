@@ -1,6 +1,7 @@
 """Which loader a spec names: `hf:org/model` is transformers', `a.onnx` is onnxruntime's."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hubfast.hub import (
     hf,
     keras_models,
     onnx_models,
+    query,
     saved_models,
     stored,
     timm_models,
@@ -21,8 +23,9 @@ from hubfast.hub.preprocessing import image_transform
 KINDS = ("timm", "minihub", "torchhub", "hf", "onnx", "export", "keras", "tfhub")
 FILES = {".onnx": "onnx", ".pt2": "export", ".keras": "keras"}  # kinds that a suffix tells
 FORMS = (
-    "timm:NAME, timm:NAME@CHECKPOINT, torchhub:REPO/MODEL, hf:NAME or hf:FOLDER, onnx:FILE, "
-    "export:FILE, keras:FILE, tfhub:FOLDER, minihub, minihub:NAME, a .yaml or .toml hub file, "
+    "timm:NAME, timm:NAME?pretrained=false, timm:NAME@CHECKPOINT, torchhub:REPO/MODEL, "
+    "hf:NAME or hf:FOLDER, onnx:FILE, export:FILE, keras:FILE, tfhub:FOLDER, minihub, "
+    "minihub:NAME, a .yaml or .toml hub file, "
     "a .npy/.npz/.safetensors/.parquet file of features or a folder of them"
 )
 Load = Callable[[Loading], Model]
@@ -77,10 +80,15 @@ def _of_kind(kind: str, rest: str) -> Load:
 
 def _timm(name: str, loading: Loading) -> Network:
     model, at, checkpoint = name.partition("@")
-    found = timm_models.from_checkpoint(model, checkpoint) if at else timm_models.pretrained(model)
+    if at:
+        found = timm_models.from_checkpoint(model, checkpoint, loading.keys)
+    else:
+        model, trained = query.wants_training(name)
+        load = timm_models.pretrained if trained else timm_models.with_random_weights
+        found = load(model)
     if loading.preprocessing is None:
         return found
-    return Network(found.run, image_transform(loading.preprocessing))
+    return replace(found, transform=image_transform(loading.preprocessing))
 
 
 def _minihub(name: str) -> Network:

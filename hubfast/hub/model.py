@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
 from hubfast.data import TargetData
+from hubfast.hub.errors import one_line
+
+Keys = Literal["by_name", "by_order"]  # how weights of a checkpoint find their places
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Loading:
     trust: bool = False  # it may run code of its own
     preprocessing: Mapping[str, Any] | None = None  # see `preprocessing.image_transform`
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of a torch.hub entry point
+    keys: Keys = "by_name"  # of a timm checkpoint
     progress: bool = False  # show a bar while a query counts parameters
 
     def require_trust(self, name: str, why: str) -> None:
@@ -88,9 +92,8 @@ class Loading:
 
 
 def first_line(error: BaseException) -> str:
-    """`Type: message` on one line, for a table."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    """`Type: message` on one line, for a table; see `hubfast.hub.errors.one_line`."""
+    return one_line(error)
 
 
 def shape_error(what: str, wanted: str, got: Any) -> ValueError:

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -14,6 +15,10 @@ from torch.utils.data import DataLoader, Dataset
 from hubfast.data import TargetData
 from hubfast.hub.memory import within_memory
 from hubfast.hub.model import Batch, Extraction, shape_error
+from hubfast.hub.numbers import as_floats
+from hubfast.hub.outputs import pooled
+from hubfast.nn.hooks import eval_mode, on_device
+from hubfast.nn.last_layers import LastLayers, unwrapped, weight_dtype
 
 
 class FeatureModule(nn.Module):
@@ -57,8 +62,18 @@ class Network:
         return sum(p.numel() for p in self.run.parameters())
 
     def batches(self, data: TargetData, how: Extraction) -> Iterator[Batch]:
-        if isinstance(self.run, nn.Module):
-            self.run.eval().to(how.device)
+        """Features of all of `data`; a module comes back in its modes and on its device."""
+        with ExitStack() as held:
+            dtype = None
+            if isinstance(self.run, nn.Module):
+                held.enter_context(eval_mode(self.run))
+                held.enter_context(on_device(self.run, how.device))
+                dtype = weight_dtype(self.run)
+            yield from self._batches(data, how, dtype)
+
+    def _batches(
+        self, data: TargetData, how: Extraction, dtype: torch.dtype | None
+    ) -> Iterator[Batch]:
         loader = DataLoader(
             _Prepared(data, self),
             batch_size=how.batch_size,
@@ -67,13 +82,13 @@ class Network:
             pin_memory=how.device.startswith("cuda"),
             generator=torch.Generator("cpu"),  # else it draws from torch's own, which is the user's
         )
-        seen, waiting = 0, time.perf_counter()
-        with torch.device("cpu"):  # its seed is drawn on the default device, which may not draw
+        with torch.device("cpu"):  # where the generator is, whatever the user's default
             prepared = iter(loader)
+        seen, waiting = 0, time.perf_counter()
         for inputs in prepared:
-            inputs = _moved(inputs, how.device)
+            inputs = _moved(inputs, how.device, dtype)
             started = time.perf_counter()
-            with torch.inference_mode():
+            with torch.no_grad():  # tensors that a module keeps must still be fit for training
                 run = partial(features_of, self.run, logits=how.logits)
                 features, logits = within_memory(run, inputs)
             if features.is_cuda:
@@ -94,28 +109,58 @@ def features_of(
 
     - timm models: the pooled features before the classifier, and the classifier's output.
     - A FeatureModule: what it returns.
-    - Other nn.Modules: if what they return comes straight out of an nn.Linear, that layer is the
-      classifier and its input the features; else what they return is the features.
+    - Other nn.Modules: if a linear layer gives what they return, that layer is the classifier and
+      its input the features; else what they return is the features.
     - Callables: they return features, or (features, logits).
+
+    Maps `(b, D, H, W)` are averaged over their places, tokens `(b, tokens, D)` over their
+    positions. Numbers of other types become float32 or float64.
     """
-    if isinstance(run, nn.Module) and hasattr(run, "forward_head"):
-        maps = run.forward_features(inputs)  # type: ignore[operator]
-        features = run.forward_head(maps, pre_logits=True)  # type: ignore[operator]
-        out = run.forward_head(maps) if logits else None  # type: ignore[operator]
-    elif isinstance(run, nn.Module) and not isinstance(run, FeatureModule):
-        features, out = _before_last_linear(run, inputs)
-    else:
+    run = unwrapped(run)
+    if not isinstance(run, nn.Module) or isinstance(run, FeatureModule):
         result = run(inputs)
         features, out = result if isinstance(result, tuple) else (result, None)
-        features = _tensor(features)
-    if not isinstance(features, Tensor) or features.ndim < 2:
-        raise shape_error("features", "a tensor (batch, D)", features)
-    return features.flatten(1), None if out is None else _tensor(out)
+        features = np.asarray(features) if isinstance(features, list) else features
+        return _rows(features), _rows(out, "logits")
+    if not hasattr(run, "forward_head"):
+        return _of_module(run, inputs)
+    timm: Any = run
+    last = getattr(timm, "output_fmt", "NCHW") == "NHWC"
+    maps = timm.forward_features(inputs)
+    features = _rows(timm.forward_head(maps, pre_logits=True), channels_last=last)
+    if not logits or getattr(timm, "num_classes", None) == 0:
+        return features, None
+    return features, _rows(timm.forward_head(maps), "logits", channels_last=last)
 
 
-def _tensor(out: Any) -> Tensor:
-    """An array on the CPU, whatever the default device is; a tensor where it is."""
-    return out if isinstance(out, Tensor) else torch.as_tensor(out, device="cpu")
+def _of_module(module: nn.Module, inputs: Any) -> tuple[Tensor, Tensor | None]:
+    with LastLayers() as seen:
+        out = module(inputs)
+    found = seen.classifier(out) if isinstance(out, Tensor) else None
+    features, logits = (out, None) if found is None else found
+    first = seen.channels_first and found is None
+    return _rows(features, channels_first=first), _rows(logits, "logits")
+
+
+def _rows(
+    x: Any, what: str = "features", *, channels_first: bool = False, channels_last: bool = False
+) -> Any:
+    """`x` as floats `(b, D)`; None for no logits.
+
+    Args:
+        x: What a model returned.
+        what: What it is, for messages.
+        channels_first: Three axes are `(b, D, places)` and not `(b, tokens, D)`.
+        channels_last: Four axes are `(b, H, W, D)` and not `(b, D, H, W)`.
+    """
+    if x is None and what == "logits":
+        return None
+    x = as_floats(x, what) if hasattr(x, "__array__") else x
+    if not isinstance(x, Tensor) or x.ndim < 2:
+        raise shape_error(what, "a tensor (batch, D)", x)
+    if x.ndim == 3 and channels_first:
+        return x.mean(2)
+    return pooled(x.flatten(3) if x.ndim > 4 else x, channels_last=channels_last)
 
 
 @contextmanager
@@ -139,19 +184,13 @@ def last_linear(module: nn.Module, count: int = 1) -> Iterator[list[tuple[Tensor
             hook.remove()
 
 
-def _before_last_linear(module: nn.Module, inputs: Any) -> tuple[Tensor, Tensor | None]:
-    with last_linear(module) as last:
-        out = module(inputs)
-    if last and last[0][1] is out:
-        return last[0]
-    return out, None
-
-
-def _moved(inputs: Any, device: str) -> Any:
+def _moved(inputs: Any, device: str, dtype: torch.dtype | None) -> Any:
+    """`inputs` on the device, floats in the type that the model has."""
     if isinstance(inputs, Tensor):
-        return inputs.to(device, non_blocking=True)
+        wanted = dtype if inputs.is_floating_point() else None
+        return inputs.to(device, wanted, non_blocking=True)
     if isinstance(inputs, Mapping):
-        return {key: _moved(value, device) for key, value in inputs.items()}
+        return {key: _moved(value, device, dtype) for key, value in inputs.items()}
     return inputs
 
 

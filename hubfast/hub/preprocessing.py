@@ -55,7 +55,8 @@ class TimmTransform:
     """timm's evaluation transform, which says what it was made from.
 
     Args:
-        config: Arguments of `timm.data.create_transform`.
+        config: Arguments of `timm.data.create_transform`. With an `input_size` of one channel,
+            images become grey.
     """
 
     def __init__(self, config: Mapping[str, Any]):
@@ -64,13 +65,16 @@ class TimmTransform:
         self._pixels = self._made(normalize=False)
 
     def __call__(self, image: Any) -> Tensor:
-        """The model's input, `(3, height, width)`."""
+        """The model's input, `(3, height, width)`, or `(1, height, width)` of a grey one."""
         with usual_defaults():  # torchvision makes pixels of the default dtype
-            return self._normalised(image)
+            return self._normalised(self._coloured(image))
 
     def pixels(self, image: Any) -> Tensor:
-        """The image resized and cropped, not normalised: `(3, height, width)` uint8."""
-        return self._pixels(image)
+        """The image resized and cropped, not normalised: uint8 of the same shape."""
+        return self._pixels(self._coloured(image))
+
+    def _coloured(self, image: Any) -> Any:
+        return image.convert("L") if self.config.get("input_size", (3,))[0] == 1 else image
 
     def _made(self, *, normalize: bool) -> Any:
         create = slow_import("timm.data").create_transform

@@ -23,6 +23,8 @@ UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
 CONDITION = re.compile(r"\s*([a-z_]+)\s*(<=|>=|<|>|=)\s*(\S+?)\s*")
 FIELDS = {"params": "params", "parameters": "params", "input_size": "input_size"}
 LICENCE = ("licence", "license")
+TRAINED = re.compile(r"[?&,]\s*pretrained\s*=\s*(true|false)\s*(?=[&,]|$)", re.IGNORECASE)
+UNTRAINED = "?pretrained=false"
 
 
 def is_query(name: str) -> bool:
@@ -30,12 +32,24 @@ def is_query(name: str) -> bool:
     return any(mark in name for mark in "*?[")
 
 
+def wants_training(name: str) -> tuple[str, bool]:
+    """`name` without its condition on `pretrained`, and whether it asks for trained weights."""
+    found = TRAINED.search(name)
+    if found is None:
+        return name, True
+    rest = name[: found.start()] + name[found.end() :]
+    if "?" not in rest and (mark := re.search("[&,]", rest)):
+        rest = f"{rest[: mark.start()]}?{rest[mark.end() :]}"
+    return rest, found[1].lower() == "true"
+
+
 def matching_timm(query: str, *, progress: bool = False) -> list[tuple[str, str]]:
     """Names and licences of timm's pretrained models that `query` asks for, in its order.
 
     Args:
         query: A name with `*`, and after a `?` conditions joined by `&`, all to be met:
-            `params<30M` (K, M, G), `input_size<=224`, `licence=apache-2.0`.
+            `params<30M` (K, M, G), `input_size<=224`, `licence=apache-2.0`. With
+            `pretrained=false` they are all architectures, each with random weights.
         progress: Show a bar: parameters are counted by building models without values.
 
     Raises:
@@ -43,16 +57,19 @@ def matching_timm(query: str, *, progress: bool = False) -> list[tuple[str, str]
     """
     timm = slow_import("timm")
 
+    query, trained = wants_training(query)
     pattern, _, conditions = query.partition("?")
     tests = [_test(condition) for condition in re.split("[&,]", conditions) if condition.strip()]
-    names, found = timm.list_models(pattern or "*", pretrained=True), []
+    names, found = timm.list_models(pattern or "*", pretrained=trained), []
     with progress_bar(progress and bool(tests)) as bars:
         for name in bars.track(names, description=query):
-            config: Any = timm.models.get_pretrained_cfg(name)
+            config: Any = timm.models.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
             if all(test(name, config) for test in tests):
-                found.append((name, str(config.license or "")))
+                licence = str(config.license or "") if trained else ""
+                found.append((name if trained else f"{name}{UNTRAINED}", licence))
     if not found:
-        raise ValueError(f"no pretrained timm model matches {query!r}")
+        kind = "pretrained timm model" if trained else "timm model"
+        raise ValueError(f"no {kind} matches {query!r}")
     return found
 
 
@@ -80,7 +97,8 @@ def _test(condition: str) -> Callable[[str, Any], bool]:
             size = _parameters if FIELDS[field] == "params" else _input_size
             return lambda name, config: COMPARE[sign](size(name, config), bound)
     raise ValueError(
-        "conditions must be like params<30M, input_size<=224 or licence=apache-2.0, "
+        "conditions must be like params<30M, input_size<=224, licence=apache-2.0 or "
+        "pretrained=false, "
         f"got {condition!r}"
     )
 

@@ -6,12 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from hubfast.hub import hub_file, query, stored, timm_models
 from hubfast.hub.loaders import FORMS, kind_of, loader
 from hubfast.hub.model import Loading, Source
 from hubfast.hub.network import Network
+from hubfast.nn.last_layers import unwrapped
 
 
 def as_hub(hub: Any, *, trust: bool = False, progress: bool = False) -> list[Source]:
@@ -70,6 +72,8 @@ def as_source(
     match spec:
         case Source():
             return replace(spec, name=name or spec.name)
+        case nn.DataParallel() | nn.parallel.DistributedDataParallel():
+            return as_source(unwrapped(spec), name=name, transform=transform)
         case nn.Module() if hasattr(spec, "pretrained_cfg") and transform is None:
             config: Any = spec.pretrained_cfg
             label = name or config.get("architecture") or type(spec).__name__
@@ -81,15 +85,22 @@ def as_source(
         case _ if callable(spec):
             label = name or str(getattr(spec, "__name__", type(spec).__name__))
             own = transform or getattr(spec, "transform", None)
-            return Source(label, partial(Network, spec, own), kind="object")
+            return Source(label, partial(Network, spec, own, notes=_of_script(spec)), kind="object")
     raise TypeError(f"hub must hold {FORMS}, modules or callables, got {type(spec).__name__}")
+
+
+def _of_script(spec: Any) -> tuple[str, ...]:
+    """What cannot be seen in a TorchScript program."""
+    if not isinstance(spec, torch.jit.ScriptModule):
+        return ()
+    return ("TorchScript hides its layers: features are its output, even a classifier's",)
 
 
 def _named(spec: str, name: str | None, loading: Loading) -> Source:
     label, load = loader(spec)
-    features = Path(spec).suffix in stored.SUFFIXES  # are no model
-    run, written = partial(load, loading), None if features else spec
-    return Source(name or label, run, spec=written, kind=kind_of(spec))
+    kind = kind_of(spec)
+    written = None if kind == "features" else spec  # features are no model
+    return Source(name or label, partial(load, loading), spec=written, kind=kind)
 
 
 def _expand(spec: Any, loading: Loading) -> list[Source]:
@@ -105,7 +116,9 @@ def _expand(spec: Any, loading: Loading) -> list[Source]:
     if Path(text).suffix in hub_file.SUFFIXES:
         entries = hub_file.read_hub_file(text)
         return [replace(found, hub_file=text) for entry in entries for found in _of(entry, loading)]
-    if kind == "timm" and query.is_query(rest):
+    if kind == "timm":
+        if not query.is_query(query.wants_training(rest)[0]):
+            return [_named(text, None, loading)]
         found = query.matching_timm(rest, progress=loading.progress)
         return [
             replace(_named(f"timm:{name}", None, loading), licence=licence)
@@ -131,7 +144,13 @@ def _in_folder(folder: Path, loading: Loading) -> list[Source]:
 
 
 def _of(entry: hub_file.Entry, loading: Loading) -> list[Source]:
-    loading = replace(loading, preprocessing=entry.preprocessing, arguments=entry.arguments or {})
+    loading = replace(
+        loading,
+        preprocessing=entry.preprocessing,
+        arguments=entry.arguments or {},
+        keys=entry.keys,
+    )
+    alone = not (entry.preprocessing or entry.arguments or entry.keys != "by_name")
     if Path(entry.model).suffix in hub_file.SUFFIXES:
         raise ValueError(f"a hub file must hold models, not hub files, got {entry.model!r}")
     found = _expand(entry.model, loading)
@@ -147,7 +166,7 @@ def _of(entry: hub_file.Entry, loading: Loading) -> list[Source]:
             note=entry.note or source.note,
             licence=entry.licence or source.licence,
             imagenet=source.imagenet if entry.imagenet is None else entry.imagenet,
-            spec=None if entry.preprocessing or entry.arguments else source.spec,
+            spec=source.spec if alone else None,
         )
         for source in found
     ]

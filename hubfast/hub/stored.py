@@ -1,9 +1,10 @@
 """Features that were computed elsewhere: .npy, .npz, .safetensors and .parquet files."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,20 +13,32 @@ from torch import Tensor
 
 from hubfast.data import TargetData
 from hubfast.hub.model import Batch, Extraction
-from hubfast.optional import require
+from hubfast.hub.numbers import as_floats
+from hubfast.hub.parquet import read_parquet
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
 
 
+Arrays = dict[str, np.ndarray | Tensor]
+
+
 @dataclass(frozen=True, eq=False)
 class StoredFeatures:
-    """Row i holds the features of sample i of the full target data."""
+    """Row i holds the features of sample i of the full target data.
+
+    Args:
+        path: The file, for messages.
+        features: `(N, D)`, numbers of any type.
+        logits: `(N, Cs)` of the source classes, or None.
+        notes: What the user should know of how they are used.
+    """
 
     path: Path
-    features: np.ndarray | Tensor  # (N, D)
-    logits: np.ndarray | Tensor | None = None  # (N, Cs)
+    features: np.ndarray | Tensor
+    logits: np.ndarray | Tensor | None = None
     parameters: int | None = None
     imagenet: float | None = None
+    notes: tuple[str, ...] = ()
 
     def batches(self, data: TargetData, how: Extraction) -> Iterator[Batch]:
         rows = data.rows()
@@ -40,60 +53,120 @@ class StoredFeatures:
             )
         for index in torch.arange(len(rows), device="cpu").split(max(how.batch_size, 1024)):
             started = time.perf_counter()
-            features = _take(self.features, rows[index]).to(how.device)
-            logits = None if self.logits is None else _take(self.logits, rows[index])
+            features = _take(self.features, rows[index], "features").to(how.device)
+            logits = None if self.logits is None else _take(self.logits, rows[index], "logits")
             yield Batch(index, features, logits, time.perf_counter() - started, 0.0)
 
 
 def read(path: str | Path) -> StoredFeatures:
     """Opens a file of features.
 
-    .npy: the (N, D) array, read from disk as needed. .npz, .safetensors: `features`, and
-    `logits` (N, Cs) for scores that need them. .parquet: columns `features` and `logits` of lists,
-    or number columns only, which are the features.
+    .npy: the (N, D) array, read from disk as needed. .npz, .safetensors: `features` or the only
+    array beside `logits`, and `logits` (N, Cs) for scores that need them. .parquet: columns
+    `features` and `logits` of lists, or number columns only, which are the features. Numbers of
+    any type and byte order. Tokens (N, tokens, D) and maps (N, D, H, W) are averaged.
 
     Raises:
-        FileNotFoundError, ValueError: No such file, or not such content.
+        FileNotFoundError, ValueError: No such file, or not such content; the message
+            lists what it holds.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"features not found: {path}")
     match path.suffix:
         case ".npy":
-            arrays: dict = {"features": np.load(path, mmap_mode="r", allow_pickle=False)}
+            arrays: Arrays = {"features": _of_numpy(path)}
         case ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file if name in ("features", "logits")}
+            arrays = _of_numpy(path)
         case ".safetensors":
             with safe_open(path, "pt") as file:
-                names = [name for name in file.keys() if name in ("features", "logits")]  # noqa: SIM118
-                arrays = {name: file.get_tensor(name) for name in names}
+                arrays = {name: file.get_tensor(name) for name in _wanted(path, _shapes(file))}
         case ".parquet":
-            arrays = _from_parquet(path)
+            arrays = read_parquet(path)
         case _:
             raise ValueError(f"features must be in one of {SUFFIXES}, got {path}")
-    if "features" not in arrays:
-        raise ValueError(f"{path} must hold 'features', got {sorted(arrays)}")
-    for name, array in arrays.items():
-        if array.ndim != 2:
-            raise ValueError(f"{name} in {path} must be (N, D), got {tuple(array.shape)}")
-    return StoredFeatures(path, arrays["features"], arrays.get("logits"))
+    features, logits = arrays.pop("features", None), arrays.pop("logits", None)
+    if features is None:
+        (features,) = arrays.values()
+    for name, array in (("features", features), ("logits", logits)):
+        if array is not None:
+            _check_numbers(array, f"{name} in {path}")
+            if array.ndim < 2 or (array.ndim != 2 and name == "logits"):
+                raise ValueError(f"{name} in {path} must be (N, D), got {tuple(array.shape)}")
+    notes = () if features.ndim == 2 else (_averages(features.shape, path),)
+    return StoredFeatures(path, features, logits, notes=notes)
 
 
-def _from_parquet(path: Path) -> dict[str, np.ndarray]:
-    import pandas as pd
+def _of_numpy(path: Path) -> Any:
+    """The array of a .npy file, or the wanted arrays of an .npz file by name."""
+    try:
+        found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return found
+        with found:
+            names = _wanted(path, dict.fromkeys(found.files))
+            return {name: found[name] for name in names}
+    except ValueError as error:
+        if "pickle" not in str(error) and "Python objects" not in str(error):
+            raise
+        raise ValueError(
+            f"{path} must hold arrays of numbers, got Python objects or no NumPy file"
+        ) from error
 
-    require("pyarrow", "data", str(path))
-    frame = pd.read_parquet(path)
-    lists = [name for name in ("features", "logits") if name in frame]
-    if lists:
-        return {name: np.stack(frame[name].to_list()) for name in lists}
-    if other := [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]:
-        raise ValueError(f"{path} must hold 'features' or numbers only, got columns {other}")
-    return {"features": frame.to_numpy()}
+
+def _check_numbers(array: np.ndarray | Tensor, what: str) -> None:
+    try:
+        as_floats(array[:0], what)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
 
 
-def _take(array: np.ndarray | Tensor, rows: Tensor) -> Tensor:
-    if isinstance(array, Tensor):
-        return array[rows]
-    return torch.from_numpy(np.asarray(array[rows.numpy()]))
+def _shapes(file: Any) -> dict[str, tuple[int, ...] | None]:
+    return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def _wanted(path: Path, held: Mapping[str, tuple[int, ...] | None]) -> list[str]:
+    """Names of the features and maybe the logits among the arrays that a file holds."""
+    others = [name for name in held if name != "logits"]
+    if "features" not in held and len(others) != 1:
+        told = [name if shape is None else f"{name} {shape}" for name, shape in held.items()]
+        listed = ", ".join(told[:8]) + (f" and {len(told) - 8} more" if len(told) > 8 else "")
+        advice = ""
+        if path.suffix == ".safetensors" and any(name.endswith(".weight") for name in held):
+            advice = f"; if these are a model's weights: timm:NAME@{path}"
+        raise ValueError(f"{path} must hold 'features', got {listed or 'no array'}{advice}")
+    features = "features" if "features" in held else others[0]
+    return [features, *(["logits"] if "logits" in held else [])]
+
+
+def _averages(shape: Sequence[int], path: Path) -> str:
+    """Says which axes of tokens or maps are averaged.
+
+    Raises:
+        ValueError: It cannot be told which axis has the features.
+    """
+    axis = _feature_axis(shape)
+    if axis is None:
+        raise ValueError(
+            f"features in {path} must be (N, D), (N, tokens, D) or (N, D, H, W), got "
+            f"{tuple(shape)}: which axis holds the features cannot be told; average the others"
+        )
+    places = "tokens" if len(shape) == 3 else "places"
+    return f"features {tuple(shape)} are averaged over {places} to D = {shape[axis]}"
+
+
+def _feature_axis(shape: Sequence[int]) -> int | None:
+    """1 or the last: that which is unlike the others of a map; the last of tokens."""
+    if len(shape) <= 3:
+        return len(shape) - 1
+    first, last = shape[2:], shape[1:-1]
+    alike = len({*first}) == 1, len({*last}) == 1
+    return 1 if alike == (True, False) else len(shape) - 1 if alike == (False, True) else None
+
+
+def _take(array: np.ndarray | Tensor, rows: Tensor, what: str) -> Tensor:
+    part = as_floats(array[rows] if isinstance(array, Tensor) else array[rows.numpy()], what)
+    axis = _feature_axis(part.shape)
+    if part.ndim == 2 or axis is None:
+        return part
+    return part.movedim(axis, -1).flatten(1, -2).mean(1)

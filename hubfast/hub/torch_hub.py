@@ -45,7 +45,8 @@ def load(name: str, loading: Loading) -> Network:
     with _imported(folder) as hubconf:
         entry = getattr(hubconf, model, None)
         if not callable(entry) or model.startswith("_"):
-            raise RuntimeError(f"{repository} has no entry point {model!r}")
+            there = [n for n in dir(hubconf) if n[0] != "_" and callable(getattr(hubconf, n))]
+            raise RuntimeError(f"{repository} has no entry point {model!r}, got {there}")
         module = entry(**(loading.arguments or _pretrained(entry)))
     if not isinstance(module, torch.nn.Module):
         raise RuntimeError(f"{model!r} of {repository} must return a module, got {type(module)}")

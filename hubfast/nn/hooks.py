@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -13,7 +14,8 @@ def eval_mode(*modules: nn.Module) -> Iterator[None]:
     A frozen BatchNorm inside a training model stays frozen. The modes come back after an exception
     and after Ctrl-C, too.
     """
-    modes = [(part, part.training) for module in modules for part in module.modules()]
+    parts = [part for module in modules for part in module.modules()]
+    modes = [(part, part.training) for part in parts if hasattr(part, "training")]
     try:
         for module in modules:
             module.eval()
@@ -26,3 +28,26 @@ def eval_mode(*modules: nn.Module) -> Iterator[None]:
                 part.train(training)
         for part, training in modes:
             part.training = training
+
+
+@contextmanager
+def on_device(module: nn.Module, device: str | torch.device) -> Iterator[None]:
+    """Moves a module while it is open; after it, every parameter and buffer is the one before."""
+    wanted = torch.empty(0, device=device).device
+    parts = list(module.modules())
+    weights = [
+        (x, x.data, x.grad) for part in parts for x in part._parameters.values() if x is not None
+    ]
+    named = [(own, dict(own)) for part in parts for own in (part._parameters, part._buffers)]
+    tensors = (x for _, before in named for x in before.values() if x is not None)
+    moves = any(x.device != wanted for x in tensors)
+    try:
+        if moves:
+            module.to(wanted)
+        yield
+    finally:
+        if moves:
+            for weight, data, grad in weights:
+                weight.data, weight.grad = data, grad
+            for own, before in named:
+                own.update(before)

@@ -15,6 +15,7 @@ from hubfast.data import (
     class_sizes_note,
     readable,
 )
+from hubfast.global_state import global_state_kept
 from hubfast.hub import Extraction, as_hub
 from hubfast.progress import progress_bar
 from hubfast.ranking.consensus import CONSENSUS
@@ -32,6 +33,7 @@ INTERVAL_SAMPLES = 512  # whose influence is computed: their spread is then know
 KEPT_SAMPLES = 2048  # whose features are kept for scores that need samples: 16 MiB at D = 2048
 
 
+@global_state_kept()
 def rank(
     hub: Any,
     data: Any,
@@ -51,8 +53,10 @@ def rank(
     """Ranks the models of a hub for a target task, without fine-tuning any.
 
     Each model runs once over the data, in its own preprocessing. One that fails becomes a row
-    with its error. On Ctrl-C the models scored so far are ranked and returned. A score that says
-    nothing for so few samples (`hubfast.scores.silence`) gives a model no place, and has no vote.
+    with its error. On Ctrl-C the models scored so far are ranked and returned. A module that is
+    given comes back in its mode and on its device; random states, torch's threads and filters of
+    warnings stay as they were. A score that says nothing for so few samples
+    (`hubfast.scores.silence`) gives a model no place, and has no vote.
 
     Args:
         hub: Models; see `hubfast.hub.as_hub`: `["timm:resnet50.a1_in1k", my_module, "f.npy"]`.

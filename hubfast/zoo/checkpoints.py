@@ -3,24 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-# MoCo's query encoder, the backbones of Mask R-CNN and Keypoint R-CNN, of DeepLab, and what
-# DataParallel and DINO-like wrappers add.
-PREFIXES = ("", "module.encoder_q.", "backbone.body.", "backbone.", "module.", "encoder.")
-NESTED = ("state_dict", "model", "model_state")
+from hubfast.nn.checkpoints import find_weights
+from hubfast.nn.fitting import fit, put_in, under
 
 
 def load_backbone(model: nn.Module, checkpoint: Mapping[str, Any]) -> nn.Module:
     """Loads a backbone's weights from another method's checkpoint into `model`, in place.
 
-    The prefix of `PREFIXES` under which most parameters are found is taken. The classifier of
-    `model` keeps its weights where the checkpoint has none that fit; counters of BatchNorm, which
-    frozen BatchNorm lacks, may be missing.
+    The prefix under which most parameters are found is taken, such as MoCo's `module.encoder_q.`
+    or the `backbone.body.` of Mask R-CNN. The classifier of `model` keeps its weights where the
+    checkpoint has none that fit; counters of BatchNorm, which frozen BatchNorm lacks, may be
+    missing.
 
     Args:
         model: Such as torchvision's or timm's `resnet50`, whose names the methods share.
-        checkpoint: What `torch.load` gives; a state dict may be nested as `state_dict` or `model`.
+        checkpoint: What `torch.load` gives; a state dict may be nested, as `state_dict` or `model`.
 
     Returns:
         `model`.
@@ -28,27 +27,19 @@ def load_backbone(model: nn.Module, checkpoint: Mapping[str, Any]) -> nn.Module:
     Raises:
         ValueError: A parameter other than the classifier's is missing or of another shape.
     """
-    state = next((checkpoint[key] for key in NESTED if key in checkpoint), checkpoint)
-    wanted = model.state_dict()
-    prefix = max(PREFIXES, key=lambda p: sum(f"{p}{name}" in state for name in wanted))
-    found = {
-        n: state[f"{prefix}{n}"] for n in wanted if _fits(state.get(f"{prefix}{n}"), wanted[n])
-    }
+    weights = find_weights(checkpoint, model.state_dict()).weights
     head = _classifier(model)
-    for name, value in wanted.items():
-        if name in found or name.startswith(f"{head}.") or name.endswith("num_batches_tracked"):
-            continue
-        got = state.get(f"{prefix}{name}")
-        shape = "nothing" if got is None else tuple(got.shape)
-        raise ValueError(
-            f"checkpoint must hold {prefix}{name} of {tuple(value.shape)}, got {shape}"
-        )
-    model.load_state_dict(found, strict=False)
+    misfit = fit(weights, model).without([head])
+    for name in misfit.missing:
+        shape = tuple(model.state_dict()[name].shape)
+        raise ValueError(f"checkpoint must hold {name} of {shape}, got nothing")
+    for name, got, wanted in misfit.shapes:
+        raise ValueError(f"checkpoint must hold {name} of {wanted}, got {got}")
+    own = model.state_dict()
+    put_in(
+        {n: x for n, x in weights.items() if not under(n, [head]) or x.shape == own[n].shape}, model
+    )
     return model
-
-
-def _fits(value: Tensor | None, wanted: Tensor) -> bool:
-    return value is not None and value.shape == wanted.shape
 
 
 def _classifier(model: nn.Module) -> str:

@@ -1,0 +1,124 @@
+"""What the last layers of a module do, seen while it runs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+LINEAR = {"linear", "linear_dynamic"}  # also of quantised modules
+CONVOLUTION = {"conv1d", "conv2d", "conv3d"}
+PROBABILITIES = {"softmax", "log_softmax", "sigmoid", "logsigmoid"}
+# What changes neither what the columns of logits are nor their order.
+SAME = {"flatten", "reshape", "view", "squeeze", "contiguous", "clone", "detach", "dropout"} | {
+    *("float", "double", "half", "bfloat16", "to", "type", "type_as", "cpu", "dequantize")
+}
+SCALED = {"mul", "div", "true_divide", "__mul__", "__rmul__", "__truediv__"}
+# After these, tensors of three axes are (batch, channels, places), or (batch, places, channels).
+CHANNELS_FIRST = (
+    CONVOLUTION
+    | {"batch_norm", "group_norm", "instance_norm"}
+    | {*("max_pool1d", "avg_pool1d", "adaptive_avg_pool1d", "adaptive_max_pool1d")}
+)
+CHANNELS_LAST = (
+    LINEAR
+    | {"layer_norm", "rms_norm", "embedding", "multi_head_attention_forward"}
+    | {
+        *("scaled_dot_product_attention", "lstm", "gru", "rnn_tanh", "rnn_relu"),
+        *("transpose", "permute", "movedim", "swapaxes"),
+    }
+)
+
+
+class LastLayers(TorchFunctionMode):
+    """While it is open: sees the last linear layer, and what is done to its output.
+
+    A 1x1 convolution of pooled maps is a linear layer, too. Softmax, scaling by a number,
+    reshaping and other number types behind it are followed.
+
+    Attributes:
+        channels_first: Whether three axes are `(batch, channels, places)`, by the last layer.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channels_first = False
+        self._given: Tensor | None = None  # input of the last linear layer
+        self._end: Tensor | None = None  # its output, as far as it was followed
+        self._logits: Tensor | None = None  # what entered the first softmax behind it
+        self._exclusive, self._classes = True, 0
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor):
+            given = args[0] if args else (kwargs or {}).get("input")
+            self._see(getattr(func, "__name__", ""), given, args, out)
+        return out
+
+    def classifier(self, out: Tensor) -> tuple[Tensor, Tensor | None] | None:
+        """Input and logits of the linear layer that gives `out`; None if none does.
+
+        Logits are None behind a sigmoid, whose classes do not exclude each other, and where classes
+        and places share an axis.
+        """
+        if self._given is None or self._end is not out:
+            return None
+        given = self._given.dequantize() if self._given.is_quantized else self._given
+        logits = out if self._logits is None else self._logits
+        flat = logits.ndim < 2 or (logits.ndim == 2 and logits.shape[1] != self._classes)
+        return given, None if flat or not self._exclusive else logits
+
+    def _see(self, name: str, given: Any, args: Sequence[Any], out: Tensor) -> None:
+        if name in CHANNELS_FIRST:
+            self.channels_first = True
+        elif name in CHANNELS_LAST:
+            self.channels_first = False
+        if name in LINEAR or (name in CONVOLUTION and _one_place(given) and _one_place(out)):
+            self._given, self._end, self._logits = given, out, None
+            self._exclusive, self._classes = True, out.shape[-1 if name in LINEAR else 1]
+        elif self._end is not None and given is self._end:
+            if name in PROBABILITIES:
+                self._logits = given if self._logits is None else self._logits
+                self._exclusive = self._exclusive and "softmax" in name
+                self._end = out
+            elif name in SAME or (name in SCALED and len(args) > 1 and _is_number(args[1])):
+                self._end = out
+
+
+def unwrapped(module: Any) -> Any:
+    """The module inside of torch.compile's, DataParallel's and DistributedDataParallel's."""
+    while True:
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+        elif isinstance(module, nn.Module) and "_orig_mod" in module._modules:
+            module = module._modules["_orig_mod"]
+        else:
+            return module
+
+
+def weight_dtype(module: nn.Module) -> torch.dtype | None:
+    """The floating-point type that inputs must have: that of the first weight, or buffer.
+
+    None where a module has neither, such as one of quantised weights: it takes what comes.
+    """
+    for tensors in (module.parameters(), module.buffers()):
+        for tensor in tensors:
+            if tensor.is_floating_point() and tensor.dtype.itemsize > 1:
+                return tensor.dtype
+    return None
+
+
+def _one_place(x: Any) -> bool:
+    """Whether maps `(b, C, ...)` have one place only."""
+    return isinstance(x, Tensor) and x.ndim > 2 and x[0, 0].numel() == 1
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, int | float) or (isinstance(x, Tensor) and x.numel() == 1)
