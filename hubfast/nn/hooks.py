@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -38,7 +39,9 @@ def on_device(module: nn.Module, device: str | torch.device) -> Iterator[None]:
     weights = [
         (x, x.data, x.grad) for part in parts for x in part._parameters.values() if x is not None
     ]
-    named = [(own, dict(own)) for part in parts for own in (part._parameters, part._buffers)]
+    named: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (own, dict(own)) for part in parts for own in (part._parameters, part._buffers)
+    ]
     tensors = (x for _, before in named for x in before.values() if x is not None)
     moves = any(x.device != wanted for x in tensors)
     try:

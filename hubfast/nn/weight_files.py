@@ -99,7 +99,7 @@ def _refuse_others(path: Path) -> None:
         raise ValueError(f"{path} is a web page, not weights: download the file itself")
 
 
-def _placeholder(name: str) -> type[Placeholder]:
+def _placeholder(name: str) -> Any:
     return _SettableClass("Placeholder", (Placeholder,), {"kind": name})
 
 
