@@ -88,3 +88,12 @@ def test_regularised_h_score_of_classes_at_points_reaches_its_bound():
     """Two samples at each of three points: all variance is between the classes."""
     x = np.repeat(4 * np.eye(3, 9), 2, axis=0) + 1e-9 * np.random.default_rng(0).normal(size=(6, 9))
     assert regularized_h_score(x, [0, 0, 1, 1, 2, 2]) <= 2
+
+
+def test_leep_of_a_source_class_of_hardly_any_mass():
+    """The reciprocal of its mass overflows; by hand, without it: P(0 | z) = (1, 1/2, 0)."""
+    theta = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.0, 1e-310, 1.0]])
+    expected = (np.log(0.5 + 0.25) + np.log(0.25 + 0.5) + np.log(1.0)) / 3
+    assert leep(theta, [0, 1, 1]) == pytest.approx(expected)
+    theta = np.array([[1.0, 0.0, 1e-310], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
+    assert leep(theta, [0, 1, 1]) == pytest.approx(0.0)

@@ -50,14 +50,14 @@ class Leep:
         classes, index = y.to(theta.device).unique(return_inverse=True)
         joint = class_sums(theta, index, len(classes)) / count
         mass = joint.sum(0)  # P(z)
-        inverse = torch.where(mass > 0, 1 / mass, 0)  # no sample has a source class of no mass
-        given = joint * inverse  # P(y | z), (C, Cs)
+        mass = torch.where(mass > 0, mass, 1)  # no sample has a source class of no mass
+        given = joint / mass  # P(y | z), (C, Cs); 1 / mass itself may overflow
         expected = (given[index] * theta).sum(1)  # (n,)
 
         # Weighting sample i also moves the table: by sum_z theta_iz (a_{y_i z} - b_z) with
         # a_yz = 1/n sum_{j: y_j = y} theta_jz / expected_j / P(z), b_z = sum_y P(y | z) a_yz.
         pulls = (theta / expected[:, None]) / count
-        pull = class_sums(pulls, index, len(classes)) * inverse
+        pull = class_sums(pulls, index, len(classes)) / mass
         average = (given * pull).sum(0)
         moved = (theta * (pull[index] - average)).sum(1)
         score = expected.log().mean()
