@@ -89,3 +89,13 @@ def test_dtype_and_kind_of_targets():
     assert linear_probe(x, torch.from_numpy(y)) == linear_probe(
         x, y.astype(float), task="classification"
     )
+
+
+def test_features_of_a_large_scale_end_in_few_products():
+    """Then the least loss is near 0, and what is left of it is round-off."""
+    x, y = problem(30, 40, 2, "separable")
+    started = time.process_time()
+    found = fit_head(principal_axes(1e4 * x), y, 2, 1e-10)
+    assert time.process_time() - started < 2
+    assert found.converged
+    assert found.predict(principal_axes(1e4 * x)).tolist() == y.tolist()

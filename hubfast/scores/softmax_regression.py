@@ -15,6 +15,7 @@ import scipy.linalg
 
 STEPS = 60  # of Newton's method; up to 17 were needed
 WORK = 4e11  # multiply-adds for a head: 20 to 40 s on one core
+PRODUCTS = 200  # with the Hessian, in one step; up to 100 were needed
 FEWEST = 40  # products with the Hessian that are always allowed
 HALVINGS = 20  # of a step that does not lower the loss enough
 SUFFICIENT = 1e-4  # of what the slope promises
@@ -60,7 +61,8 @@ def fit_head(rows: np.ndarray, labels: np.ndarray, classes: int, tolerance: floa
         rows: `(n, r)`, best on principal axes.
         labels: `(n,)` in 0..classes - 1.
         classes: C.
-        tolerance: Stop where a Newton step promises to lower the loss by less than this share.
+        tolerance: Stop where a Newton step promises to lower the loss by less than this share, or
+            by less than round-off of n cross-entropies of 1.
     """
     x = np.hstack([rows, np.ones((len(rows), 1))])
     ridge = np.ones((x.shape[1], 1))
@@ -74,11 +76,11 @@ def fit_head(rows: np.ndarray, labels: np.ndarray, classes: int, tolerance: floa
         slope = x.T @ (p - targets) + ridge * head
         diagonal = np.maximum(squares.T @ (p * (1 - p)) + ridge, EPSILON * len(x))
         gain = float((slope**2 / diagonal).sum()) / 2  # about, of a whole step
-        converged = gain <= tolerance * loss
+        converged = gain <= max(tolerance * loss, EPSILON * len(x))
         if converged or left <= 0:
             break
         rest = min(ROUGH, math.sqrt(2 * gain / loss))
-        step, used = _newton_step(slope, diagonal, _hessian(x, p, ridge), rest, left)
+        step, used = _newton_step(slope, diagonal, _hessian(x, p, ridge), rest, min(left, PRODUCTS))
         left -= used
         moved, promised = x @ step, float((slope * step).sum())
         length = 1.0
