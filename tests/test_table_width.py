@@ -11,6 +11,7 @@ from rich.console import Console
 from hubfast.ranking.names import printable, shortened
 from hubfast.ranking.rows import RankedModel
 from hubfast.scores.metric import Metric
+from hubfast.terminal import WideTable
 
 METRICS = get_args(Metric)
 LONG_ERROR = "RuntimeError: " + "the weights do not fit the network " * 6
@@ -129,3 +130,16 @@ def test_shortened_names(names, room, shown):
 
 def test_printable_names():
     assert printable("a\nb\x07c\udcff") == "a b\N{REPLACEMENT CHARACTER}c?"
+
+
+@pytest.mark.parametrize("width", [30, 40, 80, 200])
+def test_columns_without_room_go_on_below(width):
+    titles = ["model", *(f"target number {i}" for i in range(9))]
+    rows = [[f"model_{r}", *(f"{r}.{i}0 ± 0.01" for i in range(9))] for r in range(3)]
+    lines = printed(WideTable(titles, rows, title="accuracies"), width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert sum("accuracies" in line for line in lines) == 1
+    for r in range(3):
+        own = [line.removeprefix(" ") for line in lines if f"model_{r} " in line]
+        assert re.findall(r"\d\.\d0 ± 0\.01", " ".join(own)) == rows[r][1:]
+    assert (sum("model_0" in line for line in lines) == 1) == (width == 200)

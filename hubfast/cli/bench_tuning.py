@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from hubfast.cli.output import Output, Quiet, check_folders
-from hubfast.terminal import output_console
+from hubfast.terminal import UNLIMITED, WideTable, natural_width, output_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,8 +67,7 @@ def _accuracies(trials: "list[Trial]", csv: Path | None) -> None:
     found = accuracies(trials)
     console, cells = output_console(), found.astype(str)
     table = _table(cells)
-    unlimited = console.options.update(max_width=1000)
-    if console.measure(table, options=unlimited).maximum > console.width:
+    if any(natural_width(part) > console.width for part in table.parts(UNLIMITED)):
         # Intervals below their means
         table = _table(cells.replace(" ± ", "\n±", regex=True))
     console.print(table)
@@ -77,14 +75,9 @@ def _accuracies(trials: "list[Trial]", csv: Path | None) -> None:
         found.to_csv(csv, index=False)
 
 
-def _table(cells: "pd.DataFrame") -> Table:
-    table = Table(title="accuracy on test data, 95 % intervals", box=None)
-    for name in cells.columns:
-        table.add_column(name, overflow="fold")
-    table.columns[0].no_wrap = True
-    for row in cells.itertuples(index=False):
-        table.add_row(*row)
-    return table
+def _table(cells: "pd.DataFrame") -> WideTable:
+    rows = [list(row) for row in cells.itertuples(index=False)]
+    return WideTable(list(cells.columns), rows, title="accuracy on test data, 95 % intervals")
 
 
 def _selection(trials: "list[Trial]") -> None:
@@ -105,18 +98,22 @@ def _speed(methods: tuple[str, ...], csv: Path | None, quiet: bool) -> None:
 
     found = measure_costs(methods, progress=not quiet)
     titles = ("train params", "params", "MMACs", "train it/s", "samples/s", "peak MB")
-    table = Table("method", *titles, title="costs on the mini-hub, batches of about 32", box=None)
+    rows = []
     for name, cost in found.items():
         memory = "-" if cost.peak_memory is None else f"{cost.peak_memory / 1e6:.0f}"
-        table.add_row(
-            name,
-            f"{cost.train_parameters / 1e6:.2f}M",
-            f"{cost.parameters / 1e6:.2f}M",
-            f"{cost.multiply_adds / 1e6:.1f}",
-            f"{cost.iterations_per_second:.1f}",
-            f"{cost.samples_per_second:.0f}",
-            memory,
+        rows.append(
+            [
+                name,
+                f"{cost.train_parameters / 1e6:.2f}M",
+                f"{cost.parameters / 1e6:.2f}M",
+                f"{cost.multiply_adds / 1e6:.1f}",
+                f"{cost.iterations_per_second:.1f}",
+                f"{cost.samples_per_second:.0f}",
+                memory,
+            ]
         )
+    title = "costs on the mini-hub, batches of about 32"
+    table = WideTable(["method", *titles], rows, title=title)
     output_console().print(table)
     if csv:
         pd.DataFrame([{"method": k, **vars(v)} for k, v in found.items()]).to_csv(csv, index=False)

@@ -3,10 +3,11 @@
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.table import Table
 
 from hubfast.cli.output import Output, Quiet, check_folders
-from hubfast.terminal import output_console
+from hubfast.terminal import WideTable, output_console
 
 app = typer.Typer(help="The built-in hub of small models.", no_args_is_help=True)
 
@@ -65,7 +66,7 @@ def minihub_truth(
     if csv:
         frame.to_csv(csv, index=False)
     means = frame.pivot_table("value", "model", "target", sort=False)
-    table = Table("model", *means.columns, title="fine-tuned accuracy, R2 for angle")
-    for name, row in means.iterrows():
-        table.add_row(str(name), *(f"{value:.3f}" for value in row))
+    rows = [[str(name), *(f"{value:.3f}" for value in row)] for name, row in means.iterrows()]
+    titles = ["model", *map(str, means.columns)]
+    table = WideTable(titles, rows, title="fine-tuned accuracy, R2 for angle", box=box.SIMPLE)
     output_console().print(table)

@@ -15,6 +15,7 @@ from rich.table import Table
 from hubfast.evaluation.measures import Measures, measure
 from hubfast.evaluation.records import Records
 from hubfast.progress import progress_bar
+from hubfast.terminal import WideTable, output_console
 
 FORMAT = "hubfast.Evaluation/1"
 RESAMPLES = 300
@@ -59,7 +60,7 @@ class Evaluation:
         return Group(self._means(), self._by_data())
 
     def __str__(self) -> str:
-        console = Console(width=150, color_system=None)
+        console = Console(width=output_console().width, color_system=None)
         with console.capture() as captured:
             console.print(self)
         return captured.get()
@@ -88,17 +89,15 @@ class Evaluation:
             table.add_row(str(score), *cells, gain, str(int(tau.data_sets)))
         return table
 
-    def _by_data(self) -> Table:
-        table = Table(title="tau (regret @1) by data set", box=box.SIMPLE)
-        table.add_column("score", no_wrap=True)
+    def _by_data(self) -> WideTable:
         names = list(self.by_data["data"].unique())
-        for name in names:
-            table.add_column(str(name), justify="right", overflow="fold")
+        shown = []
         for score, rows in self.by_data.groupby("score", sort=False):
             wide = rows.pivot_table("value", "measure", "data")
             cells = [_tau_and_regret(wide[name]) if name in wide else "-" for name in names]
-            table.add_row(str(score), *cells)
-        return table
+            shown.append([str(score), *cells])
+        titles = ["score", *map(str, names)]
+        return WideTable(titles, shown, title="tau (regret @1) by data set", box=box.SIMPLE)
 
 
 def evaluate(

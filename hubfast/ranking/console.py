@@ -1,17 +1,16 @@
 """A ranking as tables for a terminal: what does not fit its width is left out, never wrapped."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from hubfast.ranking.names import printable, shortened
-from hubfast.terminal import UNLIMITED
+from hubfast.terminal import header, natural_width
 
 if TYPE_CHECKING:
     from hubfast.ranking.rows import RankedModel
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 STAGES = ("load", "prepare", "forward", "score")
 OPTIONAL = ("seconds", "D", "params", "licence")  # columns that are left out first, in this order
 NAME = 24  # columns that a name has at least, if it needs as many
-HEADER = 12  # columns of a line of a header
 BEST = ("best", "second", "third")
 
 
@@ -39,10 +37,6 @@ class _Column:
     title: str
     cells: list[str]
     left: bool = False
-    header: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "header", _broken(self.title))
 
 
 def ranking_tables(ranking: "Ranking", width: int | None) -> list[Table]:
@@ -54,7 +48,7 @@ def ranking_tables(ranking: "Ranking", width: int | None) -> list[Table]:
     """
     for layout in _layouts(ranking):
         columns = _columns(ranking, layout)
-        rest = _measured(_table(ranking, columns, [""] * len(ranking.scored)))
+        rest = natural_width(_table(ranking, columns, [""] * len(ranking.scored)))
         rest -= cell_len("model")
         names = [m.name for m in ranking.scored]
         longest = max((cell_len(printable(name)) for name in names), default=0)
@@ -113,7 +107,7 @@ def _table(ranking: "Ranking", columns: Sequence[_Column], names: Sequence[str])
     table.add_column("model", no_wrap=True)
     for column in columns:
         side: Literal["left", "right"] = "left" if column.left else "right"
-        table.add_column(Text(column.header), justify=side, no_wrap=True)
+        table.add_column(header(printable(column.title)), justify=side, no_wrap=True)
     for i, (place, m) in enumerate(zip(ranking.places, ranking.scored, strict=False)):
         cells = (column.cells[i] for column in columns)
         shown = "-" if place is None else f"{place}{'=' if m.tied and i else ''}"
@@ -128,7 +122,7 @@ def _by_metric(ranking: "Ranking", width: int | None) -> Table:
     widest = max((cell_len(score) for row in scores for score in row), default=0)
     names = [printable(m.name) for m in ranking]
     for count in range(len(BEST), 0, -1):
-        rest = _measured(_metric_table(alone, [[""] * count for _ in alone]))
+        rest = natural_width(_metric_table(alone, [[""] * count for _ in alone]))
         rest -= sum(map(cell_len, BEST[:count]))
         room = max(map(cell_len, names), default=0)
         if width is not None:
@@ -148,29 +142,11 @@ def _metric_table(alone: Sequence["Ranking"], cells: Sequence[Sequence[str]]) ->
     table.add_column("score", no_wrap=True)
     for title in BEST[: len(cells[0])]:
         table.add_column(title, no_wrap=True)
-    table.add_column(_broken("not told apart"), justify="right", no_wrap=True)
+    table.add_column(header("not told apart"), justify="right", no_wrap=True)
     for found, row in zip(alone, cells, strict=True):
         tied = str(sum(m.tied for m in found)) if found.ranked else "-"
         table.add_row(found.metric, *map(Text, row), tied)
     return table
-
-
-def _measured(table: Table) -> int:
-    """Columns of the table where there is room for any; titles do not count."""
-    table.title = table.caption = None
-    console = Console(width=UNLIMITED)
-    return console.measure(table).maximum
-
-
-def _broken(title: str) -> str:
-    """A header in lines of a few columns, broken behind spaces and underscores."""
-    lines: list[str] = []
-    line = ""
-    for part in printable(title).replace(" ", " \0").replace("_", "_\0").split("\0"):
-        if line and cell_len((line + part).rstrip()) > HEADER:
-            lines, line = [*lines, line.rstrip()], ""
-        line += part
-    return "\n".join([*lines, line.rstrip()])
 
 
 def _caption(ranking: "Ranking") -> Text:
