@@ -1,10 +1,11 @@
-"""Checkpoints as training scripts, wrappers and trainers leave them, read as weights only."""
+"""Checkpoints are read as weights only, whatever lies beside the weights."""
 
 import argparse
 import collections
 import datetime
 import enum
 import functools
+import os
 import pathlib
 import sys
 import types
@@ -13,16 +14,11 @@ import numpy as np
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
 from torch import nn
+from trained_weights import NAME, loaded, same, trained, weights
 
-from hubfast import rank
 from hubfast.hub import as_source, timm_models
-from hubfast.nn.checkpoints import find_weights
 from hubfast.nn.weight_files import read_weight_file
-
-NAME = "test_resnet"
-WRAPPED = ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "net."]
 
 
 class Level(enum.Enum):
@@ -52,32 +48,6 @@ def settings():
     found = Settings(lr=0.1)
     found.frozen = True
     return found
-
-
-@functools.cache
-def trained():
-    torch.manual_seed(3)
-    return timm.create_model(NAME, num_classes=3).eval()
-
-
-def weights(prefix=""):
-    return {f"{prefix}{name}": x for name, x in trained().state_dict().items()}
-
-
-def other(state):
-    """Weights that must not be taken."""
-    return {name: x + 1 for name, x in state.items()}
-
-
-def loaded(path, content, **options):
-    torch.save(content, path, **options)
-    return timm_models.from_checkpoint(NAME, path)
-
-
-def same(network):
-    """Whether it has the trained weights, classifier included."""
-    own = network.run.state_dict()
-    return all(torch.equal(own[name], x) for name, x in weights().items() if "batches" not in name)
 
 
 OBJECTS = {
@@ -132,109 +102,6 @@ class TestObjectsBesideTheWeights:
         before = torch.serialization.get_safe_globals()
         loaded(tmp_path / "c.pth", {"args": argparse.Namespace(), "model": weights()})
         assert torch.serialization.get_safe_globals() == before
-
-
-class TestPlaces:
-    @pytest.mark.parametrize("prefix", WRAPPED)
-    @pytest.mark.parametrize("place", [None, "state_dict", "model", "model_state_dict", "module"])
-    def test_prefixes_and_nests(self, tmp_path, prefix, place):
-        state = weights(prefix)
-        content = state if place is None else {place: state, "optimizer": {"state": {0: {}}}}
-        network = loaded(tmp_path / "c.pt", content)
-        assert same(network)
-        assert network.notes == ()
-
-    @pytest.mark.parametrize("prefix", WRAPPED)
-    def test_safetensors(self, tmp_path, prefix):
-        save_file(
-            {name: x.clone() for name, x in weights(prefix).items()}, tmp_path / "c.safetensors"
-        )
-        assert same(timm_models.from_checkpoint(NAME, tmp_path / "c.safetensors"))
-
-    def test_parts_that_were_compiled(self, tmp_path):
-        state = {n.replace("layer1.", "layer1._orig_mod."): x for n, x in weights().items()}
-        assert same(loaded(tmp_path / "c.pt", state))
-
-    @pytest.mark.parametrize("key", ["ema", "model_ema", "state_dict_ema", "ema_state_dict"])
-    def test_averaged_weights_first(self, tmp_path, key):
-        content = {"state_dict": other(weights()), key: weights("module."), "model": None}
-        network = loaded(tmp_path / "c.pt", content)
-        assert same(network)
-        assert network.notes == (f"weights are those of {key}; also there: state_dict",)
-
-    def test_averaged_weights_of_another_model_are_not_taken(self, tmp_path):
-        content = {"model": weights(), "model_ema": {"linear.weight": torch.ones(3, 3)}}
-        assert same(loaded(tmp_path / "c.pt", content))
-
-    def test_average_of_torch(self, tmp_path):
-        averaged = torch.optim.swa_utils.AveragedModel(trained())
-        assert same(loaded(tmp_path / "c.pt", averaged.state_dict()))
-
-    @pytest.mark.parametrize(
-        ("taken", "left"),
-        [("teacher.", "student."), ("encoder_q.", "encoder_k."), ("model_ema.", "model.")],
-    )
-    def test_two_networks_side_by_side(self, tmp_path, taken, left):
-        content = {"state_dict": {**other(weights(left)), **weights(taken)}}
-        network = loaded(tmp_path / "c.pt", content)
-        assert same(network)
-        assert f"state_dict.{left[:-1]}" in network.notes[0]
-
-    def test_a_teacher_of_another_shape_is_not_taken(self, tmp_path):
-        teacher = {f"teacher.{n}": torch.zeros(1, *x.shape) for n, x in weights().items()}
-        assert same(loaded(tmp_path / "c.pt", {**teacher, **weights("student.")}))
-
-    def test_lightning(self, tmp_path):
-        content = {
-            "epoch": 1,
-            "pytorch-lightning_version": "2.0",
-            "state_dict": {**weights("model."), "criterion.weight": torch.ones(3)},
-            "hyper_parameters": {"options": argparse.Namespace(lr=1), "path": pathlib.Path("a")},
-            "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(3)}}}],
-        }
-        assert same(loaded(tmp_path / "last.ckpt", content))
-
-    def test_counters_do_not_matter(self, tmp_path):
-        state = {n: x for n, x in weights().items() if "num_batches" not in n}
-        state |= {"total_ops": torch.ones(1), "layer1.total_params": torch.ones(1)}
-        assert same(loaded(tmp_path / "c.pt", state))
-
-    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-    def test_other_types_become_the_models(self, tmp_path, dtype):
-        state = {n: x.to(dtype) if x.is_floating_point() else x for n, x in weights().items()}
-        network = loaded(tmp_path / "c.pt", state)
-        assert {p.dtype for p in network.run.parameters()} == {torch.float32}
-        for name, x in network.run.state_dict().items():
-            torch.testing.assert_close(x, weights()[name].to(dtype).to(x.dtype))
-
-
-class TestClassifiers:
-    @pytest.mark.parametrize("classes", [2, 7])
-    def test_of_two_heads(self, tmp_path, classes):
-        name = "deit_tiny_distilled_patch16_224"
-        model = timm.create_model(name, num_classes=classes)
-        torch.save({"model": model.state_dict()}, tmp_path / "c.pth")
-        found = timm_models.from_checkpoint(name, tmp_path / "c.pth").run
-        assert (found.head.out_features, found.head_dist.out_features) == (classes, classes)
-        assert torch.equal(found.head_dist.weight, model.head_dist.weight)
-
-    @pytest.mark.parametrize("rename", [None, "last_linear", "head", "classifier.1"])
-    def test_absent_or_of_another_name(self, tmp_path, rename):
-        state = {n: x for n, x in weights().items() if not n.startswith("fc.")}
-        if rename:
-            state |= {f"{rename}.weight": torch.ones(9, 5), f"{rename}.bias": torch.ones(9)}
-        network = loaded(tmp_path / "c.pth", state)
-        assert network.run.num_classes == 0
-        assert "features only" in network.notes[0]
-        assert (rename is None) == (len(network.notes) == 1)
-        images = np.random.default_rng(0).integers(0, 255, (12, 8, 8, 3), dtype=np.uint8)
-        spec = f"timm:{NAME}@{tmp_path / 'c.pth'}"
-        row = rank([spec], (images, np.arange(12) % 2), metrics=["logme", "leep"], progress=False)[
-            0
-        ]
-        assert "features only" in row.note
-        assert np.isfinite(row.scores["logme"].score)
-        assert row.scores["leep"].score is None  # features are not passed off as logits
 
 
 class TestMisfits:
@@ -294,6 +161,7 @@ class TestMisfits:
             (b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS"),
             (b"<!DOCTYPE html><html>", "is a web page"),
             (b"no weights at all", "cannot be read as weights: "),
+            (b"PK\3\4 and no end", "is cut off: it was not copied or downloaded as a whole"),
         ],
     )
     @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -311,7 +179,6 @@ class TestMisfits:
             timm_models.from_checkpoint(NAME, tmp_path / "c.pt")
 
     def test_a_program_in_the_file_is_refused(self, tmp_path):
-        import os
 
         class Bad:
             def __reduce__(self):
@@ -321,14 +188,34 @@ class TestMisfits:
         with pytest.raises(ValueError, match=r"names posix.getcwd, which no file of weights"):
             timm_models.from_checkpoint(NAME, tmp_path / "c.pt")
 
+    @pytest.mark.parametrize(("protocol", "said"), [(3, None), (4, "pickled with protocol 4 or 5")])
+    def test_pickle_protocols(self, tmp_path, protocol, said):
+        if said is None:
+            assert same(loaded(tmp_path / "c.pt", weights(), pickle_protocol=protocol))
+        else:
+            with pytest.raises(ValueError, match=said):
+                loaded(tmp_path / "c.pt", weights(), pickle_protocol=protocol)
+
+    def test_another_architecture(self, refused):
+        said = refused({f"blocks.{i}.weight": torch.ones(3, 3) for i in range(5)})
+        assert "Missing keys: 75 of 75" in said
+        assert "Unexpected keys: 5 (blocks.0.weight, blocks.1.weight, blocks.2.weight, 2" in said
+
+    def test_of_timms_own_training_script(self, tmp_path):
+        model = timm.create_model(NAME, num_classes=3)
+        averaged = timm.utils.ModelEmaV3(trained())
+        saver = timm.utils.CheckpointSaver(
+            model,
+            torch.optim.SGD(model.parameters(), lr=0.1),
+            args=argparse.Namespace(model=NAME),
+            model_ema=averaged,
+            checkpoint_dir=str(tmp_path),
+        )
+        saver.save_checkpoint(1, 0.5)
+        network = timm_models.from_checkpoint(NAME, tmp_path / "last.pth.tar")
+        assert same(network)
+        assert network.notes == ("weights are those of state_dict_ema; also there: state_dict",)
+
     def test_near_names_are_offered(self):
         with pytest.raises(RuntimeError, match=r"no model 'resnt50'; near to it: \S*resn\S*50"):
             as_source("timm:resnt50").load()
-
-
-def test_found_weights_keep_to_the_names_of_the_model():
-    model = nn.Sequential(nn.Linear(2, 3))
-    state = {f"a.b.module.{name}": x for name, x in model.state_dict().items()}
-    found = find_weights({"x": {"y": state}, "z": 3}, model.state_dict())
-    assert (found.place, found.matching, found.others) == ("x.y.a.b", 2, ())
-    assert {*found.weights} == {"0.weight", "0.bias"}

@@ -68,7 +68,10 @@ class TestTypes:
             (VALUES.astype("U5"), "real numbers, got dtype <U5"),
             (np.zeros(COUNT, dtype=[("a", "f4"), ("b", "f4")]), r"got fields \['a', 'b'\]"),
             (np.zeros((COUNT, 2), dtype="V2"), r"raw bytes \(\|V2\), as NumPy saves bfloat16"),
-            (VALUES.astype(object), "must hold arrays of numbers, got Python objects"),
+            (
+                VALUES.astype(object),
+                "must hold arrays of numbers and cannot be read: it holds Python objects",
+            ),
         ],
         ids=["complex", "text", "fields", "bytes", "objects"],
     )
@@ -81,6 +84,14 @@ class TestTypes:
         save_file({"features": torch.zeros(COUNT, 2) + 1j}, tmp_path / "f.safetensors")
         with pytest.raises(ValueError, match=r"real numbers, got torch.complex64"):
             as_source(tmp_path / "f.safetensors").load()
+
+    @pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors", ".parquet"])
+    @pytest.mark.parametrize("content", [b"", b"PK\3\4 cut off", b"\x10\0\0\0\0\0\0\0{"])
+    def test_broken_files_are_named(self, tmp_path, suffix, content):
+        path = (tmp_path / "f").with_suffix(suffix)
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"f\{suffix}.* cannot be read: \S"):
+            as_source(path).load()
 
     def test_arrays_stay_on_the_disk(self, tmp_path):
         np.save(tmp_path / "f.npy", VALUES.astype(">f4"))

@@ -7,6 +7,7 @@ import torch
 
 from hubfast import as_source, rank
 from hubfast.nn.image_config import image_config
+from hubfast.pathway.models import hub_models
 
 
 @pytest.fixture
@@ -59,6 +60,12 @@ def test_grey_models_get_grey_images(images):
     assert pixels.shape[0] == 1
     assert torch.equal(pixels, grey)
     assert rank({"grey": module}, (images, np.arange(12) % 2), progress=False)[0].error is None
+
+
+def test_a_hub_pathway_takes_the_size_too():
+    module = timm.create_model("test_vit", num_classes=3, img_size=96)
+    (model,) = hub_models([module], None)
+    assert model.size == (96, 96)
 
 
 def as_image(array):

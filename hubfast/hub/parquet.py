@@ -19,7 +19,10 @@ def read_parquet(path: Path) -> dict[str, Any]:
     """
     pandas = require("pandas", "data", str(path))
     require("pyarrow", "data", str(path))
-    frame = pandas.read_parquet(path)
+    try:
+        frame = pandas.read_parquet(path)
+    except (ValueError, OSError) as error:  # of which pyarrow's are
+        raise ValueError(f"{path} cannot be read: {error}") from error
     numeric = {name for name in frame if pandas.api.types.is_numeric_dtype(frame[name])}
     lists = [name for name in frame if name != "logits" and _holds_lists(frame[name])]
     if "features" in frame:

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hubfast.data import TargetData
@@ -79,8 +81,7 @@ def read(path: str | Path) -> StoredFeatures:
         case ".npz":
             arrays = _of_numpy(path)
         case ".safetensors":
-            with safe_open(path, "pt") as file:
-                arrays = {name: file.get_tensor(name) for name in _wanted(path, _shapes(file))}
+            arrays = _of_safetensors(path)
         case ".parquet":
             arrays = read_parquet(path)
         case _:
@@ -99,19 +100,40 @@ def read(path: str | Path) -> StoredFeatures:
 
 def _of_numpy(path: Path) -> Any:
     """The array of a .npy file, or the wanted arrays of an .npz file by name."""
-    try:
+    with _readable(path):
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"PK"
+        if zipped and not is_zipfile(path):
+            raise ValueError("it is cut off")
         found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
-            names = _wanted(path, dict.fromkeys(found.files))
+    if isinstance(found, np.ndarray):
+        return found
+    with found:
+        names = _wanted(path, dict.fromkeys(found.files))
+        with _readable(path):
             return {name: found[name] for name in names}
-    except ValueError as error:
-        if "pickle" not in str(error) and "Python objects" not in str(error):
-            raise
-        raise ValueError(
-            f"{path} must hold arrays of numbers, got Python objects or no NumPy file"
-        ) from error
+
+
+def _of_safetensors(path: Path) -> Arrays:
+    with _readable(path):
+        opened = safe_open(path, "pt")
+    with opened as file:
+        return {name: file.get_tensor(name) for name in _wanted(path, _shapes(file))}
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Names the file where its format is broken.
+
+    Raises:
+        ValueError: It is.
+    """
+    try:
+        yield
+    except (ValueError, EOFError, BadZipFile, SafetensorError) as error:
+        pickled = "pickle" in str(error) or "Python objects" in str(error)
+        why = "it holds Python objects, or is no NumPy file" if pickled else str(error)
+        raise ValueError(f"{path} must hold arrays of numbers and cannot be read: {why}") from error
 
 
 def _check_numbers(array: np.ndarray | Tensor, what: str) -> None:

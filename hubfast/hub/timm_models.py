@@ -16,8 +16,8 @@ from hubfast.hub.model import Keys
 from hubfast.hub.network import Network
 from hubfast.hub.preprocessing import TimmTransform
 from hubfast.hub.reach import unreachable_host
-from hubfast.nn.checkpoints import find_weights, state_dicts
-from hubfast.nn.fitting import by_order, fit, named, put_in, under
+from hubfast.nn.checkpoints import find_weights, state_dicts, under
+from hubfast.nn.fitting import by_order, fit, named, put_in
 from hubfast.nn.image_config import image_config
 from hubfast.nn.weight_files import read_weight_file
 from hubfast.optional import slow_import
@@ -115,7 +115,7 @@ def _weights(
     if keys == "by_order":
         weights = _in_order(content, wanted, heads, path)
         return weights, (f"its {len(weights)} weights are matched by order, not by name",)
-    found = find_weights(content, wanted)
+    found = find_weights(content, wanted, heads)
     if not found.others:
         return found.weights, ()
     place = found.place or "names without a prefix"

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,36 +29,50 @@ class FoundWeights:
     Args:
         place: Where it lies: keys of the checkpoint and the prefix of its names, `""` for neither.
         weights: By the names that the model has, and those of others as the file has them.
-        matching: How many have the name and shape that the model wants.
+        matching: How many of the model's weights it has, by name and shape, heads left out.
         others: Places of other sets that fit as well.
     """
 
     place: str
     weights: dict[str, Tensor]
-    matching: int
+    matching: int = 0
     others: tuple[str, ...] = ()
 
 
-def find_weights(checkpoint: Any, wanted: Mapping[str, Tensor]) -> FoundWeights:
+def find_weights(
+    checkpoint: Any, wanted: Mapping[str, Tensor], heads: Collection[str] = ()
+) -> FoundWeights:
     """The set of weights in `checkpoint` that fits best.
 
     Names may have any prefix, and parts that wrappers add. Where several sets fit as well as
-    each other, averaged weights are taken before others.
+    each other, averaged weights are taken before others, and else the first in the file.
 
     Args:
         checkpoint: A state dict, or dictionaries that hold some.
         wanted: The state dict of the model; only names and shapes are looked at.
+        heads: Layers of the model whose shapes do not matter: the classes may be others.
 
     Raises:
         ValueError: It holds no set of tensors; the message lists what it holds.
     """
-    found = [s for place, state in state_dicts(checkpoint) for s in _sets(place, state, wanted)]
+    body = {n: x for n, x in wanted.items() if not (is_counter(n) or under(n, heads))}
+    names = {_unwrapped(name): name for name in wanted if not is_counter(name)}
+    found = [
+        replace(
+            s, matching=sum(n in s.weights and s.weights[n].shape == body[n].shape for n in body)
+        )
+        for place, state in state_dicts(checkpoint)
+        for s in _sets(place, state, names)
+    ]
     if not found:
         raise ValueError(f"checkpoint holds no state dict of tensors, got {_contents(checkpoint)}")
     most = max(s.matching for s in found)
     if not most:
         return max(found, key=lambda s: len(s.weights))
-    best = sorted((s for s in found if s.matching == most), key=_order)
+    best = sorted(
+        (s for s in found if s.matching == most),
+        key=lambda s: (_preference(s.place), s.place.count(".")),
+    )
     others = tuple(s.place or "names without a prefix" for s in best[1:])
     return replace(best[0], others=others)
 
@@ -77,6 +91,11 @@ def is_counter(name: str) -> bool:
     return name.rpartition(".")[2] in COUNTERS
 
 
+def under(name: str, layers: Collection[str]) -> bool:
+    """Whether `name` is of a parameter of one of the `layers`."""
+    return any(name.startswith(f"{layer}.") for layer in layers)
+
+
 def _walk(content: Any, place: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
     if not isinstance(content, Mapping) or not depth:
         return
@@ -92,47 +111,31 @@ def _walk(content: Any, place: str, depth: int) -> Iterator[tuple[str, dict[str,
 
 
 def _sets(
-    place: str, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
-) -> list[FoundWeights]:
-    """Those of `state` under each prefix that leads to names of `wanted`; as it is if none does."""
+    place: str, state: Mapping[str, Tensor], names: Mapping[str, str]
+) -> Iterator[FoundWeights]:
+    """Those of `state` under each prefix that leads to names of the model; as it is if none does.
+
+    Args:
+        place: Where the state dict lies.
+        state: Any state dict.
+        names: Of the model, by what they are without the parts of wrappers.
+    """
     plain = {_unwrapped(name): name for name in state}
-    target = {_unwrapped(name): name for name in wanted if not is_counter(name)}
     prefixes: Counter[str] = Counter()
     for name in plain:
-        start = 0
-        while start >= 0:
-            if name[start:] in target:
-                prefixes[name[:start]] += 1
-            start = name.find(".", start) + 1 or -1
-    least = max(1, max(prefixes.values(), default=0) // 2, len(target) // 4)
-    likely = [prefix for prefix, count in prefixes.items() if count >= least] or [""]
-    return [_under(place, prefix, state, plain, target, wanted) for prefix in likely]
-
-
-def _under(
-    place: str,
-    prefix: str,
-    state: Mapping[str, Tensor],
-    plain: Mapping[str, str],
-    target: Mapping[str, str],
-    wanted: Mapping[str, Tensor],
-) -> FoundWeights:
-    weights = {
-        target.get(name.removeprefix(prefix), name.removeprefix(prefix)): state[given]
-        for name, given in plain.items()
-        if name.startswith(prefix)
-    }
-    matching = sum(n in wanted and wanted[n].shape == x.shape for n, x in weights.items())
-    where = ".".join(filter(None, (place, prefix.removesuffix("."))))
-    return FoundWeights(where, weights, matching)
+        parts = name.split(".")
+        ends = (".".join(parts[start:]) for start in range(len(parts)))
+        prefixes.update(name.removesuffix(end) for end in ends if end in names)
+    least = max(1, max(prefixes.values(), default=0) // 2, len(names) // 4)
+    for prefix in [p for p, count in prefixes.items() if count >= least] or [""]:
+        ends_of = {name.removeprefix(prefix): name for name in plain if name.startswith(prefix)}
+        weights = {names.get(end, end): state[plain[name]] for end, name in ends_of.items()}
+        where = ".".join(filter(None, (place, prefix.removesuffix("."))))
+        yield FoundWeights(where, weights)
 
 
 def _unwrapped(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
-
-
-def _order(found: FoundWeights) -> tuple[int, int, int]:
-    return _preference(found.place), found.place.count("."), len(found.place)
 
 
 def _preference(place: str) -> int:

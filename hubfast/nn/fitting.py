@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from hubfast.nn.checkpoints import is_counter
+from hubfast.nn.checkpoints import is_counter, under
 
 SHOWN = 3  # names of each kind of misfit
 # What checkpoints hold beside a backbone: parts of names of heads that a model need not have.
@@ -45,12 +45,13 @@ class Fit:
 
     def __str__(self) -> str:
         told = [f"{n} is {got} in the file and {own} in the model" for n, got, own in self.shapes]
+        unknown = self.unknown + self.unused
         parts = [
             f"Missing keys: {len(self.missing)} of {self.wanted} ({named(self.missing)})",
             f"Size mismatch: {len(told)} ({named(told)})",
-            f"Unexpected keys: {len(self.unknown)} ({named(self.unknown)})",
+            f"Unexpected keys: {len(unknown)} ({named(unknown)})",
         ]
-        there = (self.missing, told, self.unknown)
+        there = (self.missing, told, unknown)
         return "; ".join(part for part, names in zip(parts, there, strict=True) if names)
 
 
@@ -115,11 +116,6 @@ def put_in(weights: Mapping[str, Tensor], module: nn.Module) -> None:
     Names that the module does not have are passed over.
     """
     module.load_state_dict(weights, strict=False)
-
-
-def under(name: str, layers: Collection[str]) -> bool:
-    """Whether `name` is of a parameter of one of the `layers`."""
-    return any(name.startswith(f"{layer}.") for layer in layers)
 
 
 def named(names: Sequence[str]) -> str:

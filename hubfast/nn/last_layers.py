@@ -14,7 +14,12 @@ PROBABILITIES = {"softmax", "log_softmax", "sigmoid", "logsigmoid"}
 SAME = {"flatten", "reshape", "view", "squeeze", "contiguous", "clone", "detach", "dropout"} | {
     *("float", "double", "half", "bfloat16", "to", "type", "type_as", "cpu", "dequantize")
 }
-SCALED = {"mul", "div", "true_divide", "__mul__", "__rmul__", "__truediv__"}
+AVERAGES = {"mean", "avg_pool1d", "avg_pool2d", "avg_pool3d"} | {
+    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
+}
+SCALED = {"mul", "div", "true_divide", "__mul__", "__rmul__", "__truediv__"} | {
+    *("mul_", "div_", "__imul__", "__itruediv__"),
+}
 # After these, tensors of three axes are (batch, channels, places), or (batch, places, channels).
 CHANNELS_FIRST = (
     CONVOLUTION
@@ -34,8 +39,8 @@ CHANNELS_LAST = (
 class LastLayers(TorchFunctionMode):
     """While it is open: sees the last linear layer, and what is done to its output.
 
-    A 1x1 convolution of pooled maps is a linear layer, too. Softmax, scaling by a number,
-    reshaping and other number types behind it are followed.
+    A 1x1 convolution is a linear layer, too, where its maps have one place or are averaged over
+    all. Softmax, scaling by a number, reshaping and other number types behind it are followed.
 
     Attributes:
         channels_first: Whether three axes are `(batch, channels, places)`, by the last layer.
@@ -47,6 +52,7 @@ class LastLayers(TorchFunctionMode):
         self._given: Tensor | None = None  # input of the last linear layer
         self._end: Tensor | None = None  # its output, as far as it was followed
         self._logits: Tensor | None = None  # what entered the first softmax behind it
+        self._maps = False  # the output has several places that were not averaged so far
         self._exclusive, self._classes = True, 0
 
     def __torch_function__(
@@ -68,7 +74,7 @@ class LastLayers(TorchFunctionMode):
         Logits are None behind a sigmoid, whose classes do not exclude each other, and where classes
         and places share an axis.
         """
-        if self._given is None or self._end is not out:
+        if self._given is None or self._end is not out or self._maps:
             return None
         given = self._given.dequantize() if self._given.is_quantized else self._given
         logits = out if self._logits is None else self._logits
@@ -80,9 +86,12 @@ class LastLayers(TorchFunctionMode):
             self.channels_first = True
         elif name in CHANNELS_LAST:
             self.channels_first = False
-        if name in LINEAR or (name in CONVOLUTION and _one_place(given) and _one_place(out)):
+        if name in LINEAR or (name in CONVOLUTION and _is_one_by_one(args)):
             self._given, self._end, self._logits = given, out, None
             self._exclusive, self._classes = True, out.shape[-1 if name in LINEAR else 1]
+            self._maps = name in CONVOLUTION and not _one_place(out)
+        elif name in AVERAGES and self._maps and given is self._end:
+            self._end, self._maps = out, not _one_place(out)
         elif self._end is not None and given is self._end:
             if name in PROBABILITIES:
                 self._logits = given if self._logits is None else self._logits
@@ -90,6 +99,8 @@ class LastLayers(TorchFunctionMode):
                 self._end = out
             elif name in SAME or (name in SCALED and len(args) > 1 and _is_number(args[1])):
                 self._end = out
+            elif out is given:  # another layer, in place
+                self._end = None
 
 
 def unwrapped(module: Any) -> Any:
@@ -115,9 +126,19 @@ def weight_dtype(module: nn.Module) -> torch.dtype | None:
     return None
 
 
-def _one_place(x: Any) -> bool:
-    """Whether maps `(b, C, ...)` have one place only."""
-    return isinstance(x, Tensor) and x.ndim > 2 and x[0, 0].numel() == 1
+def _is_one_by_one(args: Sequence[Any]) -> bool:
+    """Whether a convolution, by its arguments, maps each place for itself."""
+    weight = args[1] if len(args) > 1 else None
+    stride = args[3] if len(args) > 3 else 1
+    strides = (stride,) if isinstance(stride, int) else tuple(stride)
+    groups = args[6] if len(args) > 6 else 1
+    plain = isinstance(weight, Tensor) and set(weight.shape[2:]) == {1}
+    return plain and set(strides) == {1} and groups == 1
+
+
+def _one_place(x: Tensor) -> bool:
+    """Whether `(b, C, ...)` has one place only."""
+    return x.ndim == 2 or (x.ndim > 2 and x[0, 0].numel() == 1)
 
 
 def _is_number(x: Any) -> bool:

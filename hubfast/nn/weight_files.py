@@ -3,6 +3,7 @@
 import pickle
 import pickletools
 import re
+import warnings
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # names of Python 2, as torch reads them
 from collections.abc import Iterable
@@ -79,7 +80,8 @@ def read_weight_file(path: str | Path) -> Any:
         known = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipped else []
         names = known if zipped else _legacy_globals(path)
         kinds: list[Any] = [(_placeholder(name), name) for name in names]
-        with torch.serialization.safe_globals(kinds):
+        with torch.serialization.safe_globals(kinds), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # it reads what it can
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
     except (SafetensorError, pickle.UnpicklingError, EOFError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be read as weights: {_reason(error)}") from error
@@ -93,6 +95,8 @@ def _refuse_others(path: Path) -> None:
         start = file.read(200).lstrip()
     if not start:
         raise ValueError(f"{path} is empty")
+    if start.startswith(b"PK") and not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is cut off: it was not copied or downloaded as a whole")
     if start.startswith(b"version https://git-lfs"):
         raise ValueError(f"{path} is a pointer of Git LFS, not the weights: run git lfs pull")
     if start.lower().startswith((b"<!doctype", b"<html", b"<?xml")):
@@ -107,12 +111,15 @@ def _legacy_globals(path: Path) -> set[str]:
     """Full names of the classes and functions in a file of torch before 1.6."""
     found: set[str] = set()
     with path.open("rb") as file:
-        for _ in range(LEGACY_PICKLES):
-            for code, value, _ in pickletools.genops(file):
-                if code.name == "GLOBAL":
-                    module, name = str(value).split(" ")
-                    module, name = NAME_MAPPING.get((module, name), (module, name))
-                    found.add(f"{IMPORT_MAPPING.get(module, module)}.{name}")
+        try:
+            codes = [code for _ in range(LEGACY_PICKLES) for code in pickletools.genops(file)]
+        except ValueError as error:
+            raise ValueError("it is not a whole file of torch.save") from error
+    for code, value, _ in codes:
+        if code.name == "GLOBAL":
+            module, name = str(value).split(" ")
+            module, name = NAME_MAPPING.get((module, name), (module, name))
+            found.add(f"{IMPORT_MAPPING.get(module, module)}.{name}")
     return found
 
 
@@ -121,6 +128,8 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if blocked := REFUSED.search(text):
         return f"it names {blocked[1]}, which no file of weights needs"
+    if "Unsupported operand" in text:
+        return "it was pickled with protocol 4 or 5; save it with that of torch.save, which is 2"
     if "persistent_load of storage" in text:
         return "it holds a whole pickled module; save its weights: torch.save(m.state_dict(), FILE)"
     if "torchscript" in text.lower():

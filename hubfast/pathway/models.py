@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hubfast.nn.image_config import image_config
 from hubfast.nn.resize import resized
 
 Statistics = Sequence[float]
@@ -134,9 +135,7 @@ def _hub_model(model: nn.Module, name: str | None, classes: int | None) -> HubMo
         return model
     if not hasattr(model, "pretrained_cfg"):
         return HubModel(model, name=name)
-    from timm.data import resolve_model_data_config  # slow to import
-
-    config = resolve_model_data_config(model)
+    config = image_config(model)
     size = config["input_size"][1:]
     name = name or model.pretrained_cfg.get("architecture")  # type: ignore[operator, union-attr]
     return HubModel(model, name=name, size=size, mean=config["mean"], std=config["std"])

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from hubfast.nn.checkpoints import find_weights
-from hubfast.nn.fitting import fit, put_in, under
+from hubfast.nn.checkpoints import find_weights, under
+from hubfast.nn.fitting import fit, put_in
 
 
 def load_backbone(model: nn.Module, checkpoint: Mapping[str, Any]) -> nn.Module:
@@ -27,8 +27,8 @@ def load_backbone(model: nn.Module, checkpoint: Mapping[str, Any]) -> nn.Module:
     Raises:
         ValueError: A parameter other than the classifier's is missing or of another shape.
     """
-    weights = find_weights(checkpoint, model.state_dict()).weights
     head = _classifier(model)
+    weights = find_weights(checkpoint, model.state_dict(), [head]).weights
     misfit = fit(weights, model).without([head])
     for name in misfit.missing:
         shape = tuple(model.state_dict()[name].shape)
