@@ -20,13 +20,18 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, -1))
 
 
-def give_back_memory() -> None:
+def give_back_memory(*, garbage: bool = True) -> None:
     """Gives what is free back to the system: behind one model and before the next.
 
-    The next then starts from nothing, so that a hub takes no more than its largest model, also
-    where freed memory is kept. With a C library other than glibc only garbage is collected.
+    Each then starts from the same, also where freed memory is kept. With a C library other than
+    glibc only garbage is collected.
+
+    Args:
+        garbage: Look for objects that hold each other first, as modules with hooks may: 0.2 s
+            with torch and timm imported.
     """
-    gc.collect()  # modules with hooks hold themselves in cycles
+    if garbage:
+        gc.collect()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):

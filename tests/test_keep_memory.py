@@ -1,12 +1,17 @@
 """Freed memory that the process keeps."""
 
 import ctypes
+import gc
 import subprocess
 import sys
+import weakref
+from typing import ClassVar
 
 import pytest
+import torch
 
-from hubfast import memory
+from hubfast import memory, rank
+from hubfast.hub import Network, Source
 
 FAULTS = """
 import resource, torch
@@ -64,6 +69,38 @@ def test_what_a_model_held_is_given_back_before_the_next():
     held, left = map(float, found.split())
     assert held > 200
     assert left < 30
+
+
+class Cyclic(torch.nn.Module):
+    """A loaded model that only the garbage collector ends."""
+
+    alive: ClassVar[weakref.WeakSet] = weakref.WeakSet()
+
+    def __init__(self, cyclic):
+        super().__init__()
+        self.own = [self] if cyclic else None
+        Cyclic.alive.add(self)
+
+    def forward(self, rows):
+        return torch.eye(30)[rows[:, 0].long(), :5]
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_a_model_is_gone_before_the_next_is_loaded(cyclic):
+    seen = []
+
+    def load():
+        seen.append(len(Cyclic.alive))
+        return Network(Cyclic(cyclic))
+
+    gc.disable()
+    try:
+        hub = [Source(f"m{i}", load, spec=f"timm:m{i}") for i in range(3)]
+        data = (torch.arange(30)[:, None].float(), torch.arange(30) % 3)
+        assert not rank(hub, data, progress=False).failed
+    finally:
+        gc.enable()
+    assert seen == [0, 0, 0]
 
 
 def test_giving_back_does_nothing_to_other_c_libraries(monkeypatch):

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from weakref import ReferenceType, ref
 
 from rich.progress import Progress
 
@@ -32,6 +33,7 @@ class Pass:
     bars: Progress
     remarks: Remarks
     heard: Hearing  # of which the remarks are
+    loaded: list[ReferenceType[object]] = field(default_factory=list)  # of the present model
 
 
 def run_all(sources: Sequence[Source], run: Pass) -> list[Outcome]:
@@ -43,7 +45,8 @@ def run_all(sources: Sequence[Source], run: Pass) -> list[Outcome]:
             run.bars.update(overall, description=f"{position + 1}/{len(sources)} {source.name}")
             with run.remarks.about(source.name):
                 outcomes.append(_outcome(source, run))
-            give_back_memory()
+            give_back_memory(garbage=any(part() is not None for part in run.loaded))
+            run.loaded.clear()
             run.bars.update(overall, completed=(position + 1) * len(run.target))
         except KeyboardInterrupt:
             outcomes += [_failure(s, INTERRUPTED) for s in sources[len(outcomes) :]]
@@ -67,6 +70,8 @@ def _run(source: Source, run: Pass) -> Outcome:
     started = time.perf_counter()
     with usual_defaults():
         model = source.load()
+    if source.spec is not None:  # else it may be its user's own, who keeps it
+        run.loaded[:] = _references(model, getattr(model, "run", None))
     run.heard.listen()  # libraries that loading imported
     loaded = time.perf_counter()
     prepare = forward = score = 0.0
@@ -98,6 +103,11 @@ def _run(source: Source, run: Pass) -> Outcome:
         _row(source), width=width, parameters=model.parameters, seconds=seconds, note=note
     )
     return Outcome(row, scores, spent, errors)
+
+
+def _references(*parts: object) -> list[ReferenceType[object]]:
+    """Weak ones, to those that can have them."""
+    return [ref(part) for part in parts if getattr(type(part), "__weakrefoffset__", 0)]
 
 
 def _failure(source: Source, why: str) -> Outcome:
