@@ -6,31 +6,17 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from lent_modules import body, run, samples_and_classes
 from torch import nn
 
 from hubfast import as_source, as_target_data, rank
 from hubfast.hub import Extraction
 from hubfast.nn.hooks import on_device
 
-COUNT = 9
-
 
 @pytest.fixture
 def tensors():
-    torch.manual_seed(0)
-    return torch.rand(COUNT, 3, 8, 8), torch.arange(COUNT) % 3
-
-
-def run(model, samples, **how):
-    data = as_target_data((samples, torch.arange(len(samples)) % 3))
-    batches = list(as_source(model).load().batches(data, Extraction(batch_size=4, **how)))
-    logits = [b.logits for b in batches]
-    features = torch.cat([b.features for b in batches])
-    return features, None if logits[0] is None else torch.cat(logits)
-
-
-def body():
-    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU())
+    return samples_and_classes()
 
 
 def training_with_frozen_norm():
