@@ -44,7 +44,7 @@ sanitize: $(VENV)/.installed-dev
 	cd build/sanitize && ASAN_OPTIONS=detect_leaks=0 \
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
 		$(abspath $(BIN))/python -m pytest -q -p no:cacheprovider \
-		../../tests/test_native.py ../../tests/test_native_conv.py
+		../../tests/ops/linalg/test_native.py ../../tests/ops/zoo_conv/test_native.py
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

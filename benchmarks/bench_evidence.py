@@ -6,7 +6,7 @@ python -m pytest benchmarks/bench_evidence.py
 import pytest
 import torch
 
-from hubfast import functional
+from hubfast import ops
 
 SHAPES = [(1_024, 37), (2_048, 100), (1_024, 1_000)]  # k, C
 WHO = {"hubfast": "native", "torch": "torch"}
@@ -24,4 +24,4 @@ def test_evidence(benchmark, shape, who):
     benchmark.group = f"evidence k={k} C={classes}"
     arguments = (eigenvalues, energy, residual, 4_000)
     options = {"backend": WHO[who]}
-    benchmark.pedantic(functional.evidence, arguments, options, rounds=7, warmup_rounds=1)
+    benchmark.pedantic(ops.evidence, arguments, options, rounds=7, warmup_rounds=1)

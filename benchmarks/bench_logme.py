@@ -1,4 +1,4 @@
-"""LogME of one model: hubfast against the public algorithm in NumPy (tests/rivals.py).
+"""LogME of one model: hubfast against the public algorithm in NumPy (tests/helpers/rivals.py).
 
 python -m pytest benchmarks/bench_logme.py
 

@@ -21,11 +21,11 @@ from recording import RESULTS, machine
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from hubfast.memory import keep_freed_memory
 from hubfast.pathway import HubPathway
-from hubfast.pathway.cost import inference_cost, training_cost
+from hubfast.pathway.flops import inference_cost, training_cost
 from hubfast.pathway.models import Views
-from hubfast.threads import cores, parallel_map
+from hubfast.utils.allocator import keep_freed_memory
+from hubfast.utils.threads import cores, parallel_map
 
 SETS = {
     "resnet": ("resnet50",) * 5,

@@ -10,15 +10,15 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from hubfast import functional
-from hubfast.banded import BandForm
-from hubfast.threads import one_torch_thread
+from hubfast import ops
+from hubfast.ops.linalg.band import BandForm
+from hubfast.utils.threads import one_torch_thread
 
 COLUMNS = 100
 
 
 def hubfast(gram, rhs):
-    return functional.spectrum(gram, rhs).eigenvalues
+    return ops.spectrum(gram, rhs).eigenvalues
 
 
 def band_form(gram, rhs):

@@ -28,9 +28,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from zoo_rivals import CondConv, Grouped, rival
 
-from hubfast.cost import parameters
-from hubfast.functional.flops import formulas
-from hubfast.memory import keep_freed_memory
+from hubfast.ops.flops import formulas
+from hubfast.profiling.counts import parameters
+from hubfast.utils.allocator import keep_freed_memory
 from hubfast.zoo import ZooTuning
 
 FORMS = ("plain", "hubfast", "grouped", "condconv", "lite")

@@ -13,8 +13,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hubfast import cusolver, functional, native_cuda, reference
-from hubfast.backend import missing
+from hubfast import ops
+from hubfast.ops import reference
+from hubfast.ops.backends import missing
+from hubfast.ops.evidence import cuda
+from hubfast.ops.linalg import cusolver
 from hubfast.scores import FeatureStatistics, LogME, fit_hub, fit_hub_statistics
 
 ROUNDS = 5
@@ -63,12 +66,12 @@ def spectra() -> None:
             )
 
 
-def problem(k: int, classes: int, count: int) -> native_cuda.Problem:
+def problem(k: int, classes: int, count: int) -> cuda.Problem:
     eigenvalues = (2 * torch.randn(k, dtype=torch.float64, device="cuda")).exp() * 100
     share = 0.01 * torch.rand(k, classes, dtype=torch.float64, device="cuda")
     energy = share * eigenvalues[:, None] / eigenvalues.max()
     residual = torch.full((classes,), 10.0, dtype=torch.float64, device="cuda")
-    return native_cuda.Problem(eigenvalues, energy, residual, count)
+    return cuda.Problem(eigenvalues, energy, residual, count)
 
 
 def evidence() -> None:
@@ -80,12 +83,12 @@ def evidence() -> None:
             )
             for c in range(1000)
         ],
-        "Triton": lambda: functional.evidence(*p, backend="triton"),
-        "torch, all classes": lambda: functional.evidence(*p, backend="torch"),
+        "Triton": lambda: ops.evidence(*p, backend="triton"),
+        "torch, all classes": lambda: ops.evidence(*p, backend="torch"),
     }
     wanted = {"reference a class": 20}
     for rival, call in rivals.items():
-        ours = lambda: native_cuda.evidence([p])  # noqa: E731
+        ours = lambda: cuda.evidence([p])  # noqa: E731
         compare("evidence k=2048 C=1000", rival, call, ours, wanted=wanted.get(rival))
 
 

@@ -19,9 +19,9 @@ from recording import RESULTS, machine
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from hubfast import functional
+from hubfast import ops
 from hubfast.pathway import HubPathway
-from hubfast.pathway.cuda import Graphs, Streams
+from hubfast.pathway.gpu_executors import Graphs, Streams
 
 BATCH, MODELS, K, CLASSES, PIXELS = 48, 5, 2, 100, 224
 
@@ -73,16 +73,16 @@ def eager_route(logits: Tensor, spread: Tensor, noise: Tensor) -> tuple[Tensor, 
 def routing() -> list[dict]:
     logits, spread, noise = torch.randn(3, BATCH, MODELS, device="cuda")
     rows = torch.randn(BATCH * K, 2048, device="cuda")
-    routes = functional.route(logits, K)
+    routes = ops.route(logits, K)
 
     def ours() -> object:
-        return functional.route(logits, K, spread=spread, noise=noise)
+        return ops.route(logits, K, spread=spread, noise=noise)
 
     def eager() -> object:
         return eager_route(logits, spread, noise)
 
     def combine() -> object:
-        return functional.combine(rows, routes.gates, routes.position)
+        return ops.combine(rows, routes.gates, routes.position)
 
     def eager_combine() -> object:
         chosen = rows[routes.position.flatten()].view(BATCH, K, -1)

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 from zoo_rivals import Grouped, rival
 
-from hubfast import functional, reference
-from hubfast.reference import Geometry
+from hubfast import ops
+from hubfast.ops import reference
+from hubfast.ops.reference import Geometry
 from hubfast.zoo import ZooTuning
 
 MODELS, BATCH, SIZE = 5, 48, 224
@@ -50,7 +51,7 @@ def check() -> None:
         exact = reference.zoo_conv(x.double(), weights.double(), gates.double(), geometry)
         error = {}
         for backend in ("triton", "torch"):
-            y = functional.zoo_conv(x, weights, gates, **how, backend=backend)
+            y = ops.zoo_conv(x, weights, gates, **how, backend=backend)
             error[backend] = float((y.double() - exact).norm() / exact.norm())
         say(what="zoo_conv error", shape=shape, **error)
         assert error["triton"] <= 1.5 * error["torch"]
@@ -59,14 +60,14 @@ def check() -> None:
 def aggregate() -> None:
     for shape in LAYERS:
         _, weights, gates, _ = layer(shape)
-        out = functional.aggregate(weights, gates, dtype=torch.bfloat16)
+        out = ops.aggregate(weights, gates, dtype=torch.bfloat16)
         moved = weights.nbytes + out.nbytes
         source = torch.empty(moved // 2, dtype=torch.uint8, device="cuda")
         target = torch.empty_like(source)
         copy = median_ms(lambda target=target, source=source: target.copy_(source))
         times = {
             backend: median_ms(
-                lambda b=backend, w=weights, g=gates: functional.aggregate(
+                lambda b=backend, w=weights, g=gates: ops.aggregate(
                     w, g, dtype=torch.bfloat16, backend=b
                 )
             )
@@ -84,7 +85,7 @@ def forms() -> None:
         for form in ("mix", "concatenate", "separate"):
 
             def run(form=form, values=values, how=how):
-                functional.zoo_conv(*values, **how, form=form).sum().backward()
+                ops.zoo_conv(*values, **how, form=form).sum().backward()
 
             times[form] = median_ms(run)
         say(what="zoo_conv forms", shape=shape, **times)

@@ -30,9 +30,9 @@ from zoo_models import SOURCES, Ensemble, mean_of, models_of
 
 from hubfast.minihub import load_target
 from hubfast.minihub.training import Recipe, prepare, quality, train
-from hubfast.progress import progress_bar
 from hubfast.scores import logme
 from hubfast.tuning import teacher_weights
+from hubfast.utils.progress import progress_bar
 from hubfast.zoo import ZooTuning
 
 TARGETS = ("handwritten", "lowercase", "outlines")

@@ -1,4 +1,4 @@
-// hubfast._native: raw addresses in, so that no torch header is needed; see hubfast/native.py.
+// hubfast._native: raw addresses in, so that no torch header is needed; see hubfast/ops/linalg/native.py.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 

@@ -1,4 +1,4 @@
-// The maximum of a column's evidence L(t) next to a starting point. Spec: hubfast/reference/evidence.py.
+// The maximum of a column's evidence L(t) next to a starting point. Spec: hubfast/ops/evidence/reference.py.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // The whole search for a column's maximum evidence, written once for a CUDA block and for one CPU
-// thread: grid, Newton with bisection, second peak, both limits. Spec: hubfast/reference/evidence.py.
+// thread: grid, Newton with bisection, second peak, both limits. Spec: hubfast/ops/evidence/reference.py.
 #pragma once
 
 #include <cmath>

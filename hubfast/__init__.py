@@ -28,20 +28,21 @@ _HOMES = {
 }
 _PARTS = (
     *_HOMES,
-    "evaluation",
-    "functional",
+    "bench",
     "minihub",
+    "ops",
     "pathway",
     "plots",
     "report",
     "scores",
     "zoo",
 )
+_FORMER = ("evaluation", "functional")  # names of parts, kept for one release
 
 
 def __getattr__(name: str) -> Any:
     """Parts come when they are asked for: torch takes seconds that `hubfast --help` need not."""
-    if name in _PARTS:
+    if name in (*_PARTS, *_FORMER):
         return import_module(f"hubfast.{name}")
     for part, names in _HOMES.items():
         if name in names:

@@ -7,8 +7,9 @@ import platform
 import torch
 from threadpoolctl import threadpool_info
 
-from hubfast import cusolver, native_cuda
-from hubfast.backend import missing
+from hubfast.ops.backends import missing
+from hubfast.ops.evidence import cuda
+from hubfast.ops.linalg import cusolver
 
 PACKAGES = ("torch", "triton", "numpy", "scipy", "timm", "scikit-learn")
 OPTIONAL = ("transformers", "onnxruntime", "keras", "tensorflow", "datasets", "pyarrow")
@@ -45,7 +46,7 @@ def _cuda_core() -> str:
     if why is not None:
         return f"not built: {why}"
     use = "evidence search on request" if _gpu() else "inactive without a GPU"
-    return f"built for {', '.join(native_cuda.architectures())}: {use}"
+    return f"built for {', '.join(cuda.architectures())}: {use}"
 
 
 def _cusolver() -> str:

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from hubfast.ranking.table import RankedModel, Ranking
+from hubfast.ranking.result import RankedModel, Ranking
 from hubfast.report.metrics import metric_rows, shares_beaten
 from hubfast.report.numbers import clip
 from hubfast.report.rows import STAGES, interval

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from hubfast.reference import GRID_STEP, NEWTON_STEPS, NEWTON_TOLERANCE, EvidenceMaximum
+from hubfast.ops.reference import GRID_STEP, NEWTON_STEPS, NEWTON_TOLERANCE, EvidenceMaximum
 
 MAX_BLOCK = 1024
 

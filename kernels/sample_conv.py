@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from hubfast.reference import Geometry
+from hubfast.ops.reference import Geometry
 
 TILE = 64
 

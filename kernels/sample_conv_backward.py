@@ -17,7 +17,7 @@ from hubfast.kernels.sample_conv import (
 )
 from torch import Tensor
 
-from hubfast.reference import Geometry
+from hubfast.ops.reference import Geometry
 
 
 @triton.jit

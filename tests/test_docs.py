@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hubfast.cli import app
-from hubfast.scores.metric import Metric
+from hubfast.scores.registry import Metric
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)

@@ -14,77 +14,44 @@ ROOT = Path(hubfast.__file__).parent
 # Each part of the package, and what it may import besides itself. `hubfast.data` and the mini-hub
 # serve the hub; nothing imports the command line.
 ALLOWED = {
-    "reference": set(),
-    "backend": set(),
-    "threads": set(),
-    "progress": set(),
-    "defaults": set(),
-    "checkpoint": set(),
-    "cost": {"functional"},
-    "spectrum": set(),
-    "lapack": set(),
-    "interpolation": set(),
-    "optional": set(),
-    "memory": set(),
-    "terminal": set(),
-    "global_state": set(),
-    "nn": {"optional"},
-    "prior": set(),
-    "native": {"reference", "threads", "_native"},
-    "native_cuda": {"reference"},
-    "cusolver": set(),
-    "banded": {"native"},
-    "kernels": {"reference"},
-    "mixed_conv": {"reference"},
-    "native_conv": {"native", "reference", "mixed_conv", "_native"},
-    "functional": {
-        "reference",
-        "backend",
-        "threads",
-        "spectrum",
-        "lapack",
-        "native",
-        "native_cuda",
-        "cusolver",
-        "kernels",
-        "mixed_conv",
-        "native_conv",
-    },
-    "atari": {"zoo", "optional", "progress", "checkpoint"},
-    "zoo": {"functional", "backend", "cost", "nn", "prior"},
-    "scores": {"functional", "reference", "threads", "spectrum", "banded", "interpolation"},
-    "minihub": {"optional", "progress"},
-    "data": {"scores", "minihub", "optional", "progress", "threads"},
-    "hub": {"data", "minihub", "nn", "optional", "progress", "defaults"},
-    "pathway": {"functional", "reference", "threads", "progress", "cost", "nn", "prior"},
-    "ranking": {
-        *("scores", "hub", "data", "progress", "minihub", "memory", "terminal", "defaults"),
-        "global_state",
-    },
-    "evaluation": {"ranking", "scores", "minihub", "progress", "terminal"},
+    "utils": set(),
+    "nn": {"utils"},
+    "kernels": {"ops"},
+    "ops": {"kernels", "utils", "_native"},
+    "profiling": {"ops"},
+    "scores": {"ops", "utils"},
+    "minihub": {"utils"},
+    "data": {"scores", "minihub", "utils"},
+    "hub": {"data", "minihub", "nn", "utils"},
+    "zoo": {"ops", "profiling", "nn", "utils"},
+    "pathway": {"ops", "profiling", "nn", "utils"},
+    "ranking": {"scores", "hub", "data", "utils"},
     "tuning": {
-        *("ranking", "scores", "hub", "data", "progress", "cost", "minihub"),
-        *("functional", "nn", "pathway", "zoo", "checkpoint"),
+        *("ranking", "scores", "hub", "data", "minihub", "pathway", "zoo"),
+        *("ops", "profiling", "nn", "utils"),
+    },
+    "atari": {"zoo", "utils"},
+    "bench": {
+        "tuning",
+        "ranking",
+        "scores",
+        "hub",
+        "data",
+        "minihub",
+        "zoo",
+        "nn",
+        "profiling",
+        "utils",
     },
     "report": {"ranking", "tuning", "pathway"},
     "plots": {"ranking", "report"},
-    "info": {"backend", "cusolver", "native_cuda"},
+    "info": {"ops"},
+    "functional": {"ops"},  # former names, for one release
+    "evaluation": {"bench"},
     "__init__": {"data", "hub", "ranking", "tuning"},
     "cli": {
-        "atari",
-        "data",
-        "evaluation",
-        "info",
-        "memory",
-        "minihub",
-        "optional",
-        "progress",
-        "ranking",
-        "report",
-        "scores",
-        "terminal",
-        "tuning",
-        "zoo",
+        *("atari", "bench", "data", "info", "minihub", "ranking", "report", "scores", "tuning"),
+        "utils",
     },
 }
 
@@ -150,3 +117,21 @@ def test_importing_uses_no_randomness():
     with_import = subprocess.check_output([sys.executable, "-c", code])
     without = code.replace("import hubfast, hubfast.scores, hubfast.ranking, hubfast.tuning;", "")
     assert with_import == subprocess.check_output([sys.executable, "-c", without])
+
+
+@pytest.mark.parametrize(
+    ("former", "now", "name"),
+    [
+        ("hubfast.functional", "hubfast.ops", "evidence"),
+        ("hubfast.evaluation", "hubfast.bench.ranking", "read_records"),
+        ("hubfast.zoo", "hubfast.bench.cost", "cost_rows"),
+    ],
+)
+def test_former_names_go_on_working(former, now, name):
+    code = f"import {former}; print({former}.{name} is __import__({now!r}, fromlist=['x']).{name})"
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
+    assert "DeprecationWarning" in done.stderr
+    assert now in done.stderr

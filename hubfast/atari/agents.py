@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hubfast import checkpoint as checkpoints
 from hubfast.atari.environments import FRAME_SKIP
+from hubfast.utils import files as checkpoints
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from hubfast.optional import require
+from hubfast.utils.extras import require
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv

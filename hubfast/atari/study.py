@@ -12,7 +12,7 @@ import pandas as pd
 from hubfast.atari.agents import Ppo, new_agent, record_returns
 from hubfast.atari.environments import atari_environment
 from hubfast.atari.transfer import Method, transferred
-from hubfast.progress import progress_bar
+from hubfast.utils.progress import progress_bar
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from hubfast.cli.output import Quiet
-from hubfast.terminal import output_console
+from hubfast.utils.terminal import output_console
 
 
 def atari(
@@ -40,7 +40,7 @@ def atari(
     from typing import get_args
 
     from hubfast.atari import Method, Study, save_curves, table
-    from hubfast.memory import keep_freed_memory
+    from hubfast.utils.allocator import keep_freed_memory
 
     known = get_args(Method)
     methods = tuple(method or known)

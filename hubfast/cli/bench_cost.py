@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from hubfast.cli.output import Output, check_folders
-from hubfast.terminal import output_console
+from hubfast.utils.terminal import output_console
 
 if TYPE_CHECKING:
-    from hubfast.zoo import CostRow
+    from hubfast.bench.cost import CostRow
 
 
 def cost(csv: Output = None) -> None:
@@ -18,7 +18,7 @@ def cost(csv: Output = None) -> None:
     224 pixels, 100 classes. GFLOPs are multiply-adds of matrix products and convolutions in a
     sample's forward pass, of a batch of 64 in training.
     """
-    from hubfast.zoo import cost_rows
+    from hubfast.bench.cost import cost_rows
 
     check_folders(csv)
     rows = cost_rows()

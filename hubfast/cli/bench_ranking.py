@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from hubfast.cli.output import Output, Quiet, check_folders
-from hubfast.terminal import output_console
+from hubfast.utils.terminal import output_console
 
 
 def bench_ranking(
@@ -48,7 +48,7 @@ def bench_ranking(
     The first run trains and fine-tunes the mini-hub, a quarter of an hour on two cores; it is
     kept.
     """
-    from hubfast.evaluation import evaluate, minihub_records, read_records
+    from hubfast.bench.ranking import evaluate, minihub_records, read_records
     from hubfast.ranking import Ranking
 
     check_folders(json, csv)
@@ -72,9 +72,9 @@ def bench_ranking(
 def _cost_table(quiet: bool) -> Table:
     from typing import get_args
 
-    from hubfast.evaluation.cost import score_costs
-    from hubfast.progress import progress_bar
-    from hubfast.scores.metric import Metric
+    from hubfast.bench.ranking.cost import score_costs
+    from hubfast.scores.registry import Metric
+    from hubfast.utils.progress import progress_bar
 
     metrics = get_args(Metric)
     with progress_bar(not quiet) as bars:

@@ -10,7 +10,7 @@ def complete_metric(incomplete: str) -> list[str]:
     """Names of scores."""
     from typing import get_args
 
-    from hubfast.scores.metric import Metric
+    from hubfast.scores.registry import Metric
 
     return _starting(incomplete, get_args(Metric))
 

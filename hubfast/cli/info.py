@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from hubfast.terminal import output_console
+from hubfast.utils.terminal import output_console
 
 
 def info() -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hubfast.progress import progress_bar
-from hubfast.terminal import output_console
+from hubfast.utils.progress import progress_bar
+from hubfast.utils.terminal import output_console
 
 if TYPE_CHECKING:
     from hubfast.ranking import Ranking

@@ -7,8 +7,8 @@ import typer
 from hubfast.cli.completion import complete_data, complete_metric, complete_model
 from hubfast.cli.output import Output, Quiet, build_named, check_folders, show_ranking, starting
 from hubfast.cli.stopping import stopping
-from hubfast.optional import collection_paused
-from hubfast.terminal import output_console
+from hubfast.utils.extras import collection_paused
+from hubfast.utils.terminal import output_console
 
 
 def rank(
@@ -90,8 +90,8 @@ def rank(
     check_folders(json, csv, html)
     with starting(quiet), collection_paused():  # torch
         from hubfast.data import as_target_data
-        from hubfast.memory import keep_freed_memory
         from hubfast.ranking import rank as rank_hub
+        from hubfast.utils.allocator import keep_freed_memory
 
     keep_freed_memory()
     with stopping() as told:
@@ -146,9 +146,9 @@ def demo(
     Others, and all with --rebuild, are trained here and kept.
     """
     with collection_paused():  # torch
-        from hubfast.memory import keep_freed_memory
+        from hubfast.bench.demo import demo as run_demo
         from hubfast.ranking.agreement import agreement
-        from hubfast.ranking.demo import demo as run_demo
+        from hubfast.utils.allocator import keep_freed_memory
 
     keep_freed_memory()
     check_folders(json, csv, html)

@@ -12,8 +12,8 @@ from rich.text import Text
 from hubfast.cli.output import Quiet, build_named
 from hubfast.cli.resume import resumable
 from hubfast.cli.stopping import Stopping
-from hubfast.optional import collection_paused
-from hubfast.terminal import output_console
+from hubfast.utils.extras import collection_paused
+from hubfast.utils.terminal import output_console
 
 if TYPE_CHECKING:
     from hubfast.ranking import Ranking
@@ -107,11 +107,11 @@ def tune(
     """Rank models for training data and tune the best ones."""
     with collection_paused():  # torch
         from hubfast.data import as_target_data
-        from hubfast.memory import keep_freed_memory
         from hubfast.ranking import Ranking
         from hubfast.tuning import Recipe, Trainer
         from hubfast.tuning import tune as tune_hub
         from hubfast.tuning.distributed import is_first_process
+        from hubfast.utils.allocator import keep_freed_memory
 
     keep_freed_memory()
     build_named(hub, quiet)

@@ -13,8 +13,8 @@ from torch import Tensor
 from hubfast.data.images import ImageFiles
 from hubfast.data.pixels import peak_of_16_bits
 from hubfast.data.target import TargetData
-from hubfast.progress import progress_bar
-from hubfast.threads import cores
+from hubfast.utils.progress import progress_bar
+from hubfast.utils.threads import cores
 
 MAX_UNREADABLE = 0.05
 FEW = 20  # samples, below which each may well have a class of its own

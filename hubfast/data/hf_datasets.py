@@ -12,8 +12,8 @@ from hubfast.data.images import image_suffixes
 from hubfast.data.labels import Labels, encoded
 from hubfast.data.target import TargetData
 from hubfast.data.torch_datasets import from_pairs
-from hubfast.optional import require
 from hubfast.scores.inputs import Task, as_targets
+from hubfast.utils.extras import require
 
 FORMATS = (None, "python", "numpy", "torch")  # of single samples, for set_format
 NA_IS_A_WORD = {"keep_default_na": False, "na_values": [""]}  # as in other tables

@@ -13,8 +13,8 @@ from hubfast.data.delimited import Delimited, read_delimited
 from hubfast.data.images import ImageFiles, image_suffixes
 from hubfast.data.labels import encoded, is_missing, missing_rows
 from hubfast.data.target import TargetData
-from hubfast.optional import require
 from hubfast.scores.inputs import Task, as_targets
+from hubfast.utils.extras import require
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 LOOKED_AT = 1000  # values that tell what a column holds

@@ -12,8 +12,8 @@ from hubfast.data.checks import MAX_UNREADABLE, left_out, reason
 from hubfast.data.joined import Renumbered, joined, nameless_note
 from hubfast.data.labels import Labels, encoded
 from hubfast.data.target import TargetData
-from hubfast.progress import progress_bar
 from hubfast.scores.inputs import Task, as_targets
+from hubfast.utils.progress import progress_bar
 
 # The data sets of torchvision whose `dataset[i]` gives what this attribute holds.
 ATTRIBUTES = {

@@ -16,7 +16,7 @@ from hubfast.hub.model import Batch, Extraction, Loading, first_line
 from hubfast.hub.network import Network
 from hubfast.hub.preprocessing import image_transform, processor_transform
 from hubfast.hub.reach import unreachable_host
-from hubfast.optional import require
+from hubfast.utils.extras import require
 
 SHOWN = 3  # weights that an error names
 # What a model's main input is made of, where that is neither images nor text.

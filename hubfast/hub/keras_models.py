@@ -29,7 +29,7 @@ from hubfast.hub.preprocessing import (
     image_transform,
     transform_of_file,
 )
-from hubfast.optional import require
+from hubfast.utils.extras import require
 
 
 def load(path: str | Path, loading: Loading) -> Network:

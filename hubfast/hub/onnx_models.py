@@ -17,7 +17,7 @@ from hubfast.hub.onnx_input import OnnxInput, only_input
 from hubfast.hub.onnx_steps import step_of
 from hubfast.hub.outputs import features_and_logits, run_in_fixed_batches
 from hubfast.hub.preprocessing import RAW, advice, image_transform, transform_of_file
-from hubfast.optional import require
+from hubfast.utils.extras import require
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 TRIED_SIDE = 224  # of an image by which shapes are found where a file and its user say none

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hubfast.optional import require
+from hubfast.utils.extras import require
 
 
 def read_parquet(path: Path) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from hubfast.defaults import usual_defaults
-from hubfast.optional import require, slow_import
+from hubfast.utils.defaults import usual_defaults
+from hubfast.utils.extras import require, slow_import
 
 NEEDED = ("input_size", "mean", "std")
 KNOWN = (*NEEDED, "interpolation", "crop_pct", "crop_mode")

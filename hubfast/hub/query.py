@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from hubfast.optional import slow_import
-from hubfast.progress import progress_bar
+from hubfast.utils.extras import slow_import
+from hubfast.utils.progress import progress_bar
 
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,

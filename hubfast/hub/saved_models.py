@@ -20,7 +20,7 @@ from hubfast.hub.outputs import (
 )
 from hubfast.hub.preprocessing import RAW, UNIT, advice, image_transform, transform_of_file
 from hubfast.hub.saved_graph import SavedGraph
-from hubfast.optional import require
+from hubfast.utils.extras import require
 
 WHY = "is a TensorFlow graph, which can read and write files"
 SIGNATURES = ("serving_default", "default", "serve", "image_feature_vector")

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hubfast.defaults import usual_defaults
 from hubfast.hub import imagenet
 from hubfast.hub.errors import one_line
 from hubfast.hub.model import Keys
@@ -20,7 +19,8 @@ from hubfast.nn.checkpoints import find_weights, state_dicts, under
 from hubfast.nn.fitting import by_order, fit, named, put_in
 from hubfast.nn.image_config import image_config
 from hubfast.nn.weight_files import read_weight_file
-from hubfast.optional import slow_import
+from hubfast.utils.defaults import usual_defaults
+from hubfast.utils.extras import slow_import
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # of weights, in a Hugging Face repository
 SEED = 0  # of random weights

@@ -15,7 +15,7 @@ from hubfast.minihub.files import cache_dir, shipped_dir
 from hubfast.minihub.models import build, digest_of, load, model_names
 from hubfast.minihub.tasks import TARGETS, Target, load_target, target_names
 from hubfast.minihub.training import Recipe, prepare, quality, train
-from hubfast.progress import progress_bar
+from hubfast.utils.progress import progress_bar
 
 TABLE = "truth.jsonl"
 RECIPE_VERSION = 1

@@ -16,8 +16,8 @@ from torch import nn
 from hubfast.minihub import files
 from hubfast.minihub.tasks import source_images
 from hubfast.minihub.training import Recipe, prepare, quality, train
-from hubfast.optional import slow_import
-from hubfast.progress import progress_bar
+from hubfast.utils.extras import slow_import
+from hubfast.utils.progress import progress_bar
 
 VERSION = 2  # of the images, of training and of the files; a change retrains everything
 SEED = 0

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from hubfast.optional import slow_import
+from hubfast.utils.extras import slow_import
 
 Kind = Literal["classification", "regression"]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from hubfast.optional import slow_import
+from hubfast.utils.extras import slow_import
 
 
 def image_config(module: nn.Module) -> dict[str, Any]:

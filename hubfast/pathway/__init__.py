@@ -1,7 +1,7 @@
 """Hub-Pathway: training and serving a hub of any models, each sample on k of them."""
 
-from hubfast.pathway.cached import cached_features
 from hubfast.pathway.diagnostics import LoadHistory, balance
+from hubfast.pathway.features import cached_features
 from hubfast.pathway.generator import PathwayGenerator, pathway_generator
 from hubfast.pathway.models import HubModel
 from hubfast.pathway.module import HubPathway

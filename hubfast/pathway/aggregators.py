@@ -11,9 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hubfast.functional import combine
+from hubfast.ops import combine
+from hubfast.ops.reference import Routes
 from hubfast.pathway.models import HubModel
-from hubfast.reference import Routes
 
 Aggregation = Literal["linear", "sum", "features"]
 Outputs = Sequence[Tensor | None]  # of each model, (rows, width); None without rows

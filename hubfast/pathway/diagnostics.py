@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hubfast.reference import Routes
+from hubfast.ops.reference import Routes
 
 LOAD = "load"  # before a slash and a model's name: its share of the samples
 

@@ -6,10 +6,10 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from hubfast.functional import dispatch
+from hubfast.ops import dispatch
+from hubfast.ops.reference import Routes
 from hubfast.pathway.models import HubModel, Views, running_statistics
-from hubfast.reference import Routes
-from hubfast.threads import cores, parallel_map
+from hubfast.utils.threads import cores, parallel_map
 
 Outputs = list[Tensor | None]
 Executor = Callable[[Sequence[HubModel], Views, Routes, int], Outputs]

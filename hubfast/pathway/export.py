@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hubfast.pathway.generator import PathwayGenerator, pathway_generator
-from hubfast.pathway.lazy import LazyModel, ModelStore
 from hubfast.pathway.models import HubModel
 from hubfast.pathway.module import HubPathway
+from hubfast.pathway.store import LazyModel, ModelStore
 
 FORMAT = 1
 Builders = Mapping[str, Callable[[], nn.Module]]

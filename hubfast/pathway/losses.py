@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
-from hubfast.reference import Routes
+from hubfast.ops.reference import Routes
 
 Entropy = Literal["batch", "sample"]
 

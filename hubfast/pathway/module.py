@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hubfast.functional import route
+from hubfast.nn.start import shares
+from hubfast.ops import route
+from hubfast.ops.reference import Routes
 from hubfast.pathway.aggregators import Aggregation, aggregator_of
-from hubfast.pathway.cached import head_outputs
 from hubfast.pathway.diagnostics import LOAD, balance
 from hubfast.pathway.executors import Executor, Outputs, automatic, dense, loop, threads
+from hubfast.pathway.features import head_outputs
 from hubfast.pathway.generator import PathwayGenerator, pathway_generator
 from hubfast.pathway.losses import Entropy, exploitation, exploration, task_loss
 from hubfast.pathway.models import HubModel, Views, hub_models
-from hubfast.prior import shares
-from hubfast.reference import Routes
 
 EXECUTORS: dict[str, Executor] = {
     "auto": automatic,
@@ -50,7 +50,8 @@ class HubPathway(nn.Module):
         prior: How much each model is chosen at the start, before the generator has learnt
             anything: `hubfast.tuning.teacher_weights(scores, 1 / n)` of LogME scores on n samples
             are posterior probabilities. None, as published: all alike.
-        executor: `"auto"`, `"loop"`, `"dense"`, `"threads"`, or one from `hubfast.pathway.cuda`.
+        executor: `"auto"`, `"loop"`, `"dense"`, `"threads"`, or one of
+            `hubfast.pathway.gpu_executors`.
         min_count: Models with fewer samples in a training batch use batch norm's running
             statistics for them; a model with none does not run.
 

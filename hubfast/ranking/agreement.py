@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from scipy.stats import pearsonr, weightedtau
 
-from hubfast.ranking.table import Ranking
+from hubfast.ranking.result import Ranking
 
 
 class Agreement(NamedTuple):

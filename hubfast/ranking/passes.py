@@ -8,16 +8,16 @@ from weakref import ReferenceType, ref
 from rich.progress import Progress
 
 from hubfast.data import TargetData
-from hubfast.defaults import usual_defaults
 from hubfast.hub import Extraction, Source
 from hubfast.hub.model import first_line
-from hubfast.memory import give_back_memory
 from hubfast.ranking.remarks import Remarks
 from hubfast.ranking.rows import RankedModel, Seconds
 from hubfast.ranking.scoring import Outcome
 from hubfast.ranking.warned import Hearing
-from hubfast.scores.metric import Metric
+from hubfast.scores.registry import Metric
 from hubfast.scores.streamed import Rows, Scored, StreamedScores
+from hubfast.utils.allocator import give_back_memory
+from hubfast.utils.defaults import usual_defaults
 
 INTERRUPTED = "not run: interrupted"
 

@@ -15,19 +15,19 @@ from hubfast.data import (
     class_sizes_note,
     readable,
 )
-from hubfast.global_state import global_state_kept
 from hubfast.hub import Extraction, as_hub
-from hubfast.progress import progress_bar
 from hubfast.ranking.consensus import CONSENSUS
 from hubfast.ranking.passes import Pass, run_all
 from hubfast.ranking.remarks import Remarks
+from hubfast.ranking.result import Ranking
 from hubfast.ranking.rows import RankedModel
 from hubfast.ranking.scoring import Outcome, rank_rows
-from hubfast.ranking.table import Ranking
 from hubfast.ranking.warned import hearing
 from hubfast.scores.inputs import Task
-from hubfast.scores.metric import NEED_LOGITS, Metric, check_metrics
+from hubfast.scores.registry import NEED_LOGITS, Metric, check_metrics
 from hubfast.scores.streamed import Rows
+from hubfast.utils.global_state import global_state_kept
+from hubfast.utils.progress import progress_bar
 
 INTERVAL_SAMPLES = 512  # whose influence is computed: their spread is then known within 3 %
 KEPT_SAMPLES = 2048  # whose features are kept for scores that need samples: 16 MiB at D = 2048

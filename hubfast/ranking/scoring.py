@@ -10,7 +10,7 @@ from hubfast.ranking.consensus import borda, resampled_borda
 from hubfast.ranking.places import descending
 from hubfast.ranking.rows import MetricScore, RankedModel
 from hubfast.scores.bootstrap import RESAMPLES, intervals, resampled
-from hubfast.scores.metric import Metric
+from hubfast.scores.registry import Metric
 from hubfast.scores.silence import says_nothing
 from hubfast.scores.streamed import Scored
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from markupsafe import Markup
 
 from hubfast.ranking.agreement import correlations
-from hubfast.ranking.table import RankedModel, Ranking
+from hubfast.ranking.result import RankedModel, Ranking
 from hubfast.report.numbers import number, plural
 from hubfast.report.page import render
 from hubfast.report.rows import interval

@@ -6,8 +6,8 @@ import numpy as np
 
 from hubfast.ranking.consensus import borda
 from hubfast.ranking.places import places
+from hubfast.ranking.result import Ranking
 from hubfast.ranking.rows import MetricScore
-from hubfast.ranking.table import Ranking
 from hubfast.report.numbers import MISSING, decimals, number
 from hubfast.report.page import Section, render
 from hubfast.report.rows import Cell, place_cell

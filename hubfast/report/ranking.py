@@ -4,7 +4,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from hubfast.ranking.table import Ranking
+from hubfast.ranking.result import Ranking
 from hubfast.report.figures import cost_figures, extra_figure
 from hubfast.report.metrics import side_by_side
 from hubfast.report.numbers import MISSING, clip, number, plural, whole

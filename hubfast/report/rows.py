@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from matplotlib.ticker import MaxNLocator
 
-from hubfast.ranking.table import RankedModel, Ranking, Seconds
+from hubfast.ranking.result import RankedModel, Ranking, Seconds
 from hubfast.report.numbers import MISSING, decimals, evenly, finite, number, whole
 
 STAGES = tuple(field.name for field in dataclasses.fields(Seconds))

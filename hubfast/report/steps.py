@@ -3,8 +3,8 @@
 import math
 import shlex
 
+from hubfast.ranking.result import Ranking
 from hubfast.ranking.rows import RankedModel
-from hubfast.ranking.table import Ranking
 from hubfast.report.page import Section, render
 
 MOST = 3  # models to tune with: more teachers hardly helped in the paper on B-Tuning

@@ -1,6 +1,6 @@
 """How a score is called and what its unit is."""
 
-from hubfast.ranking.table import Ranking
+from hubfast.ranking.result import Ranking
 
 TITLES = {
     "consensus": "Consensus",

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hubfast import functional
+from hubfast import ops
+from hubfast.ops.linalg.bases import Basis
 from hubfast.scores.inputs import as_features, as_targets
 from hubfast.scores.silence import says_nothing
 from hubfast.scores.statistics import FeatureStatistics
-from hubfast.spectrum import Basis
 
 
 def h_score(features: Any, targets: Any) -> float:
@@ -85,7 +85,7 @@ class HScore:
         mean = stats.feature_sum / stats.count
         class_means = (stats.cross[present] / counts[:, None] - mean).T
         scatter = stats.gram.triu() - stats.count * torch.outer(mean, mean).triu()
-        found = functional.spectrum(scatter, class_means)
+        found = ops.spectrum(scatter, class_means)
         # Centring subtracts n mean mean', so it leaves round-off of that size, too.
         scale = max(float(found.eigenvalues[-1]), stats.count * float(mean @ mean))
         noise = scale * max(stats.count, width) * torch.finfo(scatter.dtype).eps

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from hubfast.functional import class_sums
+from hubfast.ops import class_sums
 from hubfast.scores.held_out import quality
 from hubfast.scores.inputs import Task, as_features, as_targets
 from hubfast.scores.own_order import order_free

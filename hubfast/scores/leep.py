@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hubfast.functional import class_sums
+from hubfast.ops import class_sums
 from hubfast.scores.inputs import as_features, as_targets
 
 SUM_TOLERANCE = 1e-2  # rows of bf16 softmax outputs add up to 1 within about 1 %

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hubfast.scores.inputs import as_features, as_targets
-from hubfast.threads import one_torch_thread
+from hubfast.utils.threads import one_torch_thread
 
 
 @dataclass(frozen=True, eq=False)

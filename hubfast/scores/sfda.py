@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hubfast.functional import class_sums
+from hubfast.ops import class_sums
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import SampleScore, class_problem, compact
-from hubfast.threads import one_torch_thread
+from hubfast.utils.threads import one_torch_thread
 
 STRENGTH = 5.0  # a of the shrinkage exp(-a sigma), the paper's
 SMALLEST = 1e-10  # shrinkage, that of the authors' code

@@ -7,7 +7,7 @@ def says_nothing(metric: str, count: int, width: int) -> str | None:
     Where it says so, equal or nearly equal scores are no order of the models.
 
     Args:
-        metric: One of `hubfast.scores.metric.Metric`.
+        metric: One of `hubfast.scores.registry.Metric`.
         count: How many samples the score is of.
         width: Of the features.
     """

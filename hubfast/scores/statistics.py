@@ -14,9 +14,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hubfast import functional
+from hubfast import ops
 from hubfast.scores.inputs import Task, as_features, as_targets
-from hubfast.threads import one_torch_thread
+from hubfast.utils.threads import one_torch_thread
 
 BLOCK = 1024  # rows in float64 at a time: they stay in cache, and keep BLAS busy
 FORMAT = "hubfast.FeatureStatistics/1"
@@ -238,7 +238,7 @@ class FeatureStatistics:
 
     def _add(self, x: Tensor, y: Tensor) -> None:
         total, cubic = torch.zeros_like(self.feature_sum), torch.zeros_like(self.cubic)
-        quartic = functional.add_moments(x, total, cubic)
+        quartic = ops.add_moments(x, total, cubic)
         if not math.isfinite(quartic):
             raise ValueError("features must be below 1e75: their fourth powers overflow float64")
         self.count += len(x)
@@ -247,7 +247,7 @@ class FeatureStatistics:
         self.quartic += quartic
         self._add_targets(x, y, 1.0)
         if self._gram is not None:
-            functional.add_gram(self._gram, x)
+            ops.add_gram(self._gram, x)
             return
         self._rows.append(x.clone())  # not in the caller's buffer
         self._row_targets.append(y.clone())
@@ -260,7 +260,7 @@ class FeatureStatistics:
             return
         index, classes = torch.searchsorted(self.classes, y), len(self.classes)
         counts = sign * index.bincount(minlength=classes).double()
-        self.cross += sign * functional.class_sums(x, index, classes)
+        self.cross += sign * ops.class_sums(x, index, classes)
         self.target_sum += counts
         self.target_square_sum += counts
 
@@ -270,5 +270,5 @@ class FeatureStatistics:
             size = (self.width or 0, self.width or 0)
             self._gram = torch.zeros(size, dtype=torch.float64, device=self.cross.device)
         for rows in self._rows:
-            functional.add_gram(self._gram, rows)
+            ops.add_gram(self._gram, rows)
         self._rows, self._row_targets = [], []

@@ -10,8 +10,9 @@ from torch import Tensor
 from hubfast.scores.hscore import HScore
 from hubfast.scores.inputs import Task
 from hubfast.scores.leep import Leep
-from hubfast.scores.logme import LogME
-from hubfast.scores.metric import (
+from hubfast.scores.logme.logme import LogME
+from hubfast.scores.nce import Nce
+from hubfast.scores.registry import (
     NEED_LOGITS,
     NEED_SAMPLES,
     NEED_STATISTICS,
@@ -19,8 +20,7 @@ from hubfast.scores.metric import (
     check_metrics,
     sample_score,
 )
-from hubfast.scores.nce import Nce
-from hubfast.scores.prior import imagenet_prior, static_prior
+from hubfast.scores.static import imagenet_prior, static_prior
 from hubfast.scores.statistics import FeatureStatistics
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import SampleScore, by_weights, centred, class_problem, compact
-from hubfast.threads import one_torch_thread
+from hubfast.utils.threads import one_torch_thread
 
 DISTORTION = 1e-4  # the paper's
 

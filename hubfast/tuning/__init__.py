@@ -3,29 +3,29 @@
 `tune` does it all in one call; `Trainer` trains any method, `build` makes one by name.
 """
 
-from hubfast.tuning.b_tuning import BTuning, b_tuning, teacher_weights
 from hubfast.tuning.baselines import Baseline
-from hubfast.tuning.bss import BSS, bss
-from hubfast.tuning.co_tuning import CoTuning, category_relationship, co_tuning
-from hubfast.tuning.delta import Delta, channel_attention, delta
-from hubfast.tuning.ensemble import Ensemble
 from hubfast.tuning.evaluation import Evaluation, evaluate, predict
 from hubfast.tuning.history import History
-from hubfast.tuning.kd import KD, SoftTargets, kd, soft_targets
-from hubfast.tuning.knowledge_flow import KnowledgeFlow
-from hubfast.tuning.l2_sp import L2SP, l2_sp
+from hubfast.tuning.images import Pictures
 from hubfast.tuning.labels import Labels, aligned
-from hubfast.tuning.methods import Method, build
+from hubfast.tuning.methods.ensemble import Ensemble
+from hubfast.tuning.methods.knowledge_flow import KnowledgeFlow
+from hubfast.tuning.methods.registry import Method, build
+from hubfast.tuning.methods.stoch_norm import StochNorm, plain_norm, stoch_norm
 from hubfast.tuning.objective import Objective, Regularised, Seen, TaskLoss, TrainingDiverged
-from hubfast.tuning.pictures import Pictures
 from hubfast.tuning.pretrained import Pretrained, from_source
 from hubfast.tuning.recipe import Recipe
+from hubfast.tuning.result import Tuned
 from hubfast.tuning.setting import Setting
-from hubfast.tuning.stoch_norm import StochNorm, plain_norm, stoch_norm
 from hubfast.tuning.teachers import CachedTeachers, Teachers, cache
+from hubfast.tuning.terms.b_tuning import BTuning, b_tuning, teacher_weights
+from hubfast.tuning.terms.bss import BSS, bss
+from hubfast.tuning.terms.co_tuning import CoTuning, category_relationship, co_tuning
+from hubfast.tuning.terms.delta import Delta, channel_attention, delta
+from hubfast.tuning.terms.kd import KD, SoftTargets, kd, soft_targets
+from hubfast.tuning.terms.l2_sp import L2SP, l2_sp
 from hubfast.tuning.trainer import Trainer
 from hubfast.tuning.tune import tune
-from hubfast.tuning.tuned import Tuned
 
 __all__ = [
     "BSS",

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from hubfast.scores.knn import NEIGHBOURS, mean, neighbours, votes
-from hubfast.scores.logme import LogME
+from hubfast.scores.logme.logme import LogME
 from hubfast.tuning.evaluation import Evaluation, quality
+from hubfast.tuning.images import Pictures
 from hubfast.tuning.labels import Labels
-from hubfast.tuning.pictures import Pictures
 from hubfast.tuning.setting import Setting
 from hubfast.tuning.teachers import Teachers
 

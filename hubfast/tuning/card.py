@@ -7,7 +7,7 @@ import yaml
 from hubfast.tuning.usage import Input
 
 if TYPE_CHECKING:
-    from hubfast.tuning.tuned import Tuned
+    from hubfast.tuning.result import Tuned
 
 
 def model_card(tuned: "Tuned", takes: Input, *, by_timm: bool) -> str:

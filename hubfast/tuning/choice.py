@@ -6,10 +6,10 @@ from pathlib import Path
 from hubfast.data import TargetData
 from hubfast.hub import Source
 from hubfast.ranking import Ranking
-from hubfast.tuning.aggregated import same_architecture
 from hubfast.tuning.framing import choose_framing
+from hubfast.tuning.images import Pictures
 from hubfast.tuning.labels import Labels
-from hubfast.tuning.pictures import Pictures
+from hubfast.tuning.methods.zoo import same_architecture
 from hubfast.tuning.setting import Setting
 
 

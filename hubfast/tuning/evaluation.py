@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from hubfast.nn.hooks import eval_mode
+from hubfast.tuning.images import Pictures
 from hubfast.tuning.labels import Labels
-from hubfast.tuning.pictures import Pictures
 from hubfast.tuning.teachers import in_order
 
 METRICS = {"classification": "accuracy", "multilabel": "mean average precision", "regression": "R2"}

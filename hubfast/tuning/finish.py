@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from hubfast.tuning.aggregated import Zoo
-from hubfast.tuning.pictures import Pictures
-from hubfast.tuning.stoch_norm import StochNorm, plain_norm
+from hubfast.tuning.images import Pictures
+from hubfast.tuning.methods.stoch_norm import StochNorm, plain_norm
+from hubfast.tuning.methods.zoo import Zoo
 
 
 def finished(built: nn.Module, pictures: Pictures, batch_size: int) -> nn.Module:

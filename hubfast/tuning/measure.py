@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hubfast import cost
 from hubfast.nn.hooks import eval_mode
+from hubfast.profiling import counts
 
 WARM_UP = 2
 LEAST_SECONDS = 0.5  # of measuring
@@ -42,9 +42,9 @@ def inference_speed(method: nn.Module, images: Tensor) -> float:
 
 
 def inference_cost(method: nn.Module, image: Tensor) -> int:
-    """Multiply-adds of one picture `(1, 3, H, W)` in eval mode; see `hubfast.cost`."""
+    """Multiply-adds of one picture `(1, 3, H, W)` in eval mode; see `hubfast.profiling.counts`."""
     with eval_mode(method):
-        return cost.multiply_adds(method, image)
+        return counts.multiply_adds(method, image)
 
 
 def speed(per_second: float, thing: str) -> str:

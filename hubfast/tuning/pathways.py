@@ -8,8 +8,8 @@ from torch import nn
 from hubfast.pathway import HubPathway, Survey, survey
 from hubfast.pathway.diagnostics import LOAD
 from hubfast.tuning.history import History
+from hubfast.tuning.images import Pictures
 from hubfast.tuning.labels import Labels
-from hubfast.tuning.pictures import Pictures
 
 MOST = 512  # images looked at,
 MEMORY = 2**28  # and bytes of them at most

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hubfast.tuning.tuned import Tuned
+    from hubfast.tuning.result import Tuned
 
 FORMAT = "hubfast.Tuned/1"
 

@@ -14,7 +14,7 @@ from hubfast.tuning.framing import Size
 from hubfast.tuning.usage import Input
 
 if TYPE_CHECKING:
-    from hubfast.tuning.tuned import Tuned
+    from hubfast.tuning.result import Tuned
 
 
 def save_model(folder: Path, module: nn.Module, tuned: "Tuned") -> None:

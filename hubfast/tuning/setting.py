@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from hubfast.hub import Source
-from hubfast.scores.logme import LogME
+from hubfast.scores.logme.logme import LogME
+from hubfast.tuning.images import Pictures
 from hubfast.tuning.labels import Labels
 from hubfast.tuning.objective import TaskLoss
-from hubfast.tuning.pictures import Pictures
 from hubfast.tuning.pretrained import Pretrained, from_source
 from hubfast.tuning.teachers import CachedTeachers, Teachers, cache
 

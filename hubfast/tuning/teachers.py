@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from hubfast.tuning.pictures import Pictures
+from hubfast.tuning.images import Pictures
 
 Output = Literal["features", "logits"]
 

@@ -9,18 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from hubfast import checkpoint
 from hubfast.nn.batch_norm import single_values_named
-from hubfast.progress import progress_bar
 from hubfast.tuning.distributed import strategy_for
 from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.history import EpochMeans, History
+from hubfast.tuning.images import BatchOrder, Pictures, seed_of
 from hubfast.tuning.labels import Labels
 from hubfast.tuning.objective import Objective, TaskLoss, check_finite
-from hubfast.tuning.pictures import BatchOrder, Pictures, seed_of
 from hubfast.tuning.precision import fabric_of
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.tensorboard import summary_writer
+from hubfast.utils import files
+from hubfast.utils.progress import progress_bar
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -74,11 +74,11 @@ class Trainer:
             pictures: Training data.
             labels: What its outputs stand for.
             validation: Evaluated after each epoch.
-            resume: Go on from the folder's checkpoint, if there is one.
+            resume: Go on from the folder's files, if there is one.
 
         Raises:
             TrainingDiverged: A loss term became NaN or infinite.
-            ValueError: The checkpoint is of another recipe, or options do not fit.
+            ValueError: The files is of another recipe, or options do not fit.
         """
         if self.folder is None and (resume or self.tensorboard):
             raise ValueError("folder must say where checkpoints and logs are")
@@ -228,15 +228,15 @@ class _Run:
             "history": self.history.as_dict(),
             "means": vars(self.means),
         }
-        checkpoint.save(folder / "checkpoint.pt", content)
+        files.save(folder / "checkpoint.pt", content)
 
     def _restore(self) -> int:
-        """Loads the checkpoint and returns the step to go on with."""
+        """Loads the files and returns the step to go on with."""
         assert self.trainer.folder is not None
         path = self.trainer.folder / "checkpoint.pt"
         if not path.exists():
             return 0
-        content = checkpoint.load(path)
+        content = files.load(path)
         differ = self.recipe.differences(content["recipe"])
         differ += ["data"] * (content["samples"] != len(self.pictures))
         differ += ["classes"] * (content.get("labels", self.labels.key) != self.labels.key)

@@ -8,13 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from hubfast import cost
 from hubfast.data import MAX_UNREADABLE
 from hubfast.hub import Source, as_hub
+from hubfast.profiling import counts
 from hubfast.ranking import Ranking, rank
 from hubfast.ranking.passes import INTERRUPTED
 from hubfast.scores.inputs import Task
-from hubfast.tuning.abilities import usable
 from hubfast.tuning.baselines import Baseline, baselines
 from hubfast.tuning.choice import choose_models
 from hubfast.tuning.distributed import is_first_process
@@ -22,9 +21,11 @@ from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.finish import finished
 from hubfast.tuning.framing import Size, choose_framing
 from hubfast.tuning.history import History
+from hubfast.tuning.images import Augment, Pictures
 from hubfast.tuning.labels import Labels
 from hubfast.tuning.measure import Cost, PeakMemory, inference_cost, inference_speed
-from hubfast.tuning.methods import (
+from hubfast.tuning.methods.abilities import usable
+from hubfast.tuning.methods.registry import (
     NO_DECAY,
     ONE_ARCHITECTURE,
     SHARED_IMAGES,
@@ -36,10 +37,9 @@ from hubfast.tuning.methods import (
 )
 from hubfast.tuning.parts import Columns, Parts
 from hubfast.tuning.pathways import pathways
-from hubfast.tuning.pictures import Augment, Pictures
+from hubfast.tuning.result import Tuned
 from hubfast.tuning.setting import Setting
 from hubfast.tuning.trainer import Trainer
-from hubfast.tuning.tuned import Tuned
 
 
 def tune(
@@ -183,14 +183,14 @@ def _train(
     sizes: list[int] = []
 
     def fit(teacher: nn.Module) -> None:
-        sizes.append(cost.parameters(teacher))
+        sizes.append(counts.parameters(teacher))
         before.fit(teacher, pictures, labels, resume=resume)
 
     untouched = baselines(setting, held_out)
     held = held_out.get("validation")
     with PeakMemory(device) as memory:
         built = make(setting, fit)
-        sizes.append(cost.parameters(built))
+        sizes.append(counts.parameters(built))
         history = trainer.fit(built, pictures, labels, validation=held, resume=resume)
     plain = finished(built, pictures, recipe.batch_size)
     return _Run(plain, history, memory.bytes, sum(sizes), untouched)
@@ -202,7 +202,7 @@ def _cost(run: _Run, pictures: Pictures, batch_size: int) -> Cost:
     deployed = getattr(run.module, "deployed", run.module)
     return Cost(
         train_parameters=run.parameters,
-        parameters=cost.parameters(deployed),
+        parameters=counts.parameters(deployed),
         multiply_adds=inference_cost(deployed, images[:1]),
         iterations_per_second=run.history.iterations_per_second,
         samples_per_second=inference_speed(deployed, images),

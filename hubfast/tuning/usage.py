@@ -12,7 +12,7 @@ from hubfast.hub.preprocessing import KNOWN, TimmTransform
 from hubfast.tuning.framing import Framing, Size
 
 if TYPE_CHECKING:
-    from hubfast.tuning.tuned import Tuned
+    from hubfast.tuning.result import Tuned
 
 IMPORTS = {
     "timm": "import timm",

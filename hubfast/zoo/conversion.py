@@ -7,8 +7,8 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from hubfast.zoo.base import Samples, ZooLayer
 from hubfast.zoo.gate import Activation
-from hubfast.zoo.layer import Samples, ZooLayer
 from hubfast.zoo.layers import (
     Padding,
     ZooConv1d,

@@ -5,10 +5,10 @@ from typing import cast
 from torch import Tensor
 from torch.nn.functional import pad
 
-from hubfast.functional import zoo_conv
-from hubfast.functional.zoo_conv import Form
+from hubfast.ops import zoo_conv
+from hubfast.ops.zoo_conv.op import Form
+from hubfast.zoo.base import Samples, ZooLayer
 from hubfast.zoo.gate import Activation
-from hubfast.zoo.layer import Samples, ZooLayer
 
 Padding = int | tuple[int, ...] | str
 

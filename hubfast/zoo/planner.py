@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
-from hubfast.functional.zoo_conv import Form
+from hubfast.ops.zoo_conv.op import Form
 
 
 class Costs(NamedTuple):

@@ -1,0 +1,1 @@
+"""What `hubfast bench` and `hubfast demo` run."""

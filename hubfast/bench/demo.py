@@ -1,0 +1,107 @@
+"""The demonstration: the mini-hub ranked for a target, beside its really fine-tuned quality."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from hubfast.minihub import (
+    TARGETS,
+    Truth,
+    build,
+    is_shipped,
+    model_names,
+    target_names,
+    truth,
+)
+from hubfast.ranking.result import Ranking
+from hubfast.ranking.run import rank
+from hubfast.scores.registry import Metric
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demonstration found."""
+
+    ranking: Ranking  # with a column of fine-tuned qualities
+    title: str  # of that column
+    how: str  # in sentences: where the models and the column come from
+
+
+def demo(
+    target: str | None = None,
+    *,
+    metric: Metric = "logme",
+    full: bool = False,
+    seeds: int = 1,
+    rebuild: bool = False,
+    on_ranking: Callable[[Ranking], object] = lambda ranking: None,
+    progress: bool = True,
+) -> Demo:
+    """Ranks the mini-hub for one of its targets, beside what fine-tuning every model gives.
+
+    Args:
+        target: Name of the target; None for the demo's.
+        metric: As in `rank`.
+        full: All models, not the demo's only.
+        seeds: Fine-tuning runs, averaged.
+        rebuild: Train the models and fine-tune them here, though they come with hubfast.
+        on_ranking: Called with the ranking where models must be fine-tuned after it, which takes
+            minutes.
+        progress: Show bars.
+
+    Raises:
+        ValueError: Unknown target.
+    """
+    target = target or next(spec.name for spec in TARGETS if spec.in_demo)
+    if target not in target_names():
+        raise ValueError(f"target must be one of {target_names()}, got {target!r}")
+    names = model_names(full=full)
+    build(names, rebuild=rebuild, progress=progress)
+    ranking = rank(
+        [f"minihub:{name}" for name in names],
+        f"minihub:{target}",
+        metric=metric,
+        progress=progress,
+    )
+    runs = truth(
+        [target],
+        full=full,
+        seeds=seeds,
+        rebuild=rebuild,
+        on_missing=lambda: on_ranking(ranking),
+        progress=progress,
+    )
+    title = f"fine-tuned {runs[0].metric}"
+    return Demo(ranking.with_column(title, _means(runs)), title, _how(names, runs))
+
+
+def _means(runs: Sequence[Truth]) -> dict[str, float]:
+    by_model = defaultdict(list)
+    for run in runs:
+        by_model[run.model].append(run.value)
+    return {name: mean(values) for name, values in by_model.items()}
+
+
+def _how(names: Sequence[str], runs: Sequence[Truth]) -> str:
+    """Where the models and their fine-tuned qualities come from."""
+    shipped = sum(is_shipped(name) for name in names)
+    here = len(names) - shipped
+    models = " and ".join(
+        text
+        for count, text in (
+            (shipped, f"{shipped} come with hubfast"),
+            (here, f"{here} were trained on this machine"),
+        )
+        if count
+    )
+    known = [run for run in runs if run.shipped]
+    minutes = sum(run.seconds for run in runs) / 60
+    where = "on this machine" if not known else "when hubfast was released"
+    if known and len(known) < len(runs):
+        where = f"for {len(known)} of {len(runs)} runs when hubfast was released, else here"
+    return (
+        f"Of the models {models}. Scores were computed now. The fine-tuned column is the result of "
+        f"training each model on the target's training part, at the best of three learning rates, "
+        f"{where} ({minutes:.1f} min in all); `hubfast demo --rebuild` does it all here."
+    )

@@ -1,0 +1,16 @@
+"""How good scores are: their agreement with what fine-tuning really gave."""
+
+from hubfast.bench.ranking.measures import Measures, measure
+from hubfast.bench.ranking.minihub import minihub_records
+from hubfast.bench.ranking.records import Records, read_records
+from hubfast.bench.ranking.table import Evaluation, evaluate
+
+__all__ = [
+    "Evaluation",
+    "Measures",
+    "Records",
+    "evaluate",
+    "measure",
+    "minihub_records",
+    "read_records",
+]

@@ -1,0 +1,1 @@
+"""Tuning methods compared on the mini-hub."""

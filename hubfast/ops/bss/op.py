@@ -1,0 +1,123 @@
+"""Smallest singular values of a batch of features, differentiable."""
+
+import math
+from contextlib import nullcontext
+
+import torch
+from scipy.linalg import lapack
+from torch import Tensor
+from torch.library import custom_op
+
+from hubfast.ops import reference
+from hubfast.ops.arguments import on_device
+from hubfast.ops.backends import choose
+from hubfast.ops.linalg import native
+from hubfast.utils.threads import one_blas_thread
+
+MANY = 64  # rows from which LAPACK would run on several threads
+
+
+def bss(features: Tensor, k: int = 1, *, backend: str | None = None) -> Tensor:
+    """Sum of the k smallest squared singular values of `features`; a scalar, float32 or wider.
+
+    Batch spectral shrinkage: Chen, Wang, Fu, Long, Wang, "Catastrophic Forgetting Meets Negative
+    Transfer", NeurIPS 2019. They are eigenvalues of the smaller Gram matrix, taken in float64.
+    The gradient of an eigenvalue is `2 u u' F`: no differences of singular values are divided by,
+    so it is finite for rank-deficient batches. A second derivative raises a RuntimeError.
+
+    Args:
+        features: `(B, D)`, any float type, autocast or not.
+        k: How many, of min(B, D).
+        backend: `"scipy"` (CPU: computes these k eigenpairs only), `"native"` (CPU: that, from a
+            Gram matrix at half the flops), `"torch"`, or None.
+
+    Raises:
+        ValueError: k is not in 1..min(B, D), or features are not 2-D.
+    """
+    if features.ndim != 2 or not 1 <= k <= min(features.shape):
+        raise ValueError(
+            f"features must be (B, D) with k in 1..min(B, D), got k={k}, {tuple(features.shape)}"
+        )
+    if not torch.compiler.is_compiling():
+        return _Bss.apply(features, k, backend)
+    value, _ = bss_op(features, k, backend)
+    return value.to(torch.promote_types(features.dtype, torch.float32))
+
+
+def _smallest(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tensor]:
+    chosen = choose(backend, *on_device(features, cpu=("native", "scipy")))
+    if features.device.type != "cpu":
+        return reference.bss(features, k)
+    if chosen == "native":
+        gram = native.row_gram(features if len(features) <= features.shape[1] else features.T)
+    else:
+        gram = reference.smaller_gram(features)
+    if not math.isfinite(gram.trace().item()):
+        # LAPACK would raise, or give zeros; a NaN loss is noticed where it is summed up.
+        nan = gram.new_full((len(gram), k), torch.nan)
+        return nan[0, 0].clone(), nan
+    if chosen == "torch":
+        return reference.smallest(gram, k)
+    with one_blas_thread() if len(gram) >= MANY else nullcontext():
+        values, vectors, _, _, info = lapack.dsyevr(gram.numpy(), range="I", il=1, iu=k, lower=1)
+    if info:
+        raise RuntimeError(f"LAPACK's dsyevr failed with {info}")
+    found = torch.from_numpy(values[:k]).clamp(min=0).sum()
+    return found, torch.from_numpy(vectors[:, :k].copy())
+
+
+@custom_op("hubfast::bss", mutates_args=())
+def bss_op(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tensor]:
+    """As `reference.bss`."""
+    return _smallest(features, k, backend)
+
+
+@bss_op.register_fake
+def _(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tensor]:
+    vectors = features.new_empty((min(features.shape), k), dtype=torch.float64)
+    return vectors.new_empty(()), vectors
+
+
+def _save(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: tuple) -> None:
+    ctx.save_for_backward(inputs[0], output[1])
+    ctx.mark_non_differentiable(output[1])
+
+
+def _gradient(features: Tensor, vectors: Tensor, grad: Tensor) -> Tensor:
+    kept = torch.promote_types(features.dtype, torch.float32)
+    x, u = features.to(kept), vectors.to(kept)
+    u_scaled = u * (2 * grad.to(kept))
+    if len(x) > x.shape[1]:
+        found = (x @ u) @ u_scaled.T
+    else:  # one outer product is a product by entries
+        found = u_scaled * (u.T @ x) if u.shape[1] == 1 else u_scaled @ (u.T @ x)
+    return found.to(features.dtype)
+
+
+def _backward(
+    ctx: torch.autograd.function.FunctionCtx, grad: Tensor, _: Tensor
+) -> tuple[Tensor, None, None]:
+    features, vectors = ctx.saved_tensors  # type: ignore[attr-defined]
+    return _gradient(features, vectors, grad), None, None
+
+
+bss_op.register_autograd(_backward, setup_context=_save)
+
+
+class _Bss(torch.autograd.Function):
+    """The op without its wrapper, which takes twice as long as the eigenvalue; not compiled."""
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, features: Tensor, k: int, backend: str | None
+    ) -> Tensor:
+        value, vectors = _smallest(features, k, backend)
+        ctx.save_for_backward(features, vectors)
+        return value.to(torch.promote_types(features.dtype, torch.float32))
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[no-untyped-def]
+        if torch.is_grad_enabled():  # create_graph: derivatives of the vectors would be missing
+            raise RuntimeError("bss has no second derivative")
+        features, vectors = ctx.saved_tensors
+        return _gradient(features, vectors, grad), None, None

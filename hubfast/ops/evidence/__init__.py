@@ -1,0 +1,1 @@
+"""The evidence of Bayesian linear regression, maximised over its hyperparameters."""

@@ -1,0 +1,1 @@
+"""Gram matrices, spectra and band forms: the linear algebra under the scores."""

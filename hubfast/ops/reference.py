@@ -1,0 +1,87 @@
+"""Every op in plain torch, float64-capable: the specification, the fallback, the tests' truth."""
+
+from hubfast.ops.bss.reference import bss, smaller_gram, smallest
+from hubfast.ops.evidence.fixed_point import FixedPoint, fixed_point, mackay
+from hubfast.ops.evidence.reference import (
+    CURVATURE,
+    FLAT,
+    GRID_STEP,
+    NEWTON_STEPS,
+    NEWTON_TOLERANCE,
+    T_CEILING,
+    T_FLOOR,
+    Climb,
+    EvidenceMaximum,
+    climb,
+    evidence,
+    newton,
+    profile_evidence,
+    profile_value,
+    search_range,
+    second_peaks,
+    take_larger,
+)
+from hubfast.ops.linalg.reference import add_gram, add_moments, spectrum, truncate, truncated_svd
+from hubfast.ops.routing.dispatch_reference import (
+    combine,
+    combine_backward,
+    dispatch,
+    dispatch_backward,
+    memory_format,
+)
+from hubfast.ops.routing.reference import Routes, group, route, route_backward
+from hubfast.ops.zoo_conv.geometry import (
+    Geometry,
+    sample_conv,
+    sample_conv_backward,
+    zoo_conv,
+)
+from hubfast.ops.zoo_conv.reference import aggregate, aggregate_backward, align, align_and_mix
+
+__all__ = [
+    "CURVATURE",
+    "FLAT",
+    "GRID_STEP",
+    "NEWTON_STEPS",
+    "NEWTON_TOLERANCE",
+    "T_CEILING",
+    "T_FLOOR",
+    "Climb",
+    "EvidenceMaximum",
+    "FixedPoint",
+    "Geometry",
+    "Routes",
+    "add_gram",
+    "add_moments",
+    "aggregate",
+    "aggregate_backward",
+    "align",
+    "align_and_mix",
+    "bss",
+    "climb",
+    "combine",
+    "combine_backward",
+    "dispatch",
+    "dispatch_backward",
+    "evidence",
+    "fixed_point",
+    "group",
+    "mackay",
+    "memory_format",
+    "newton",
+    "profile_evidence",
+    "profile_value",
+    "route",
+    "route_backward",
+    "sample_conv",
+    "sample_conv_backward",
+    "search_range",
+    "second_peaks",
+    "smaller_gram",
+    "smallest",
+    "spectrum",
+    "take_larger",
+    "truncate",
+    "truncated_svd",
+    "zoo_conv",
+]

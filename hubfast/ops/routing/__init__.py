@@ -1,0 +1,1 @@
+"""Routing of samples to k of several models: route, dispatch, combine."""

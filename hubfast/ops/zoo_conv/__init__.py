@@ -1,0 +1,1 @@
+"""Convolutions whose weights are mixed from several models for each sample."""

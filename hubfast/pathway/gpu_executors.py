@@ -1,0 +1,132 @@
+"""Executors for a GPU: models on streams of their own, and as CUDA graphs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hubfast.ops.reference import Routes
+from hubfast.pathway.executors import Outputs, batches, run
+from hubfast.pathway.models import HubModel, Views
+
+
+class Streams:
+    """Models at once on a few CUDA streams, the one with the most samples first.
+
+    Autograd runs each model's backward pass on the stream of its forward pass.
+
+    Args:
+        streams: How many.
+    """
+
+    def __init__(self, streams: int = 4):
+        if streams < 1:
+            raise ValueError(f"streams must be at least 1, got {streams}")
+        self.count = streams
+        self._streams: list[torch.cuda.Stream] = []
+
+    def __call__(
+        self, models: Sequence[HubModel], views: Views, routes: Routes, min_count: int
+    ) -> Outputs:
+        """As `executors.loop`.
+
+        Raises:
+            RuntimeError: The images are not on a GPU.
+        """
+        device = _gpu(views, "Streams")
+        if not self._streams or self._streams[0].device != device:
+            self._streams = [torch.cuda.Stream(device) for _ in range(self.count)]
+        caller = torch.cuda.current_stream(device)
+        given = sorted(batches(models, views, routes), key=lambda pair: -len(pair[1]))
+        outputs: Outputs = [None] * len(models)
+        for stream in self._streams:
+            stream.wait_stream(caller)
+        for turn, (m, rows) in enumerate(given):
+            stream = self._streams[turn % self.count]
+            with torch.cuda.stream(stream):
+                found = run(models[m], rows, min_count)
+            # Memory of a tensor is reused by the stream that made it; the other still reads it.
+            rows.record_stream(stream)
+            found.record_stream(caller)
+            outputs[m] = found
+        for stream in self._streams:
+            caller.wait_stream(stream)
+        return outputs
+
+
+class Graphs:
+    """Each model as CUDA graphs for a few batch sizes, up to which its rows are padded.
+
+    In eval mode only, where the other rows of a batch do not change a row's result. Graphs are
+    captured when first needed and read the models' weights where they are: call `clear` after
+    anything that moves them.
+
+    Args:
+        step: Batch sizes are its multiples.
+    """
+
+    def __init__(self, step: int = 4):
+        if step < 1:
+            raise ValueError(f"step must be at least 1, got {step}")
+        self.step = step
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets all graphs and frees their memory."""
+        self._known: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+        self._pool: Any = None
+
+    def __call__(
+        self, models: Sequence[HubModel], views: Views, routes: Routes, min_count: int
+    ) -> Outputs:
+        """As `executors.loop`.
+
+        Raises:
+            RuntimeError: In training mode, with gradients, or not on a GPU.
+        """
+        _gpu(views, "Graphs")
+        if torch.is_grad_enabled() or any(m.training for m in models):
+            raise RuntimeError("executor Graphs must run in eval mode and under torch.no_grad()")
+        outputs: Outputs = [None] * len(models)
+        for m, rows in batches(models, views, routes):
+            outputs[m] = self._replay(models[m], rows)
+        return outputs
+
+    def _replay(self, model: HubModel, rows: Tensor) -> Tensor:
+        size = -(-len(rows) // self.step) * self.step
+        half = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
+        key = (id(model), size, rows.shape[1:], rows.dtype, half)
+        if key not in self._known:
+            # Without autocast's cache of cast weights: a graph would read it after it is gone.
+            with torch.autocast("cuda", half, half is not None, cache_enabled=False):
+                self._known[key] = self._capture(model, rows, size)
+        graph, given, found = self._known[key]
+        given[: len(rows)].copy_(rows)
+        graph.replay()
+        return found[: len(rows)].clone()
+
+    def _capture(
+        self, model: HubModel, rows: Tensor, size: int
+    ) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+        given = rows.new_zeros(size, *rows.shape[1:])
+        given = given.contiguous(memory_format=torch.channels_last)
+        side = torch.cuda.Stream(rows.device)
+        side.wait_stream(torch.cuda.current_stream(rows.device))
+        with torch.cuda.stream(side):
+            for _ in range(3):  # libraries pick their algorithms before the capture
+                model(given)
+        torch.cuda.current_stream(rows.device).wait_stream(side)
+        if self._pool is None:  # graphs run in turn, so they share their memory
+            self._pool = torch.cuda.graph_pool_handle()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):
+            found = model(given)
+        return graph, given, found
+
+
+def _gpu(views: Views, name: str) -> torch.device:
+    device = views.images.device
+    if device.type != "cuda":
+        raise RuntimeError(f"executor {name} must run on a GPU, got {device}")
+    return device

@@ -1,0 +1,1 @@
+"""What models cost: counts of operations and parameters, memory, speed."""

@@ -1,0 +1,1 @@
+"""LogME: the log of the maximum evidence, per sample and target."""

@@ -1,0 +1,91 @@
+"""LogME of many models for the same targets."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from hubfast.scores.inputs import Task
+from hubfast.scores.logme.logme import LogME, columns_of
+from hubfast.scores.logme.solve import solve_together
+from hubfast.scores.statistics import FeatureStatistics
+from hubfast.utils.threads import parallel_map
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def fit_hub(
+    features: Sequence[Any] | Mapping[str, Any],
+    targets: Any,
+    *,
+    task: Task | None = None,
+    backend: Literal["cuda"] | None = None,
+) -> list[LogME]:
+    """`LogME.fit` of the features of many models: on the CPU in parallel, one core each.
+
+    Args:
+        features: Of every model, `(n, D)` with a D of its own; a mapping gives names.
+        targets, task: As in `logme`.
+        backend: See `fit_hub_statistics`.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: Bad input, or the GPU failed; says of which model.
+    """
+    named = _named(features)
+    if backend is not None:
+        return fit_hub_statistics(
+            {name: _of_model(name, _summed, x, targets, task) for name, x in named.items()},
+            backend=backend,
+        )
+
+    def fit(name: str) -> LogME:
+        return _of_model(name, LogME.fit, named[name], targets, task=task)
+
+    return parallel_map(fit, list(named), cost=lambda name: math.prod(np.shape(named[name])))
+
+
+def fit_hub_statistics(
+    stats: Sequence[FeatureStatistics] | Mapping[str, FeatureStatistics],
+    *,
+    backend: Literal["cuda"] | None = None,
+) -> list[LogME]:
+    """`LogME.from_statistics` of many models: on the CPU in parallel, one core each.
+
+    Args:
+        stats: Of every model; a mapping gives names.
+        backend: `"cuda"`, for sums there: spectra by cuSOLVER side by side, all models and classes
+            in one search. On request only, as long as it has not been measured.
+
+    Raises:
+        ValueError, RuntimeError: As `from_statistics`, or the GPU failed; says of which model.
+    """
+    named = _named(stats)
+    if backend is not None:
+        columns = [_of_model(name, columns_of, each) for name, each in named.items()]
+        solved = solve_together(list(named.values()), columns, list(named))
+        every = zip(named.values(), columns, solved, strict=True)
+        return [LogME.of_solution(each, chosen, *pair) for each, chosen, pair in every]
+
+    def fit(name: str) -> LogME:
+        return _of_model(name, LogME.from_statistics, named[name])
+
+    return parallel_map(fit, list(named), cost=lambda name: (named[name].width or 0) ** 3)
+
+
+def _named(models: Sequence[Item] | Mapping[str, Item]) -> dict[str, Item]:
+    if isinstance(models, Mapping):
+        return dict(models)
+    return {f"model {index}": model for index, model in enumerate(models)}
+
+
+def _of_model(name: str, call: Callable[..., Result], *args: Any, **options: Any) -> Result:
+    try:
+        return call(*args, **options)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
+def _summed(features: Any, targets: Any, task: Task | None) -> FeatureStatistics:
+    return FeatureStatistics(task).update(features, targets)

@@ -1,0 +1,206 @@
+"""LogME: the logarithm of maximum evidence of a Bayesian linear model on features.
+
+You, Liu, Wang, Long: "LogME: Practical Assessment of Pre-trained Models for Transfer Learning",
+ICML 2021, Eq. 2; "Ranking and Tuning Pre-trained Models", JMLR 2022. The maximum here is exact
+and converged (`reference.evidence`); the papers stop a fixed-point iteration early.
+"""
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from hubfast.ops.reference import EvidenceMaximum
+from hubfast.scores.inputs import Task, as_features, as_targets, like
+from hubfast.scores.logme import thuml
+from hubfast.scores.logme.solve import System, solve
+from hubfast.scores.logme.spectral_system import EPSILON, decompose
+from hubfast.scores.statistics import FeatureStatistics
+from hubfast.utils.threads import one_torch_thread
+
+
+def logme(
+    features: Any,
+    targets: Any,
+    *,
+    task: Task | None = None,
+    compat: Literal["thuml"] | None = None,
+) -> float:
+    """LogME of `features` for `targets`: mean over target columns of max log-evidence per sample.
+
+    Nats per sample, higher is better. Not bounded, and comparable only between models on the
+    same samples and targets: it rises with the number of classes and shifts by `-log c` when
+    regression targets are scaled by c. It does not change when features are scaled. No
+    intercept, nothing is centred, as published.
+
+    Args:
+        features: `(n, D)` tensor or array, any float dtype, CPU or CUDA.
+        targets: `(n,)` integer classes; `(n, C)` integers 0/1 for multi-label; floats `(n,)` or
+            `(n, C)` for regression.
+        task: Says which of these it is; None to tell from the dtype.
+        compat: `"thuml"` reproduces the numbers of the public implementation, early stop and
+            errors for n < D and for absent class ids included.
+
+    Raises:
+        TypeError, ValueError: Bad input; the message names the argument.
+    """
+    return LogME.fit(features, targets, task=task, compat=compat).score
+
+
+@dataclass(frozen=True, eq=False)
+class LogME:
+    """A fitted LogME: score, posterior means, predictions."""
+
+    score: float  # mean of column_scores
+    column_scores: Tensor  # L / n by class or target column, (C,)
+    alpha: Tensor  # prior precision, (C,); inf: no signal was found
+    beta: Tensor  # noise precision, (C,)
+    t: Tensor  # what the posterior mean uses for alpha / beta, (C,)
+    classes: Tensor | None  # (C,) int64 for classification
+    task: Task
+    count: int  # n
+    _system: System = field(repr=False)
+
+    @classmethod
+    def fit(
+        cls,
+        features: Any,
+        targets: Any,
+        *,
+        task: Task | None = None,
+        compat: Literal["thuml"] | None = None,
+    ) -> "LogME":
+        """Fits features and targets; arguments as in `logme`."""
+        x = as_features(features, finite=False)  # which `update` checks
+        y, task = as_targets(targets, len(x), task)
+        stats = FeatureStatistics(task).update(x, y)
+        return cls._fit(stats, compat, (x, y.to(x.device)))
+
+    @classmethod
+    def from_statistics(
+        cls, stats: FeatureStatistics, *, compat: Literal["thuml"] | None = None
+    ) -> "LogME":
+        """Fits what `stats` has summed up.
+
+        Raises:
+            ValueError: No samples, a single class, or a regression target that is zero throughout.
+        """
+        return cls._fit(stats, compat, None)
+
+    @classmethod
+    @one_torch_thread()
+    def _fit(
+        cls,
+        stats: FeatureStatistics,
+        compat: Literal["thuml"] | None,
+        samples: tuple[Tensor, Tensor] | None,
+    ) -> "LogME":
+        if compat not in (None, "thuml"):
+            raise ValueError(f"compat must be None or 'thuml', got {compat!r}")
+        columns = columns_of(stats)
+        if compat is None:
+            return cls.of_solution(stats, columns, *solve(stats, columns, samples))
+        classes = None if stats.classes is None else stats.classes[columns]
+        spectral = decompose(stats, columns)
+        if classes is not None:
+            spectral, classes = thuml.with_absent_classes(spectral, classes)
+        scores, alpha, beta, t = thuml.fixed_points(spectral, stats.count, len(stats.feature_sum))
+        assert stats.task is not None
+        score = float(scores.mean())
+        return cls(score, scores, alpha, beta, t, classes, stats.task, stats.count, spectral)
+
+    @classmethod
+    def of_solution(
+        cls, stats: FeatureStatistics, columns: Tensor, found: EvidenceMaximum, system: System
+    ) -> "LogME":
+        """What `hubfast.scores.logme.solve.solve` found."""
+        scores, t, quadratic = found
+        beta = stats.count / quadratic
+        classes = None if stats.classes is None else stats.classes[columns]
+        assert stats.task is not None
+        score = float(scores.mean())
+        return cls(score, scores, t * beta, beta, t, classes, stats.task, stats.count, system)
+
+    @property
+    def rank(self) -> int:
+        """Numerical rank of the features."""
+        return self._system.rank
+
+    @cached_property
+    def means(self) -> Tensor:
+        """Posterior means of the weights, `(C, D)` float64."""
+        return self._system.means(self.t)
+
+    def decision_function(self, features: Any) -> Any:
+        """Posterior mean of every target column, `(r, D)` -> `(r, C)` float64."""
+        x = self._features(features)
+        return like(x @ self.means.T, features)
+
+    def predict(self, features: Any, return_std: bool = False) -> Any:
+        """Predicted targets of new samples, as the kind of array that was given.
+
+        Args:
+            features: `(r, D)`.
+            return_std: Also return the predictive standard deviation of every target column,
+                `(r, C)`: sqrt(1/beta + x' A^-1 x), noise included.
+
+        Returns:
+            Class ids `(r,)`; for multi-label 0/1 `(r, C)`; for regression the means `(r, C)`.
+        """
+        values = self._features(features) @ self.means.T
+        match self.task:
+            case "classification":
+                assert self.classes is not None
+                predicted = self.classes[values.to(self.classes.device).argmax(1)]
+            case "multilabel":
+                predicted = (values > 0.5).long()
+            case _:
+                predicted = values
+        if not return_std:
+            return like(predicted, features)
+        leverage = self._system.leverage(self._features(features), self.t)
+        std = ((1 + leverage) / self.beta).sqrt()
+        return like(predicted, features), like(std, features)
+
+    def influence(self, features: Any, targets: Any) -> Tensor:
+        """What each fitted sample adds to the evidence, `(r,)` for r of the n samples.
+
+        log p(y_i | all other samples) at the fitted alpha and beta, mean over columns: with
+        residual e and leverage h, log N(e / (1 - h); 0, 1 / (beta (1 - h))). By the chain rule of
+        probability that is L - L without i, the jackknife's pseudo-value of the score, so the
+        values' standard deviation over sqrt(n) is the score's standard error.
+        """
+        x = self._features(features)
+        y = as_targets(targets, len(x), self.task)[0].to(x.device)
+        if self.classes is not None:
+            y = (y[:, None] == self.classes).double()
+        error = y - x @ self.means.T
+        leverage = self._system.leverage(x, self.t)
+        free = (1 - leverage).clamp(min=EPSILON)  # 1 - h
+        surprise = self.beta * error.square() / free
+        by_column = (self.beta * free).log() - math.log(2 * math.pi) - surprise
+        return 0.5 * by_column.mean(1)
+
+    def _features(self, features: Any) -> Tensor:
+        """Checked, float64, on the device of the fit."""
+        x = as_features(features, width=self.means.shape[1])
+        return x.to(self.means.device, torch.float64)
+
+
+def columns_of(stats: FeatureStatistics) -> Tensor:
+    """Indices of the target columns that have an evidence."""
+    if stats.count == 0:
+        raise ValueError("no samples were counted yet")
+    if not bool(torch.isfinite(stats.target_square_sum).all()):
+        raise ValueError("targets must be below 1e150: their squares overflow float64")
+    seen = stats.target_square_sum > 0
+    if stats.classes is None:
+        if not bool(seen.all()):
+            zero = (~seen).nonzero().flatten().tolist()
+            raise ValueError(f"targets must not be all zero, got such columns: {zero}")
+    elif int(seen.sum()) < 2:
+        raise ValueError(f"targets must have at least 2 classes, got {stats.classes.tolist()}")
+    return seen.nonzero().flatten()

@@ -1,0 +1,111 @@
+"""Which form of F solves for the evidence: the cheapest one that round-off allows."""
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hubfast import ops
+from hubfast.ops.reference import EvidenceMaximum
+from hubfast.scores.logme.band_system import BandedSystem
+from hubfast.scores.logme.spectral_system import (
+    EPSILON,
+    Decomposition,
+    decompose,
+    decompose_rows,
+    decomposition_of,
+    indicators,
+    target_rows,
+)
+from hubfast.scores.statistics import FeatureStatistics
+
+System = BandedSystem | Decomposition  # (F'F + t I)^-1, in either form
+
+TOLERANCE = 1e-8  # on L, of what squaring F may lose
+SQUARABLE = 1e-12  # features rounded more coarsely hold nothing that F'F in float64 would lose
+
+
+def solve(
+    stats: FeatureStatistics, columns: Tensor, samples: tuple[Tensor, Tensor] | None = None
+) -> tuple[EvidenceMaximum, System]:
+    """The evidence's maximum over t for every column, and the system that gave it.
+
+    By the band form of F'F where the native core runs, else by its spectrum; by the singular
+    values of F itself where squaring it loses what the score needs, as it may do for float64
+    features of a condition number above 1e7.
+
+    Args:
+        stats: The sums.
+        columns: Indices of the target columns to take, `(C,)` int64.
+        samples: All features `(n, D)` and their targets, if they are at hand.
+    """
+    coarse = stats.resolution > SQUARABLE
+    if ops.resolvent_backend(stats.cross) == "native":
+        banded = BandedSystem.of(stats, columns)
+        found = banded.maximum(stats.count)
+        if found is not None and (coarse or banded.full_rank):
+            return found, banded
+    spectral = decompose(stats, columns)
+    found = spectral.maximum(stats.count)
+    total = stats.target_square_sum[columns]
+    if coarse or (spectral.rank == _full_rank(stats) and _precise(spectral, found, total)):
+        return found, spectral
+    samples = samples or stats.rows
+    if samples is None:
+        warnings.warn(
+            "the sums over these float64 features do not tell dependent features from very small "
+            "differences; for a precise score, fit the features as a whole, not in batches",
+            stacklevel=4,
+        )
+        return found, spectral
+    features, targets = samples
+    exact = decompose_rows(features.double(), indicators(stats, targets)[:, columns])
+    return exact.maximum(stats.count), exact
+
+
+def solve_together(
+    stats: Sequence[FeatureStatistics], columns: Sequence[Tensor], names: Sequence[str]
+) -> list[tuple[EvidenceMaximum, System]]:
+    """`solve` of many models on a GPU: spectra side by side, then one search for all evidences.
+
+    Features of float64 may need more than their sums: those models are solved one by one.
+
+    Raises:
+        RuntimeError: Eigenvalues were not found, or a search did not converge; names the models.
+    """
+    together = [i for i, each in enumerate(stats) if each.resolution > SQUARABLE]
+    sides = [target_rows(stats[i], columns[i]) for i in together]
+    named = [names[i] for i in together]
+    grams, rhs = [side[0] for side in sides], [side[1].T for side in sides]
+    spectra = ops.spectra(grams, rhs, names=named, backend="cusolver")
+    forms = [
+        decomposition_of(stats[i], columns[i], spectrum, side[2])
+        for i, side, spectrum in zip(together, sides, spectra, strict=True)
+    ]
+    problems = [form.problem(stats[i].count) for i, form in zip(together, forms, strict=True)]
+    maxima = ops.evidences(problems, names=named, backend="cuda")
+    found: dict[int, tuple[EvidenceMaximum, System]] = {}
+    found.update(zip(together, zip(maxima, forms, strict=True), strict=True))
+    return [found[i] if i in found else solve(stats[i], columns[i]) for i in range(len(stats))]
+
+
+def _precise(spectral: Decomposition, found: EvidenceMaximum, total: Tensor) -> bool:
+    """Whether round-off stays below TOLERANCE in the evidence.
+
+    That of the eigenvalues is eps lambda_max; that of F'y, eps |F| |y|, is divided by the smallest
+    singular value and counts in the residual, which is |y|^2 (`total`) less almost all of it.
+    """
+    eigenvalues = spectral.eigenvalues[spectral.eigenvalues > 0]
+    if not len(eigenvalues):
+        return True
+    squared_condition = eigenvalues.max() / torch.maximum(found.t, eigenvalues.min())
+    lost = EPSILON * squared_condition
+    if bool((spectral.residual > 0).any()):
+        lost = lost + EPSILON * squared_condition.sqrt() * total / found.quadratic
+    return bool((lost < TOLERANCE).all())
+
+
+def _full_rank(stats: FeatureStatistics) -> int:
+    """The most that the rank can be, features that are always 0 left out."""
+    return min(stats.count, int((stats.square_sums > 0).sum()))

@@ -1,0 +1,1 @@
+"""Ways to tune, and the registry that builds them by name."""

@@ -1,0 +1,103 @@
+"""Zoo-Tuning as a method: models of one architecture, and what they become for use."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+
+from hubfast.nn.normalization import Normalize
+from hubfast.nn.resize import resized
+from hubfast.tuning.pretrained import Pretrained
+from hubfast.zoo import ZooTuning
+
+
+class Zoo(nn.Module):
+    """A `ZooTuning` of a hub's models that resizes pictures as they want.
+
+    Args:
+        models: At least two of one architecture and normalisation.
+        outputs: Classes.
+        prior: How much each model counts at the start; see `ZooTuning.from_models`.
+        lite: Gates shared by all samples; `folded` is then one plain model.
+
+    Raises:
+        ValueError: Models that differ; the message says in what.
+    """
+
+    def __init__(
+        self, models: Sequence[Pretrained], outputs: int, prior: Sequence[float], *, lite: bool
+    ):
+        super().__init__()
+        first = models[0]
+        if any(not same_architecture(first, other) for other in models[1:]) or len(models) < 2:
+            raise ValueError("models must be at least two of one architecture and normalisation")
+        self.size = first.size
+        self.tuning = ZooTuning.from_models(
+            [model.export() for model in models],
+            outputs,
+            head=first.place or None,
+            lite=lite,
+            prior=prior,
+            mean=first.mean.flatten().tolist(),
+            std=first.deviation.flatten().tolist(),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.tuning(resized(images, self.size))
+
+    @torch.no_grad()
+    def settle(self, batches: Iterable[Tensor]) -> None:
+        """Takes BatchNorm's running statistics anew, as means over `batches` of pictures.
+
+        They start at 0 and 1, and a run of few steps leaves much of that in their moving averages.
+        """
+        update_bn(batches, self, device=next(self.parameters()).device)
+
+    def folded(self) -> nn.Module:
+        """For use: alignment multiplied into the weights; of a Lite network one plain model."""
+        found = self.tuning.fold()
+        if self.tuning.lite:
+            assert isinstance(self.tuning.normalize, Normalize)
+            return Plain(found, self.tuning.normalize, self.size)
+        self.tuning = found  # type: ignore[assignment]
+        return self.eval()
+
+
+class Plain(nn.Module):
+    """A plain model with its normalisation and size in front."""
+
+    def __init__(self, model: nn.Module, normalize: Normalize, size: tuple[int, int] | None):
+        super().__init__()
+        self.model, self.normalize, self.size = model, normalize, size
+
+    @property
+    def mean(self) -> Tensor:
+        """Of a channel, what the model subtracts."""
+        return self.normalize.mean
+
+    @property
+    def deviation(self) -> Tensor:
+        """Of a channel, what the model divides by."""
+        return self.normalize.std
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(self.prepare(images))
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Pictures in [0, 1] as the model wants them."""
+        return self.normalize(resized(images, self.size))
+
+    def export(self) -> nn.Module:
+        """The plain model, for normalised input."""
+        return self.model
+
+
+def same_architecture(a: Pretrained, b: Pretrained) -> bool:
+    """Whether two models have parameters of the same names and shapes, and one preprocessing."""
+
+    def shapes(model: Pretrained) -> dict[str, torch.Size]:
+        return {name: value.shape for name, value in model.model.state_dict().items()}
+
+    normalised = torch.equal(a.mean, b.mean) and torch.equal(a.deviation, b.deviation)
+    return normalised and a.size == b.size and a.place == b.place and shapes(a) == shapes(b)

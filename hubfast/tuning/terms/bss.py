@@ -1,0 +1,17 @@
+"""Batch spectral shrinkage as a term of the loss; see `hubfast.ops.bss`."""
+
+from torch import Tensor, nn
+
+from hubfast.ops import bss
+from hubfast.tuning.objective import Seen
+
+
+class BSS(nn.Module):
+    """The term `weight * bss(features, k)`; published with weight 1e-3 and k = 1."""
+
+    def __init__(self, weight: float = 1e-3, k: int = 1):
+        super().__init__()
+        self.weight, self.k = weight, k
+
+    def forward(self, seen: Seen) -> Tensor:
+        return self.weight * bss(seen.features, min(self.k, *seen.features.shape))
