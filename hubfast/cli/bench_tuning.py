@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hubfast.cli.output import Output, Quiet, check_folders
-from hubfast.terminal import UNLIMITED, WideTable, natural_width, output_console
+from hubfast.utils.terminal import UNLIMITED, WideTable, natural_width, output_console
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hubfast.tuning.comparison import Trial
+    from hubfast.bench.tuning.trials import Trial
 
 
 def tuning(
@@ -40,8 +40,8 @@ def tuning(
     """Compare every way to tune on the mini-hub: accuracy with intervals, or costs."""
     from typing import get_args
 
+    from hubfast.bench.tuning.trials import SHARES, TARGETS, compare
     from hubfast.tuning import Method
-    from hubfast.tuning.comparison import SHARES, TARGETS, compare
 
     check_folders(results, csv)
     methods = tuple(method or get_args(Method))
@@ -62,7 +62,7 @@ def tuning(
 
 
 def _accuracies(trials: "list[Trial]", csv: Path | None) -> None:
-    from hubfast.tuning.summary import accuracies
+    from hubfast.bench.tuning.summary import accuracies
 
     found = accuracies(trials)
     console, cells = output_console(), found.astype(str)
@@ -81,7 +81,7 @@ def _table(cells: "pd.DataFrame") -> WideTable:
 
 
 def _selection(trials: "list[Trial]") -> None:
-    from hubfast.tuning.summary import selection
+    from hubfast.bench.tuning.summary import selection
 
     found = selection(trials)
     if found is not None:
@@ -94,7 +94,7 @@ def _selection(trials: "list[Trial]") -> None:
 def _speed(methods: tuple[str, ...], csv: Path | None, quiet: bool) -> None:
     import pandas as pd
 
-    from hubfast.tuning.speed import measure_costs, once_against_all
+    from hubfast.bench.tuning.speed import measure_costs, once_against_all
 
     found = measure_costs(methods, progress=not quiet)
     titles = ("train params", "params", "MMACs", "train it/s", "samples/s", "peak MB")

@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 
 from hubfast.cli.output import Output, Quiet, check_folders
-from hubfast.terminal import WideTable, output_console
+from hubfast.utils.terminal import WideTable, output_console
 
 app = typer.Typer(help="The built-in hub of small models.", no_args_is_help=True)
 

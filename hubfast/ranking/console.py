@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from hubfast.ranking.names import printable, shortened
-from hubfast.terminal import header, natural_width
+from hubfast.utils.terminal import header, natural_width
 
 if TYPE_CHECKING:
+    from hubfast.ranking.result import Ranking
     from hubfast.ranking.rows import RankedModel
-    from hubfast.ranking.table import Ranking
 
 STAGES = ("load", "prepare", "forward", "score")
 OPTIONAL = ("seconds", "D", "params", "licence")  # columns that are left out first, in this order

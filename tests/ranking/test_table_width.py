@@ -10,8 +10,8 @@ from rich.console import Console
 
 from hubfast.ranking.names import printable, shortened
 from hubfast.ranking.rows import RankedModel
-from hubfast.scores.metric import Metric
-from hubfast.terminal import WideTable
+from hubfast.scores.registry import Metric
+from hubfast.utils.terminal import WideTable
 
 METRICS = get_args(Metric)
 LONG_ERROR = "RuntimeError: " + "the weights do not fit the network " * 6

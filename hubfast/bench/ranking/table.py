@@ -12,10 +12,10 @@ from rich.console import Console, Group
 from rich.progress import Progress
 from rich.table import Table
 
-from hubfast.evaluation.measures import Measures, measure
-from hubfast.evaluation.records import Records
-from hubfast.progress import progress_bar
-from hubfast.terminal import WideTable, output_console
+from hubfast.bench.ranking.measures import Measures, measure
+from hubfast.bench.ranking.records import Records
+from hubfast.utils.progress import progress_bar
+from hubfast.utils.terminal import WideTable, output_console
 
 FORMAT = "hubfast.Evaluation/1"
 RESAMPLES = 300
