@@ -8,8 +8,8 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
+from pages import Page
 from PIL import Image
-from test_report import Page
 
 from hubfast.pathway import Survey
 from hubfast.report import pathway_sections, write_pathway

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from pages import Page, written
 from rankings import ranking, several
-from test_report import Page, written
 
 from hubfast import as_hub
 from hubfast.ranking.result import Ranking

@@ -4,13 +4,11 @@ import pytest
 import timm
 import tiny
 import torch
-from test_report_browser import browser, look
+from looking import look
 
 from hubfast.report import write_tuning
 from hubfast.tuning import Recipe, Trainer, tune
 from hubfast.utils.threads import one_torch_thread
-
-__all__ = ["browser"]  # a fixture
 
 
 @pytest.fixture(scope="module")

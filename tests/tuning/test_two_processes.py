@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from pathways import CLASSES, small_hub
+from pathways import small_hub
 from torch import distributed, nn
+from two_heads import TwoHeads
 
 from hubfast.tuning.distributed import strategy_for, unused_parameters
 
@@ -18,7 +19,7 @@ import sys
 import numpy as np
 import torch
 from pathways import CLASSES, small_hub
-from test_two_processes import TwoHeads
+from two_heads import TwoHeads
 from hubfast.data import as_target_data
 from hubfast.tuning import Labels, Pictures, Recipe, Trainer
 from hubfast.tuning.distributed import is_first_process
@@ -37,18 +38,6 @@ if __name__ == "__main__":
         with open(f"{sys.argv[1]}/{name}-{is_first_process()}", "w") as file:
             print(history.steps, history.samples, moved > 0, f"{total:.12f}", file=file)
 """
-
-
-class TwoHeads(nn.Module):
-    """A model with a second head that nothing uses, as distilled models have."""
-
-    def __init__(self):
-        super().__init__()
-        self.model = tiny.model(CLASSES)
-        self.other_head = nn.Linear(6, CLASSES)
-
-    def forward(self, images):
-        return self.model(images)
 
 
 @pytest.mark.skipif(not distributed.is_gloo_available(), reason="torch has no gloo")
