@@ -166,6 +166,8 @@ def _channels_last(array: np.ndarray) -> np.ndarray:
     refused.
     """
     wanted = "images must be (height, width), (height, width, 1 to 4) or (1, 3 or 4, height, width)"
+    if not array.ndim:
+        raise ValueError(f"samples must be images or texts, got the single value {array.item()!r}")
     if not array.size:
         raise ValueError(f"{wanted}, not empty, got {array.shape}")
     if array.ndim == 2:

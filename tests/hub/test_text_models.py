@@ -147,7 +147,7 @@ def test_outputs_that_are_no_classes_are_no_source_probabilities(tmp_path, kind)
 def test_text_is_asked_for(tmp_path):
     FAMILIES["bert"](tmp_path).save_pretrained(tmp_path)
     data = as_target_data((["good", 3, "bad"], [0, 1, 0]))
-    with pytest.raises(TypeError, match=r"reads text, the data gives Tensor"):
+    with pytest.raises(ValueError, match=r"sample 1: samples must be images or texts, got .* 3"):
         [*as_source(f"hf:{tmp_path}").load().batches(data, Extraction())]
 
 

@@ -72,7 +72,8 @@ def test_threads_of_a_model_are_heard(capfd):
 
 @pytest.mark.parametrize("name", ["timm.models", "huggingface_hub.file_download"])
 def test_log_records_of_libraries_are_noted(capfd, monkeypatch, name):
-    monkeypatch.setattr(logging.root, "handlers", [])  # as where nobody has set logging up
+    for logger in (logging.root, logging.getLogger(name.partition(".")[0])):
+        monkeypatch.setattr(logger, "handlers", [])  # as where nobody has set logging up
 
     def talk():
         logging.getLogger(name).warning("no weights for %s", "head.bias")

@@ -58,7 +58,8 @@ def cpu(recipe=RECIPE, **options):
 
 
 def start(code):
-    path = os.pathsep.join([str(Path(__file__).parents[1] / "helpers"), *sys.path])
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent / "helpers"), *sys.path])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, "-c", code], env=environment)
 
@@ -341,7 +342,8 @@ trainer.fit(method, pictures, labels)
 
 def test_two_processes_train_as_one(tmp_path):
     (tmp_path / "script.py").write_text(DISTRIBUTED)
-    path = os.pathsep.join([str(Path(__file__).parents[1] / "helpers"), *sys.path])
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent / "helpers"), *sys.path])
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     torchrun += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
     done = subprocess.run(
