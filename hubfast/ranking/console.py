@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rich import box
 from rich.cells import cell_len
@@ -10,11 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hubfast.ranking.names import printable, shortened
+from hubfast.ranking.order import RankedModels
+from hubfast.ranking.rows import RankedModel
 from hubfast.utils.terminal import header, natural_width
-
-if TYPE_CHECKING:
-    from hubfast.ranking.result import Ranking
-    from hubfast.ranking.rows import RankedModel
 
 STAGES = ("load", "prepare", "forward", "score")
 OPTIONAL = ("seconds", "D", "params", "licence")  # columns that are left out first, in this order
@@ -39,7 +37,7 @@ class _Column:
     left: bool = False
 
 
-def ranking_tables(ranking: "Ranking", width: int | None) -> list[Table]:
+def ranking_tables(ranking: RankedModels, width: int | None) -> list[Table]:
     """The models with a score, and what each metric says where that is not in columns.
 
     Args:
@@ -61,7 +59,7 @@ def ranking_tables(ranking: "Ranking", width: int | None) -> list[Table]:
     return tables
 
 
-def _layouts(ranking: "Ranking") -> Iterator[_Layout]:
+def _layouts(ranking: RankedModels) -> Iterator[_Layout]:
     """From the fullest to the barest."""
     there = [c for c in OPTIONAL if c != "licence" or any(m.licence for m in ranking.scored)]
     for metrics in dict.fromkeys((tuple(ranking.metrics), ())):
@@ -72,29 +70,29 @@ def _layouts(ranking: "Ranking") -> Iterator[_Layout]:
     yield _Layout((), interval="none", extra=False)
 
 
-def _columns(ranking: "Ranking", layout: _Layout) -> list[_Column]:
+def _columns(ranking: RankedModels, layout: _Layout) -> list[_Column]:
     """All but the place and the name."""
     rows = ranking.scored
-    found = [_Column(ranking.metric, [f"{m.score:.4f}" for m in rows])]
+    columns = [_Column(ranking.metric, [f"{m.score:.4f}" for m in rows])]
     if layout.interval != "none":
         short = layout.interval == "short"
-        found.append(_Column("95 %", [_half_width(m, short) for m in rows]))
+        columns.append(_Column("95 %", [_half_width(m, short) for m in rows]))
     for metric in layout.metrics:
         scores = [m.scores[metric] for m in rows]
         cells = ["-" if s.void else _number(s.score, ".4g") for s in scores]
-        found.append(_Column(metric, cells))
+        columns.append(_Column(metric, cells))
     for title, values in ranking.extra.items() if layout.extra else ():
-        found.append(_Column(title, [_number(values.get(m.name), ".3f") for m in rows]))
+        columns.append(_Column(title, [_number(values.get(m.name), ".3f") for m in rows]))
     optional = {
         "D": _Column("D", [_number(m.width, "d") for m in rows]),
         "params": _Column("params", [_millions(m.parameters) for m in rows]),
         "seconds": _Column("seconds", [f"{m.seconds.total:.2f}" for m in rows]),
         "licence": _Column("licence", [printable(m.licence) or "-" for m in rows], left=True),
     }
-    return found + [column for name, column in optional.items() if name in layout.optional]
+    return columns + [column for name, column in optional.items() if name in layout.optional]
 
 
-def _table(ranking: "Ranking", columns: Sequence[_Column], names: Sequence[str]) -> Table:
+def _table(ranking: RankedModels, columns: Sequence[_Column], names: Sequence[str]) -> Table:
     what = f"{ranking.metric} of {len(ranking)} models"
     title = printable(f"{what} on {ranking.data} ({ranking.samples} samples)")
     table = Table(
@@ -115,10 +113,10 @@ def _table(ranking: "Ranking", columns: Sequence[_Column], names: Sequence[str])
     return table
 
 
-def _by_metric(ranking: "Ranking", width: int | None) -> Table:
+def _by_metric(ranking: RankedModels, width: int | None) -> Table:
     """What each of many metrics says, for which there are too many columns."""
     alone = [ranking.by(metric) for metric in ranking.metrics]
-    scores = [[f" {m.score:.4g}" for m in found.ranked[: len(BEST)]] for found in alone]
+    scores = [[f" {m.score:.4g}" for m in one.ranked[: len(BEST)]] for one in alone]
     widest = max((cell_len(score) for row in scores for score in row), default=0)
     names = [printable(m.name) for m in ranking]
     for count in range(len(BEST), 0, -1):
@@ -131,25 +129,25 @@ def _by_metric(ranking: "Ranking", width: int | None) -> Table:
         if room >= min(max(map(cell_len, names), default=0), NAME // 2):
             break
     cells = [
-        [f"{short[printable(m.name)]}{score}" for m, score in zip(found.ranked, row, strict=False)]
-        for found, row in zip(alone, scores, strict=True)
+        [f"{short[printable(m.name)]}{score}" for m, score in zip(one.ranked, row, strict=False)]
+        for one, row in zip(alone, scores, strict=True)
     ]
     return _metric_table(alone, [(row + [""] * count)[:count] for row in cells])
 
 
-def _metric_table(alone: Sequence["Ranking"], cells: Sequence[Sequence[str]]) -> Table:
+def _metric_table(alone: Sequence[RankedModels], cells: Sequence[Sequence[str]]) -> Table:
     table = Table(title="by each score alone", box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("score", no_wrap=True)
     for title in BEST[: len(cells[0])]:
         table.add_column(title, no_wrap=True)
     table.add_column(header("not told apart"), justify="right", no_wrap=True)
-    for found, row in zip(alone, cells, strict=True):
-        tied = str(sum(m.tied for m in found)) if found.ranked else "-"
-        table.add_row(found.metric, *map(Text, row), tied)
+    for one, row in zip(alone, cells, strict=True):
+        tied = str(sum(m.tied for m in one)) if one.ranked else "-"
+        table.add_row(one.metric, *map(Text, row), tied)
     return table
 
 
-def _caption(ranking: "Ranking") -> Text:
+def _caption(ranking: RankedModels) -> Text:
     spent = {name: sum(getattr(m.seconds, name) for m in ranking.models) for name in STAGES}
     split = ", ".join(f"{name} {value:.1f} s" for name, value in spent.items())
     ties = sum(m.tied for m in ranking.models)
@@ -157,8 +155,8 @@ def _caption(ranking: "Ranking") -> Text:
     return Text(f"{shared}Time: {split}.", style="table.caption")
 
 
-def _half_width(m: "RankedModel", short: bool) -> str:
-    """Of the interval; `to_frame` and the report have both ends."""
+def _half_width(m: RankedModel, short: bool) -> str:
+    """Half the width of the interval; `to_frame` and the report have both of its ends."""
     if m.low is None or m.high is None:
         return "-"
     half = (m.high - m.low) / 2

@@ -1,0 +1,122 @@
+"""The order of models by a score: which have a place, and what is to be said of the others."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from hubfast.ranking.places import descending, places
+from hubfast.ranking.rows import MetricScore, RankedModel
+
+
+@dataclass(frozen=True)
+class RankedModels:
+    """Models, best first; then those whose score gives no place; then those that failed.
+
+    `len`, indexing and iteration go over the rows; `top(k)` gives the best ones' names.
+    """
+
+    models: tuple[RankedModel, ...]
+    metric: str  # "consensus" where there are several
+    data: str  # name of the target data
+    task: str
+    samples: int
+    classes: int | None = None
+    extra: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    metrics: tuple[str, ...] = ()  # of a consensus
+    location: str = ""  # of the data as it was written; empty if it was an object
+    notes: tuple[str, ...] = ()  # unreadable samples, uneven classes, warnings of libraries
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def __getitem__(self, index: int) -> RankedModel:
+        return self.models[index]
+
+    def __iter__(self) -> Iterator[RankedModel]:
+        return iter(self.models)
+
+    @property
+    def scored(self) -> tuple[RankedModel, ...]:
+        """The models that did not fail."""
+        return tuple(m for m in self.models if m.score is not None)
+
+    @property
+    def failed(self) -> tuple[RankedModel, ...]:
+        """The models that failed."""
+        return tuple(m for m in self.models if m.score is None)
+
+    @property
+    def ranked(self) -> tuple[RankedModel, ...]:
+        """The models that have a place: a score, and one that says something."""
+        return tuple(m for m in self.scored if not m.void)
+
+    @property
+    def places(self) -> tuple[int | None, ...]:
+        """The place of each of `models`, equal scores sharing one; None for those without."""
+        known = iter(places([float(m.score or 0.0) for m in self.ranked]))
+        return tuple(None if m.score is None or m.void else next(known) for m in self.models)
+
+    def top(self, k: int = 1) -> list[str]:
+        """Names of the k best models.
+
+        Raises:
+            ValueError: Fewer have a place.
+        """
+        ranked = self.ranked
+        if not 1 <= k <= len(ranked):
+            why = "".join(f"; {said}" for said in self.silences())
+            raise ValueError(f"k must be in 1..{len(ranked)}, got {k}{why}")
+        return [model.name for model in ranked[:k]]
+
+    def by(self, metric: str) -> Self:
+        """One of several metrics alone, as if it had been asked for alone.
+
+        Raises:
+            ValueError: It was not computed.
+        """
+        if metric not in self.metrics:
+            raise ValueError(f"metric must be one of {list(self.metrics)}, got {metric!r}")
+        rows = [_alone(m, metric) for m in self.models]
+        rows.sort(key=lambda m: (bool(m.void), *descending(m.score)))
+        return dataclasses.replace(self, models=tuple(rows), metric=metric, metrics=())
+
+    def with_column(self, title: str, values: Mapping[str, float]) -> Self:
+        """A copy with a column of your own, such as fine-tuned accuracies, by model name."""
+        return dataclasses.replace(self, extra={**self.extra, title: dict(values)})
+
+    def remarks(self) -> list[str]:
+        """What should be known of models, each remark once with the names of its models."""
+        named: dict[str, list[str]] = {}
+        for m in self.scored:
+            if m.note:
+                named.setdefault(m.note, []).append(m.name)
+        return [f"{', '.join(names)}: {note}" for note, names in named.items()]
+
+    def silences(self) -> list[str]:
+        """A sentence for each metric that says nothing of some models."""
+        told = []
+        for metric in self.metrics or (self.metric,):
+            alone = self.by(metric) if self.metrics else self
+            void = [m.void for m in alone.scored if m.void]
+            if void:
+                some = f"{len(void)} of {len(alone.scored)} models have no place by {metric}"
+                told.append(f"{some}: {void[0]}")
+        return told
+
+
+def _alone(m: RankedModel, metric: str) -> RankedModel:
+    """The row in a ranking by this metric alone; none of its numbers is of another score."""
+    alone = m.scores.get(metric)
+    if alone is None or alone.score is None:
+        alone = MetricScore(error=m.error if alone is None else alone.error)
+    return dataclasses.replace(
+        m,
+        score=alone.score,
+        low=alone.low,
+        high=alone.high,
+        tied=alone.tied,
+        void=alone.void,
+        error=alone.error,
+        scores={},
+    )
