@@ -189,8 +189,8 @@ void solve_lanes(int n, const double* band, const Lanes& t, const double* const*
 
 }  // namespace
 
-void quadratics(int n, const double* band, int count, const double* columns, int stride,
-                int shifts, const double* t, double* log_det, double* quadratics, int threads) {
+void quadratic_forms(int n, const double* band, int count, const double* columns, int stride,
+                int shifts, const double* t, double* log_det, double* forms, int threads) {
   const int tiles = std::max(1, (count + kTile - 1) / kTile);
   const int groups = (shifts + kLanes - 1) / kLanes;
   parallel_for(groups * tiles, threads, [&](int task) {
@@ -203,7 +203,7 @@ void quadratics(int n, const double* band, int count, const double* columns, int
           sums.get());
     for (int lane = 0; lane < kLanes && first + lane < shifts; ++lane) {
       if (column == 0) log_det[first + lane] = found[lane];
-      double* out = quadratics + static_cast<std::size_t>(first + lane) * count + column;
+      double* out = forms + static_cast<std::size_t>(first + lane) * count + column;
       for (int c = 0; c < width; ++c) out[c] = sums[c][lane];
     }
   });

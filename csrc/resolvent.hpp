@@ -5,11 +5,11 @@
 
 namespace hubfast {
 
-// For each of `shifts` t: log_det[i] = log det(B + t_i I), quadratics[i, c] = y'(B + t_i I)^-1 y for
+// For each of `shifts` t: log_det[i] = log det(B + t_i I), forms[i, c] = y'(B + t_i I)^-1 y for
 // y the c-th of `count` columns. `band` as in band.hpp; `columns` (n, count) column-major
-// with leading dimension `stride`; `quadratics` (shifts, count) row-major.
-void quadratics(int n, const double* band, int count, const double* columns, int stride,
-                int shifts, const double* t, double* log_det, double* quadratics, int threads);
+// with leading dimension `stride`; `forms` (shifts, count) row-major.
+void quadratic_forms(int n, const double* band, int count, const double* columns, int stride,
+                int shifts, const double* t, double* log_det, double* forms, int threads);
 
 // solutions[:, c] = (B + t_c I)^-1 columns[:, c], both (n, count) column-major.
 void solve(int n, const double* band, int count, const double* columns, const double* t,

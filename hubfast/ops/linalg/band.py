@@ -42,17 +42,17 @@ class BandForm:
         return len(self._band)
 
     def rotate(self, rows: Tensor) -> Tensor:
-        """Q'y of every row y, the coordinates in which `quadratics` and `solve` work."""
+        """Q'y of every row y, the coordinates in which `quadratic_forms` and `solve` work."""
         return native.rotate(self._reflectors, self._factors, rows, back=False)
 
     def rotate_back(self, rows: Tensor) -> Tensor:
         """Q y of every row y."""
         return native.rotate(self._reflectors, self._factors, rows, back=True)
 
-    def quadratics(self, rotated: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def quadratic_forms(self, rotated: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """log det(I + G / t) `(T,)` and y'(G + t I)^-1 y `(T, m)`, t > 0 `(T,)`."""
         shifts = t / self._unit
-        log_det, found = native.quadratics(self._band, rotated, shifts)
+        log_det, found = native.quadratic_forms(self._band, rotated, shifts)
         return log_det - len(self) * shifts.log(), found / self._unit
 
     def solve(self, rotated: Tensor, t: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class BandForm:
         """Sum of t / (lambda + t) over the eigenvalues: about how many are below `t`."""
         step = 0.1
         shifts = t * self._band.new_tensor([-step, step]).exp()
-        log_det, _ = self.quadratics(self._band.new_empty(0, len(self)), shifts)
+        log_det, _ = self.quadratic_forms(self._band.new_empty(0, len(self)), shifts)
         return len(self) - float(log_det[0] - log_det[1]) / (2 * step)
 
     def eigenvalues(self) -> Tensor:

@@ -8,10 +8,11 @@ which is torch's.
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from hubfast.ops.linalg.native import address
+from hubfast.ops.linalg.native import array
 from hubfast.ops.zoo_conv.blocked import channels_last
 from hubfast.ops.zoo_conv.geometry import Geometry
 
@@ -37,13 +38,9 @@ def wins(x: Tensor, weights: Tensor, geometry: Geometry) -> bool:
 
 def forward(x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry) -> Tensor:
     """`x` (B, I, ...), `weights` (M, O, I, ...), `gates` (B, M) -> (B, O, ...)."""
-    # By name: a temporary's memory would be free before it is read.
-    x, weights, gates = x.contiguous(), weights.contiguous(), gates.contiguous()
     size = geometry.output_size(tuple(x.shape[2:]), tuple(weights.shape[3:]))
     y = x.new_empty(len(x), weights.shape[1], *size)
-    _convolution(x, weights, gates, geometry).forward(
-        address(y, torch.float32), torch.get_num_threads()
-    )
+    _convolution(x, weights, gates, geometry).forward(_flat(y), torch.get_num_threads())
     return y
 
 
@@ -57,36 +54,33 @@ def backward(
     input_grad: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `x` (empty without `input_grad`), weights and gates."""
-    grad, x = grad.contiguous(), x.contiguous()
-    weights, gates = weights.contiguous(), gates.contiguous()
+    x, weights, gates = x.contiguous(), weights.contiguous(), gates.contiguous()
     convolution, threads = _convolution(x, weights, gates, geometry), torch.get_num_threads()
+    d_y = _flat(grad)
     dx = torch.empty_like(x) if input_grad else x.new_empty(0)
     if input_grad:
-        convolution.input_gradient(
-            address(grad, torch.float32), address(dx, torch.float32), threads
-        )
+        convolution.input_gradient(d_y, _flat(dx), threads)
     d_weights, d_gates = torch.empty_like(weights), torch.empty_like(gates)
-    results = (address(d_weights, torch.float32), address(d_gates, torch.float32))
-    convolution.weight_gradient(address(grad, torch.float32), *results, threads)
+    convolution.weight_gradient(d_y, _flat(d_weights, 3), array(d_gates), threads)
     return dx, d_weights, d_gates
 
 
 def _convolution(x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry) -> Any:
     import hubfast._native as core
 
-    models, rows, channels, *kernel = weights.shape
-    how = (geometry.stride, geometry.padding, geometry.dilation)
-    sides = list(zip(x.shape[2:], kernel, *how, strict=True))
+    options = (geometry.stride, geometry.padding, geometry.dilation)
+    sides = list(zip(x.shape[2:], weights.shape[3:], *options, strict=True))
     if len(sides) == 1:
         sides.insert(0, (1, 1, 1, 0, 1))
     return core.MixedConv(
-        samples=len(x),
-        models=models,
-        rows=rows,
-        channels=channels,
         y=sides[0],
         x=sides[1],
-        weights=address(weights, torch.float32),
-        gates=address(gates, torch.float32),
-        images=address(x, torch.float32),
+        weights=_flat(weights, 3),
+        gates=array(gates),
+        images=_flat(x),
     )
+
+
+def _flat(x: Tensor, first: int = 2) -> np.ndarray:
+    """Its memory with the dimensions from `first` on, those of the image or kernel, as one."""
+    return array(x).reshape(*x.shape[:first], -1)

@@ -91,10 +91,10 @@ class BandedSystem:
         between = LogInterpolation(float(inside.min()), float(inside.max()))
         nodes = between.nodes if len(between.nodes) < len(inside) else inside
         if self.rows is None:
-            _, values = self.form.quadratics(self.form.rotate(features), nodes)
+            _, values = self.form.quadratic_forms(self.form.rotate(features), nodes)
         else:  # Woodbury
             rotated = self.form.rotate(features @ self.rows.T)
-            _, explained = self.form.quadratics(rotated, nodes)
+            _, explained = self.form.quadratic_forms(rotated, nodes)
             values = (features.square().sum(1) - explained) / nodes[:, None]
         if nodes is not inside:
             values = between.basis(inside.log()) @ between.fit(values)
@@ -115,7 +115,7 @@ class BandedSystem:
         return int(signal(self.form.eigenvalues(), self.stats).sum())
 
     def _terms(self, t: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        log_det, explained = self.form.quadratics(self.rotated[columns], t)
+        log_det, explained = self.form.quadratic_forms(self.rotated[columns], t)
         if self.rows is not None:
             return log_det, t[:, None] * explained
         return log_det, self.total[columns] - explained

@@ -1,6 +1,7 @@
 """The native core on any shape, against dense algebra; `make sanitize` runs this file on a checked
 build."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -96,12 +97,12 @@ def test_resolvent(size, rank, columns, shifts, seed):
     band, reflectors, factors = native.reduce_to_band(gram)
     rotated = native.rotate(reflectors, factors, rows, back=False)
     t = torch.logspace(-3, 3, shifts, dtype=torch.float64)
-    log_det, quadratics = native.quadratics(band, rotated, t)
+    log_det, quadratic_forms = native.quadratic_forms(band, rotated, t)
     eye = torch.eye(size, dtype=torch.float64)
     for i, shift in enumerate(t):
         shifted = gram + shift * eye
         assert_close(log_det[i], torch.logdet(shifted))
-        assert_close(quadratics[i], (rows * torch.linalg.solve(shifted, rows.T).T).sum(1))
+        assert_close(quadratic_forms[i], (rows * torch.linalg.solve(shifted, rows.T).T).sum(1))
     own = torch.linspace(0.1, 2.0, columns, dtype=torch.float64)
     solved = native.rotate(reflectors, factors, native.solve(band, rotated, own), back=True)
     for row, shift, found in zip(rows, own, solved, strict=True):
@@ -117,3 +118,47 @@ def test_climb(directions, columns, count, seed):
     ours = native.climb(start, eigenvalues, energy, residual, count)
     expected = reference.climb(start, eigenvalues, energy, residual, count)
     assert_close(ours.value, expected.value)
+
+
+def test_arrays_that_do_not_fit_are_refused_by_name():
+    from hubfast import _native
+
+    gram, rows = np.zeros((3, 3)), np.ones((5, 3))
+    with pytest.raises(ValueError, match=r"gram must be \(3, 3\), got \(4, 4\)"):
+        _native.add_gram(np.zeros((4, 4)), rows)
+    with pytest.raises(ValueError, match=r"rows must be a matrix, got 1 dimensions"):
+        _native.add_gram(gram, rows[0].copy())
+    for wrong in (rows.astype(np.float32), rows.T.copy().T, rows.tolist()):
+        with pytest.raises(TypeError, match=r"gram: .*rows: "):  # the signature that is wanted
+            _native.add_gram(gram, wrong)
+    gram.flags.writeable = False
+    with pytest.raises(ValueError, match="not writeable"):
+        _native.add_gram(gram, rows)
+    band, reflectors, factors = _native.reduce(np.eye(40))
+    with pytest.raises(ValueError, match="rows must hold dense rows"):
+        _native.rotate(reflectors, factors, False, np.zeros((40, 40))[:, ::-1])
+    with pytest.raises(ValueError, match=r"t must be \(2,\), got \(3,\)"):
+        _native.solve(band, np.zeros((2, 40)), np.ones(3), 1)
+
+
+def test_a_convolution_holds_what_it_reads():
+    from hubfast import _native
+
+    side = (4, 1, 1, 0, 1)
+    weights = np.ones((2, 3, 5, 1), np.float32)
+    gates, images = np.ones((6, 2), np.float32), np.ones((6, 5, 16), np.float32)
+    conv = _native.MixedConv(y=side, x=side, weights=weights, gates=gates, images=images)
+    del weights, gates, images
+    y = np.empty((6, 3, 16), np.float32)
+    conv.forward(y, 1)
+    assert (y == 10).all()
+    with pytest.raises(ValueError, match=r"y must be \(6, 3, 16\), got \(6, 3, 4\)"):
+        conv.forward(y[..., :4].copy(), 1)
+    with pytest.raises(ValueError, match=r"gates must be \(6, 2\), got \(6, 3\)"):
+        _native.MixedConv(
+            y=side,
+            x=side,
+            weights=np.ones((2, 3, 5, 1), np.float32),
+            gates=np.ones((6, 3), np.float32),
+            images=np.ones((6, 5, 16), np.float32),
+        )
