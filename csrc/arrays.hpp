@@ -60,12 +60,13 @@ Rows<T> rows_of(Strided<T>& array, const char* name) {
   check_matrix(array, name);
   constexpr py::ssize_t size = sizeof(T);
   const bool dense = array.shape(1) < 2 || array.strides(1) == size;
-  const bool apart = array.shape(0) < 2 || (array.strides(0) % size == 0 &&
-                                            array.strides(0) >= array.shape(1) * size);
-  if (array.size() > 0 && !(dense && apart)) throw py::value_error(std::string(name) + " must hold dense rows");
+  const bool apart = array.shape(0) < 2 ||
+                     (array.strides(0) % size == 0 && array.strides(0) >= array.shape(1) * size);
+  if (array.size() > 0 && !(dense && apart))
+    throw py::value_error(std::string(name) + " must hold dense rows");
   const auto stride = array.shape(0) < 2 ? array.shape(1) : array.strides(0) / size;
-  return {array.mutable_data(), static_cast<int>(array.shape(0)),
-          static_cast<int>(array.shape(1)), static_cast<int>(stride)};
+  return {array.mutable_data(), static_cast<int>(array.shape(0)), static_cast<int>(array.shape(1)),
+          static_cast<int>(stride)};
 }
 
 inline int length(const py::array& array, int axis = 0) {

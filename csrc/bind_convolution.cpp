@@ -30,13 +30,13 @@ class Convolution {
       : weights_(std::move(weights)), gates_(std::move(gates)), images_(std::move(images)) {
     if (weights_.ndim() != 4) throw py::value_error("weights must have 4 dimensions");
     const hubfast::Window window{side(y), side(x)};
-    const int models = length(weights_), rows = length(weights_, 1),
-              channels = length(weights_, 2), samples = length(gates_);
+    const int models = length(weights_), rows = length(weights_, 1), channels = length(weights_, 2),
+              samples = length(gates_);
     check_shape(weights_, "weights", {models, rows, channels, window.taps()});
     check_shape(gates_, "gates", {samples, models});
     check_shape(images_, "images", {samples, channels, window.area()});
-    conv_ = {samples, models, rows, channels, window, weights_.data(), gates_.data(),
-             images_.data()};
+    conv_ = {samples, models,          rows,          channels,
+             window,  weights_.data(), gates_.data(), images_.data()};
   }
 
   void forward(Array<float> y, int threads) const {

@@ -62,7 +62,8 @@ void row_gram(const Array<T>& rows, Array<double> gram, int threads) {
   hubfast::row_gram(from, length(rows), length(rows, 1), to, threads);
 }
 
-constexpr int kPadding = 8;  // doubles between rows: rows a power of two apart would share cache sets
+constexpr int kPadding =
+    8;  // doubles between rows: rows a power of two apart would share cache sets
 
 // From the upper triangle of gram (n, n): its band (n, width + 1), reflectors (n, n + padding) and
 // their triangular factors, as `reduce_to_band` gives them.
@@ -157,8 +158,8 @@ std::tuple<Array<double>, Array<double>, Array<double>, int> climb(
     const Released released;
     hubfast::parallel_for((columns + block - 1) / block, threads, [&](int task) {
       for (int c = task * block; c < std::min(columns, (task + 1) * block); ++c) {
-        const auto found = hubfast::climb(lambda, y + c * k, k, rest[c], count, start[c],
-                                          grid_step, tolerance, max_steps);
+        const auto found = hubfast::climb(lambda, y + c * k, k, rest[c], count, start[c], grid_step,
+                                          tolerance, max_steps);
         to_t[c] = found.log_t;
         to_value[c] = found.value;
         to_quadratic[c] = found.quadratic;

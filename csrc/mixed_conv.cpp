@@ -9,14 +9,14 @@
 namespace hubfast {
 namespace {
 
-constexpr int kSteps = 256;  // of a sum before its result is put away: operands stay in L2
-constexpr int kSamples = 4;  // whose weights are mixed together
-constexpr int kRows = 126;   // of mixed weights at a time, whole tiles
+constexpr int kSteps = 256;      // of a sum before its result is put away: operands stay in L2
+constexpr int kSamples = 4;      // whose weights are mixed together
+constexpr int kMixedRows = 126;  // of mixed weights at a time, whole tiles
 constexpr int kStride = kSteps + kFloats, kStrideAcross = 144;  // between mixed rows; see `mix`
 constexpr int kColumns = 4;  // pixels past the last whole vector that are not worth another one
 using Column = float[kSteps];
-static_assert(kRows % kTileRows == 0 && kRows >= kMostTaps);
-static_assert(kStrideAcross % kFloats == 0 && kStrideAcross >= kRows);
+static_assert(kMixedRows % kTileRows == 0 && kMixedRows >= kMostTaps);
+static_assert(kStrideAcross % kFloats == 0 && kStrideAcross >= kMixedRows);
 
 // The rows and samples of a result that a task computes.
 struct Part {
@@ -28,25 +28,29 @@ struct Part {
 class Parts {
  public:
   Parts(int all_rows, int unit, int all_samples, int threads)
-      : all_rows_(all_rows), unit_(unit), all_samples_(all_samples), rows_(kRows / unit * unit),
+      : all_rows_(all_rows),
+        unit_(unit),
+        all_samples_(all_samples),
+        rows_(kMixedRows / unit * unit),
         samples_(all_samples) {
     const int wanted = threads > 1 ? 4 * threads : 1;
-    while (count() < wanted && samples_ > 4) samples_ = parts(samples_, 2);
-    while (count() < wanted && rows_ > std::max(4 * kTileRows, unit)) rows_ = up(parts(rows_, 2));
-    rows_ = up(parts(all_rows, parts(all_rows, rows_)));
+    while (count() < wanted && samples_ > 4) samples_ = ceil_div(samples_, 2);
+    while (count() < wanted && rows_ > std::max(4 * kTileRows, unit))
+      rows_ = up(ceil_div(rows_, 2));
+    rows_ = up(ceil_div(all_rows, ceil_div(all_rows, rows_)));
   }
 
-  int count() const { return parts(all_rows_, rows_) * parts(all_samples_, samples_); }
+  int count() const { return ceil_div(all_rows_, rows_) * ceil_div(all_samples_, samples_); }
 
   Part operator[](int task) const {
-    const int across = parts(all_samples_, samples_);
+    const int across = ceil_div(all_samples_, samples_);
     const int row = task / across * rows_, sample = task % across * samples_;
     return {row, std::min(rows_, all_rows_ - row), sample,
             std::min(samples_, all_samples_ - sample)};
   }
 
  private:
-  int up(int rows) const { return parts(rows, unit_) * unit_; }
+  int up(int rows) const { return ceil_div(rows, unit_) * unit_; }
 
   int all_rows_, unit_, all_samples_, rows_, samples_;
 };
@@ -64,10 +68,10 @@ HUBFAST_INLINE void mix_samples(const MixedConv& p, const float* gates, const fl
       Floats sum[Samples] = {};
       for (int m = 0; m < p.models; ++m) {
         const float* at = from + m * model + j;
-        const Floats weight = left >= kFloats ? Floats(loose(at)) : first(left, at);
+        const Floats weight = left >= kFloats ? Floats(unaligned(at)) : load_partial(left, at);
         for (int b = 0; b < Samples; ++b) sum[b] += gates[b * p.models + m] * weight;
       }
-      for (int b = 0; b < Samples; ++b) whole(to + b * size + j) = sum[b];
+      for (int b = 0; b < Samples; ++b) aligned(to + b * size + j) = sum[b];
     }
   }
 }
@@ -76,24 +80,28 @@ HUBFAST_INLINE void mix(const MixedConv& p, int sample, int samples, const float
                         int width, float* to, int stride, int size) {
   const float* gates = p.gates + sample * p.models;
   switch (samples) {
-    case 1: return mix_samples<1>(p, gates, from, rows, width, to, stride, size);
-    case 2: return mix_samples<2>(p, gates, from, rows, width, to, stride, size);
-    case 3: return mix_samples<3>(p, gates, from, rows, width, to, stride, size);
-    default: return mix_samples<4>(p, gates, from, rows, width, to, stride, size);
+    case 1:
+      return mix_samples<1>(p, gates, from, rows, width, to, stride, size);
+    case 2:
+      return mix_samples<2>(p, gates, from, rows, width, to, stride, size);
+    case 3:
+      return mix_samples<3>(p, gates, from, rows, width, to, stride, size);
+    default:
+      return mix_samples<4>(p, gates, from, rows, width, to, stride, size);
   }
 }
 
 // The first Columns of `column` after mixed (rows, steps): vectors lie along the sum ...
 template <int Columns>
-HUBFAST_INLINE void multiply_along(int rows, int steps, Left mixed, const Column* column, float* y,
-                                   std::ptrdiff_t stride, bool add) {
+HUBFAST_INLINE void multiply_along(int rows, int steps, MatrixView mixed, const Column* column,
+                                   float* y, std::ptrdiff_t stride, bool add) {
   const int most = steps / kFloats * kFloats;
   for (int first = 0; first < rows; first += kTileRows, mixed.from += kTileRows * mixed.row) {
     Floats sum[kTileRows][Columns] = {};
     for (int i = 0; i < most; i += kFloats) {
       for (int r = 0; r < kTileRows; ++r) {
-        const Floats left = whole(mixed.from + r * mixed.row + i);
-        for (int c = 0; c < Columns; ++c) sum[r][c] += left * whole(column[c] + i);
+        const Floats left = aligned(mixed.from + r * mixed.row + i);
+        for (int c = 0; c < Columns; ++c) sum[r][c] += left * aligned(column[c] + i);
       }
     }
     for (int r = 0; r < std::min(kTileRows, rows - first); ++r) {
@@ -109,20 +117,20 @@ HUBFAST_INLINE void multiply_along(int rows, int steps, Left mixed, const Column
 
 // ... or along the rows, which are next to each other.
 template <int Columns>
-HUBFAST_INLINE void multiply_across(int rows, int steps, Left mixed, const Column* column, float* y,
-                                    std::ptrdiff_t stride, bool add) {
+HUBFAST_INLINE void multiply_across(int rows, int steps, MatrixView mixed, const Column* column,
+                                    float* y, std::ptrdiff_t stride, bool add) {
   constexpr int vectors = 4, together = vectors * kFloats;
   for (int first = 0; first < rows; first += together, mixed.from += together) {
     Floats sum[Columns][vectors] = {};
     for (int i = 0; i < steps; ++i) {
       for (int v = 0; v < vectors; ++v) {
-        const Floats left = whole(mixed.from + i * mixed.step + v * kFloats);
+        const Floats left = aligned(mixed.from + i * mixed.step + v * kFloats);
         for (int c = 0; c < Columns; ++c) sum[c][v] += column[c][i] * left;
       }
     }
     alignas(sizeof(Floats)) float found[Columns][together];
     for (int c = 0; c < Columns; ++c) {
-      for (int v = 0; v < vectors; ++v) whole(found[c] + v * kFloats) = sum[c][v];
+      for (int v = 0; v < vectors; ++v) aligned(found[c] + v * kFloats) = sum[c][v];
     }
     for (int r = 0; r < std::min(together, rows - first); ++r) {
       for (int c = 0; c < Columns; ++c) {
@@ -134,7 +142,7 @@ HUBFAST_INLINE void multiply_across(int rows, int steps, Left mixed, const Colum
 }
 
 template <int Columns>
-HUBFAST_INLINE void multiply_columns(int rows, int steps, Left mixed, const Column* column,
+HUBFAST_INLINE void multiply_columns(int rows, int steps, MatrixView mixed, const Column* column,
                                      float* y, std::ptrdiff_t stride, bool add) {
   if (mixed.step == 1) {
     multiply_along<Columns>(rows, steps, mixed, column, y, stride, add);
@@ -144,19 +152,19 @@ HUBFAST_INLINE void multiply_columns(int rows, int steps, Left mixed, const Colu
 }
 
 // y (rows, pixels) (+)= mixed (rows, steps) times x (steps, pixels).
-HUBFAST_INLINE void multiply(bool wide, int rows, int steps, int pixels, Left mixed, const float* x,
-                             float* panel, float* y, bool add) {
+HUBFAST_INLINE void multiply(bool wide, int rows, int steps, int pixels, MatrixView mixed,
+                             const float* x, float* panel, float* y, bool add) {
   alignas(sizeof(Floats)) float tile[kTileRows * kPanel];
   const int rest = pixels % kFloats;
   const int most = pixels > kFloats && rest <= kColumns ? pixels - rest : pixels;
   for (int j = 0; j < most; j += kPanel) {
     const int width = std::min(kPanel, most - j);
     pack(steps, width, x + j, pixels, panel);
-    Left left = mixed;
+    MatrixView left = mixed;
     for (int r = 0; r < rows; r += kTileRows, left.from += kTileRows * mixed.row) {
       multiply_tile(wide, steps, width, left, panel, tile, false);
-      put(std::min(kTileRows, rows - r), width, tile,
-          y + static_cast<std::size_t>(r) * pixels + j, pixels, add);
+      store_tile(std::min(kTileRows, rows - r), width, tile,
+                 y + static_cast<std::size_t>(r) * pixels + j, pixels, add);
     }
   }
   alignas(sizeof(Floats)) Column column[kColumns];
@@ -166,11 +174,16 @@ HUBFAST_INLINE void multiply(bool wide, int rows, int steps, int pixels, Left mi
     }
   }
   switch (pixels - most) {
-    case 0: return;
-    case 1: return multiply_columns<1>(rows, steps, mixed, column, y + most, pixels, add);
-    case 2: return multiply_columns<2>(rows, steps, mixed, column, y + most, pixels, add);
-    case 3: return multiply_columns<3>(rows, steps, mixed, column, y + most, pixels, add);
-    default: return multiply_columns<4>(rows, steps, mixed, column, y + most, pixels, add);
+    case 0:
+      return;
+    case 1:
+      return multiply_columns<1>(rows, steps, mixed, column, y + most, pixels, add);
+    case 2:
+      return multiply_columns<2>(rows, steps, mixed, column, y + most, pixels, add);
+    case 3:
+      return multiply_columns<3>(rows, steps, mixed, column, y + most, pixels, add);
+    default:
+      return multiply_columns<4>(rows, steps, mixed, column, y + most, pixels, add);
   }
 }
 
@@ -179,9 +192,9 @@ void forward_part(bool wide, const MixedConv& p, const Part& part, const PaddedI
                   float* y) {
   const Window& w = p.window;
   const std::size_t pixels = w.pixels(), inner = p.inner();
-  constexpr int size = kRows * kStride;
+  constexpr int size = kMixedRows * kStride;
   const Buffer mixed = buffer(kSamples * size), panel = buffer(kSteps * kPanel),
-               patches = buffer(w.whole() ? 0 : kSteps * pixels + kSlack);
+               patches = buffer(w.is_image() ? 0 : kSteps * pixels + kSlack);
   const int end = part.sample + part.samples;
   for (int k = 0; k < p.inner(); k += kSteps) {
     const int steps = std::min(kSteps, p.inner() - k);
@@ -192,7 +205,7 @@ void forward_part(bool wide, const MixedConv& p, const Part& part, const PaddedI
             mixed.get(), kStride, size);
       }
       const float* x = images[static_cast<std::size_t>(b) * p.channels];
-      if (w.whole()) {
+      if (w.is_image()) {
         x += k * pixels;
       } else {
         unfold(w, x, k, steps, patches.get());
@@ -210,7 +223,8 @@ void input_part(bool wide, const MixedConv& p, const Part& part, const float* d_
   const std::size_t pixels = w.pixels(), inner = p.inner();
   constexpr int size = kSteps * kStrideAcross;
   const Buffer mixed = buffer(kSamples * size), panel = buffer(kSteps * kPanel),
-               patches = buffer(w.whole() ? 0 : kRows * pixels), padded = buffer(w.padded_area());
+               patches = buffer(w.is_image() ? 0 : kMixedRows * pixels),
+               padded = buffer(w.padded_area());
   const int channels = part.rows / w.taps(), first = part.row / w.taps();
   const int end = part.sample + part.samples;
   for (int o = 0; o < p.rows; o += kSteps) {
@@ -224,8 +238,8 @@ void input_part(bool wide, const MixedConv& p, const Part& part, const float* d_
       const float* d = d_y + (static_cast<std::size_t>(b) * p.rows + o) * pixels;
       float* to = d_x + (static_cast<std::size_t>(b) * p.channels + first) * w.area();
       multiply(wide, part.rows, steps, w.pixels(), {mixed.get() + now * size, 1, kStrideAcross}, d,
-               panel.get(), w.whole() ? to : patches.get(), w.whole() && o > 0);
-      if (!w.whole()) {
+               panel.get(), w.is_image() ? to : patches.get(), w.is_image() && o > 0);
+      if (!w.is_image()) {
         if (o == 0) std::fill_n(to, static_cast<std::size_t>(channels) * w.area(), 0.f);
         fold(w, patches.get(), channels, padded.get(), to);
       }
@@ -244,7 +258,7 @@ void forward(const MixedConv& p, float* y, int threads) {
 
 void input_gradient(const MixedConv& p, const float* d_y, float* d_x, int threads) {
   const int taps = p.window.taps(), tiled = std::lcm(taps, kTileRows);  // whole channels
-  const Parts all(p.inner(), tiled <= kRows ? tiled : taps, p.samples, threads);
+  const Parts all(p.inner(), tiled <= kMixedRows ? tiled : taps, p.samples, threads);
   const bool wide = wide_registers();
   openmp_for(all.count(), threads, [&](int task) { input_part(wide, p, all[task], d_y, d_x); });
 }

@@ -9,10 +9,10 @@
 namespace hubfast {
 namespace {
 
-constexpr int kRows = 132;     // at most, of a task: its weights and their gradients stay in L2
-constexpr int kTasks = 16;     // wanted, where there are rows enough
-constexpr int kPixels = 256;   // of a sum at a time
-constexpr int kSamples = 4;    // and models whose sums are in registers together
+constexpr int kTaskRows = 132;  // at most, of a task: its weights and their gradients stay in L2
+constexpr int kTasks = 16;      // wanted, where there are rows enough
+constexpr int kPixels = 256;    // of a sum at a time
+constexpr int kSamples = 4;     // and models whose sums are in registers together
 constexpr int kModels = 5;
 
 struct Block {
@@ -28,7 +28,7 @@ HUBFAST_INLINE void mixed_gradient(bool wide, const Block& block, int pixels, co
     const int count = std::min(kPixels, pixels - j);
     pack_transposed(count, block.width, x + j, pixels, panel);
     for (int r = 0; r < block.rows; r += kTileRows) {
-      Left left{d_y + r * stride + j, pixels, 1};
+      MatrixView left{d_y + r * stride + j, pixels, 1};
       if (r + kTileRows > block.rows) {  // a tile reads whole rows: not past the last one
         std::fill_n(ragged, kTileRows * kPixels, 0.f);
         for (int i = r; i < block.rows; ++i) {
@@ -49,15 +49,15 @@ HUBFAST_INLINE void reduce(std::size_t entries, const float* gates, const float*
   Floats sum[kSamples][Models] = {};
   for (std::size_t j = 0; j < entries; j += kFloats) {
     Floats d[kSamples];
-    for (int b = 0; b < kSamples; ++b) d[b] = whole(found + b * entries + j);
+    for (int b = 0; b < kSamples; ++b) d[b] = aligned(found + b * entries + j);
     for (int m = 0; m < Models; ++m) {
-      const Floats weight = whole(weights + m * entries + j);
-      Floats change = whole(d_weights + m * entries + j);
+      const Floats weight = aligned(weights + m * entries + j);
+      Floats change = aligned(d_weights + m * entries + j);
       for (int b = 0; b < kSamples; ++b) {
         change += gates[b * Models + m] * d[b];
         sum[b][m] += weight * d[b];
       }
-      whole(d_weights + m * entries + j) = change;
+      aligned(d_weights + m * entries + j) = change;
     }
   }
   for (int b = 0; b < kSamples; ++b) {
@@ -79,11 +79,20 @@ HUBFAST_INLINE void reduce_all(const MixedConv& p, int sample, std::size_t entri
     const float* w = weights + first * entries;
     float *d_w = d_weights + first * entries, *d_g = d_gates + sample * p.models + first;
     switch (models) {
-      case 1: reduce<1>(entries, gates, found, w, d_w, d_g, p.models); break;
-      case 2: reduce<2>(entries, gates, found, w, d_w, d_g, p.models); break;
-      case 3: reduce<3>(entries, gates, found, w, d_w, d_g, p.models); break;
-      case 4: reduce<4>(entries, gates, found, w, d_w, d_g, p.models); break;
-      default: reduce<5>(entries, gates, found, w, d_w, d_g, p.models);
+      case 1:
+        reduce<1>(entries, gates, found, w, d_w, d_g, p.models);
+        break;
+      case 2:
+        reduce<2>(entries, gates, found, w, d_w, d_g, p.models);
+        break;
+      case 3:
+        reduce<3>(entries, gates, found, w, d_w, d_g, p.models);
+        break;
+      case 4:
+        reduce<4>(entries, gates, found, w, d_w, d_g, p.models);
+        break;
+      default:
+        reduce<5>(entries, gates, found, w, d_w, d_g, p.models);
     }
   }
 }
@@ -95,10 +104,10 @@ void weight_part(bool wide, const MixedConv& p, const Block& block, const Padded
   const Window& w = p.window;
   const std::size_t pixels = w.pixels(), model = p.model_size(),
                     corner = static_cast<std::size_t>(block.row) * p.inner() + block.first,
-                    entries = parts(block.rows, kTileRows) * kTileRows * kPanel;
+                    entries = ceil_div(block.rows, kTileRows) * kTileRows * kPanel;
   const Buffer panel = buffer(kPixels * kPanel), found = buffer(kSamples * entries),
                weights = buffer(p.models * entries), change = buffer(p.models * entries),
-               patches = buffer(w.whole() ? 0 : kPanel * pixels + kSlack);
+               patches = buffer(w.is_image() ? 0 : kPanel * pixels + kSlack);
   for (int m = 0; m < p.models; ++m) {
     pack(block.rows, block.width, p.weights + m * model + corner, p.inner(),
          weights.get() + m * entries);
@@ -107,7 +116,7 @@ void weight_part(bool wide, const MixedConv& p, const Block& block, const Padded
     const int samples = std::min(kSamples, p.samples - b);
     for (int i = b; i < b + samples; ++i) {
       const float* x = images[static_cast<std::size_t>(i) * p.channels];
-      if (w.whole()) {
+      if (w.is_image()) {
         x += block.first * pixels;
       } else {
         unfold(w, x, block.first, block.width, patches.get());
@@ -120,8 +129,8 @@ void weight_part(bool wide, const MixedConv& p, const Block& block, const Padded
     reduce_all(p, b, entries, found.get(), weights.get(), change.get(), d_gates);
   }
   for (int m = 0; m < p.models; ++m) {
-    put(block.rows, block.width, change.get() + m * entries, d_weights + m * model + corner,
-        p.inner(), false);
+    store_tile(block.rows, block.width, change.get() + m * entries, d_weights + m * model + corner,
+               p.inner(), false);
   }
 }
 
@@ -129,14 +138,14 @@ void weight_part(bool wide, const MixedConv& p, const Block& block, const Padded
 
 void weight_gradient(const MixedConv& p, const float* d_y, float* d_weights, float* d_gates,
                      int threads) {
-  const int across = parts(p.inner(), kPanel);
-  const int down =
-      std::max(parts(p.rows, kRows), std::min(parts(p.rows, 4 * kTileRows), parts(kTasks, across)));
-  const int rows = parts(parts(p.rows, down), kTileRows) * kTileRows;
-  const int tasks = parts(p.rows, rows) * across;
+  const int across = ceil_div(p.inner(), kPanel);
+  const int down = std::max(ceil_div(p.rows, kTaskRows),
+                            std::min(ceil_div(p.rows, 4 * kTileRows), ceil_div(kTasks, across)));
+  const int rows = ceil_div(ceil_div(p.rows, down), kTileRows) * kTileRows;
+  const int tasks = ceil_div(p.rows, rows) * across;
   const PaddedImages images(p.window, p.samples * p.channels, p.x, threads);
   const bool wide = wide_registers();
-  const std::size_t groups = parts(p.samples, kSamples), room = groups * kSamples * p.models;
+  const std::size_t groups = ceil_div(p.samples, kSamples), room = groups * kSamples * p.models;
   std::vector<float> found(tasks * room);  // each task's own: their sum has an order
   openmp_for(tasks, threads, [&](int task) {
     const int row = task / across * rows, first = task % across * kPanel;

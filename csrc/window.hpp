@@ -25,7 +25,7 @@ struct Window {
   int pixels() const { return y.out() * x.out(); }
   int taps() const { return y.kernel * x.kernel; }
   // Whether patches are the image itself.
-  bool whole() const {
+  bool is_image() const {
     return taps() == 1 && y.stride * x.stride == 1 && y.padding + x.padding == 0;
   }
   // Of a tap's first pixel in a padded image.
@@ -41,14 +41,14 @@ constexpr int kSlack = kFloats;
 class PaddedImages {
  public:
   PaddedImages(const Window& window, int count, const float* images, int threads) : w_(window) {
-    if (w_.whole() || (w_.y.padding + w_.x.padding == 0 && w_.x.stride > 1)) {
+    if (w_.is_image() || (w_.y.padding + w_.x.padding == 0 && w_.x.stride > 1)) {
       from_ = images;
       return;
     }
     const std::size_t area = w_.area(), padded = w_.padded_area();
     copy_ = buffer(count * padded + kSlack);
     from_ = copy_.get();
-    openmp_for(parts(count, kTogether), threads, [&](int task) {
+    openmp_for(ceil_div(count, kTogether), threads, [&](int task) {
       for (int i = task * kTogether; i < std::min(count, (task + 1) * kTogether); ++i) {
         float* to = copy_.get() + i * padded + w_.y.padding * w_.x.padded() + w_.x.padding;
         for (int y = 0; y < w_.y.size; ++y, to += w_.x.padded()) {
@@ -76,7 +76,7 @@ HUBFAST_INLINE void unfold(const Window& w, const float* image, int first, int c
     const float* from = image + static_cast<std::size_t>(channel) * w.padded_area() + w.corner(tap);
     for (int y = 0; y < height; ++y, from += w.y.stride * across, to += width) {
       if (step == 1) {  // what is written too far, the next row overwrites
-        for (int x = 0; x < width; x += kFloats) loose(to + x) = loose(from + x);
+        for (int x = 0; x < width; x += kFloats) unaligned(to + x) = unaligned(from + x);
       } else {
         for (int x = 0; x < width; ++x) to[x] = from[x * step];
       }
