@@ -56,7 +56,7 @@ def digest(weights: Mapping[str, Tensor]) -> str:
     found = hashlib.sha256()
     for name in sorted(weights):
         found.update(name.encode())
-        found.update(weights[name].flatten().view(torch.uint8).numpy())
+        found.update(weights[name].flatten().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()[:16]
 
 

@@ -17,14 +17,14 @@ def add_gram(gram: Tensor, rows: Tensor) -> None:
     """`reference.add_gram`, upper triangle only, which is half the flops."""
     import hubfast._native as core
 
-    core.add_gram(gram.numpy(), array(rows))
+    core.add_gram(memory(gram), array(rows))
 
 
 def add_moments(rows: Tensor, total: Tensor, cubic: Tensor) -> float:
     """`reference.add_moments` in one pass over `rows`."""
     import hubfast._native as core
 
-    return core.add_moments(array(rows), total.numpy(), cubic.numpy())
+    return core.add_moments(array(rows), memory(total), memory(cubic))
 
 
 def row_gram(rows: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def row_gram(rows: Tensor) -> Tensor:
 
     rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
     gram = rows.new_empty(len(rows), len(rows), dtype=torch.float64)
-    core.row_gram(array(rows), gram.numpy(), torch.get_num_threads())
+    core.row_gram(array(rows, rows.dtype), memory(gram), torch.get_num_threads())
     return gram
 
 
@@ -102,9 +102,28 @@ def solve(band: Tensor, rows: Tensor, t: Tensor) -> Tensor:
     return torch.from_numpy(core.solve(array(band), array(rows), array(t), cores()))
 
 
-def array(x: Tensor) -> np.ndarray:
-    """The memory of a CPU tensor as a NumPy array without gaps; a copy where there are gaps."""
-    return x.detach().contiguous().numpy()
+def array(x: Tensor, dtype: torch.dtype = torch.float64) -> np.ndarray:
+    """Numbers of `x` for the core to read: its memory, or a copy where there are gaps in it.
+
+    Raises:
+        ValueError: They are not on the CPU, or of another dtype than the core reads.
+    """
+    return memory(x.detach().contiguous(), dtype)
+
+
+def memory(x: Tensor, dtype: torch.dtype = torch.float64) -> np.ndarray:
+    """The memory of `x` for the core to write into.
+
+    Raises:
+        ValueError: It is not on the CPU, of another dtype, or has gaps.
+    """
+    dense = x.is_contiguous()
+    if x.device.type == "cpu" and x.dtype == dtype and dense:
+        return x.numpy()
+    raise ValueError(
+        f"the native core takes contiguous {dtype} on the CPU, got {x.dtype} on {x.device}"
+        + ("" if dense else ", not contiguous")
+    )
 
 
 def _padded(rows: Tensor, padding: int) -> Tensor:

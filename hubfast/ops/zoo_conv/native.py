@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hubfast.ops.linalg.native import array
+from hubfast.ops.linalg.native import array, memory
 from hubfast.ops.zoo_conv.blocked import channels_last
 from hubfast.ops.zoo_conv.geometry import Geometry
 
@@ -61,7 +61,7 @@ def backward(
     if input_grad:
         convolution.input_gradient(d_y, _flat(dx), threads)
     d_weights, d_gates = torch.empty_like(weights), torch.empty_like(gates)
-    convolution.weight_gradient(d_y, _flat(d_weights, 3), array(d_gates), threads)
+    convolution.weight_gradient(d_y, _flat(d_weights, 3), memory(d_gates, torch.float32), threads)
     return dx, d_weights, d_gates
 
 
@@ -76,11 +76,11 @@ def _convolution(x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry) 
         y=sides[0],
         x=sides[1],
         weights=_flat(weights, 3),
-        gates=array(gates),
+        gates=array(gates, torch.float32),
         images=_flat(x),
     )
 
 
 def _flat(x: Tensor, first: int = 2) -> np.ndarray:
     """Its memory with the dimensions from `first` on, those of the image or kernel, as one."""
-    return array(x).reshape(*x.shape[:first], -1)
+    return array(x, torch.float32).reshape(*x.shape[:first], -1)
