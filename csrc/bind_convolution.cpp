@@ -1,4 +1,4 @@
-// Mixed convolutions on NumPy arrays; called by hubfast/native_conv.py.
+// Mixed convolutions on NumPy arrays; called by hubfast/ops/zoo_conv/native.py.
 #include <pybind11/stl.h>
 
 #include <array>

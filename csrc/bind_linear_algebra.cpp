@@ -1,4 +1,4 @@
-// Gram matrices, band forms and the evidence on NumPy arrays; called by hubfast/native.py.
+// Gram matrices, band forms and the evidence on NumPy arrays; called by hubfast/ops/linalg/native.py.
 #include <pybind11/stl.h>
 
 #include <algorithm>
