@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ ALLOWED = {
     "plots": {"ranking", "report"},
     "info": {"ops"},
     "functional": {"ops"},  # former names, for one release
-    "evaluation": {"bench"},
+    "evaluation": {"bench", "utils"},
     "__init__": {"data", "hub", "ranking", "tuning"},
     "cli": {
         *("atari", "bench", "data", "info", "minihub", "ranking", "report", "scores", "tuning"),
@@ -135,3 +136,21 @@ def test_former_names_go_on_working(former, now, name):
     assert done.stdout == "True\n"
     assert "DeprecationWarning" in done.stderr
     assert now in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "former", "now"),
+    [
+        ("hubfast.evaluation", "Evaluation", "hubfast.bench.ranking.ScoreStudy"),
+        ("hubfast.bench.ranking", "Evaluation", "hubfast.bench.ranking.ScoreStudy"),
+        ("hubfast.bench.ranking.table", "Evaluation", "hubfast.bench.ranking.table.ScoreStudy"),
+        ("hubfast.hub.hf", "Pretrained", "hubfast.hub.hf.TransformersModel"),
+        ("hubfast.data.labels", "Labels", "hubfast.data.labels.EncodedTargets"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:hubfast.evaluation is now:DeprecationWarning")
+def test_former_names_of_classes_go_on_working(module, former, now):
+    home, _, name = now.rpartition(".")
+    renamed = getattr(import_module(home), name)
+    with pytest.warns(DeprecationWarning, match=rf"{former} is now {now}$"):
+        assert getattr(import_module(module), former) is renamed

@@ -9,7 +9,7 @@ from PIL import Image
 
 from hubfast.data.columns import Columns, Kind, choose_columns
 from hubfast.data.images import image_suffixes
-from hubfast.data.labels import Labels, encoded
+from hubfast.data.labels import EncodedTargets, encoded
 from hubfast.data.target import TargetData
 from hubfast.data.torch_datasets import from_pairs
 from hubfast.scores.inputs import Task, as_targets
@@ -112,7 +112,9 @@ def _transformed(
     return replace(found, notes=(*columns.notes, *found.notes))
 
 
-def _labels(dataset: Any, features: Any, columns: Sequence[str], task: Task | None) -> Labels:
+def _labels(
+    dataset: Any, features: Any, columns: Sequence[str], task: Task | None
+) -> EncodedTargets:
     table = dataset.select_columns(list(columns)).with_format(None)[:]
     labels = encoded([table[column] for column in columns], columns, task)
     feature = features[columns[0]]
@@ -123,8 +125,8 @@ def _labels(dataset: Any, features: Any, columns: Sequence[str], task: Task | No
     if labels.values.ndim == 1:
         if (unlabelled := int((labels.values < 0).sum())) > 0:
             raise ValueError(f"every sample must have a label, {unlabelled} have none (-1)")
-        return Labels(labels.values, tuple(names))
-    return Labels(labels.values, tuple(names[int(i)] for i in labels.class_names or ()))
+        return EncodedTargets(labels.values, tuple(names))
+    return EncodedTargets(labels.values, tuple(names[int(i)] for i in labels.class_names or ()))
 
 
 def _kind(feature: Any) -> Kind:

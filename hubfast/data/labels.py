@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hubfast.scores.inputs import Task
+from hubfast.utils.moved import moved
 
 SEPARATORS = re.compile(r"\s*[;|,]\s*")
 NAMED = 5  # rows in a message; more are counted
 
 
-class Labels(NamedTuple):
+class EncodedTargets(NamedTuple):
     """Numbers that `as_targets` takes, and what the classes are called."""
 
     values: np.ndarray  # (n,) or (n, C)
@@ -25,7 +26,7 @@ def encoded(
     names: Sequence[str],
     task: Task | None,
     rows: Sequence[int] | None = None,
-) -> Labels:
+) -> EncodedTargets:
     """One label column, or several.
 
     - One of words: classes; for `task="multilabel"` each is split at `;`, `|` or `,`.
@@ -45,10 +46,10 @@ def encoded(
     if len(arrays) > 1:
         if any(array.dtype.kind not in "biuf" for array in arrays):
             raise ValueError(f"several target columns must hold numbers, got words in {names}")
-        return Labels(np.stack(arrays, 1), tuple(names))
+        return EncodedTargets(np.stack(arrays, 1), tuple(names))
     array = arrays[0]
     if array.dtype.kind in "biuf":
-        return Labels(array)
+        return EncodedTargets(array)
     if task == "multilabel" and isinstance(array[0], str):
         lists = [[word for word in SEPARATORS.split(text) if word] for text in array]
         return _several_of_each(lists)
@@ -59,7 +60,7 @@ def encoded(
     if alike:  # 7 and "7" would become one class
         raise ValueError(f"{names[0]!r} must hold words or numbers, got {alike[0]!r} as both")
     classes, values = np.unique(texts, return_inverse=True)
-    return Labels(values, tuple(classes.tolist()))
+    return EncodedTargets(values, tuple(classes.tolist()))
 
 
 def is_missing(value: Any) -> bool:
@@ -76,20 +77,20 @@ def missing_rows(missing: Sequence[int], count: int, rows: Sequence[int] | None)
     return f"missing in {len(missing)} of {count} rows: {named}{more}"
 
 
-def _of_lists(rows: np.ndarray, task: Task | None) -> Labels:
+def _of_lists(rows: np.ndarray, task: Task | None) -> EncodedTargets:
     lists = [list(row) for row in rows]
     numbers = all(isinstance(x, float | np.floating) for row in lists for x in row)
     if task == "regression" or (task is None and numbers):
-        return Labels(np.array(lists, dtype=float))
+        return EncodedTargets(np.array(lists, dtype=float))
     return _several_of_each(lists)
 
 
-def _several_of_each(lists: Sequence[Sequence[Any]]) -> Labels:
+def _several_of_each(lists: Sequence[Sequence[Any]]) -> EncodedTargets:
     from sklearn.preprocessing import MultiLabelBinarizer
 
     binarizer = MultiLabelBinarizer()
     values = binarizer.fit_transform(lists)
-    return Labels(values, tuple(map(str, binarizer.classes_)))
+    return EncodedTargets(values, tuple(map(str, binarizer.classes_)))
 
 
 def _complete(column: Sequence[Any], name: str, rows: Sequence[int] | None) -> np.ndarray:
@@ -107,3 +108,6 @@ def _complete(column: Sequence[Any], name: str, rows: Sequence[int] | None) -> n
     array = np.empty(len(values), dtype=object)  # NumPy would make a table of lists
     array[:] = values
     return array
+
+
+__getattr__ = moved(__name__, {"Labels": "hubfast.data.labels.EncodedTargets"})

@@ -10,7 +10,7 @@ from torch.utils.data import ConcatDataset, IterableDataset, Subset, TensorDatas
 
 from hubfast.data.checks import MAX_UNREADABLE, left_out, reason
 from hubfast.data.joined import Renumbered, joined, nameless_note
-from hubfast.data.labels import Labels, encoded
+from hubfast.data.labels import EncodedTargets, encoded
 from hubfast.data.target import TargetData
 from hubfast.scores.inputs import Task, as_targets
 from hubfast.utils.progress import progress_bar
@@ -55,7 +55,7 @@ def from_dataset(
     names = _class_names(dataset)
     note = nameless_note(dataset, _class_names)
     if certain is not None:
-        labels = Labels(np.asarray(certain), names)
+        labels = EncodedTargets(np.asarray(certain), names)
         return _target_data(dataset, labels, None, (note,) if note else (), task, title)
     found = from_pairs(dataset, task, title, names, progress=progress)
     return replace(found, notes=(*found.notes, note)) if note else found
@@ -141,8 +141,8 @@ def _class_names(dataset: Any) -> tuple[str, ...] | None:
 
 
 def _named(
-    pairs: Any, labels: Labels, names: tuple[str, ...], read: Sequence[int]
-) -> tuple[Labels, list[str]]:
+    pairs: Any, labels: EncodedTargets, names: tuple[str, ...], read: Sequence[int]
+) -> tuple[EncodedTargets, list[str]]:
     """Labels with the names of classes, unless the data set's own attribute tells otherwise."""
     values = labels.values
     stated = getattr(pairs, "targets", getattr(pairs, "labels", None))
@@ -155,7 +155,7 @@ def _named(
         return labels, [note]
     fits = values.ndim == 1 and values.dtype.kind in "biu" and 0 <= values.min() <= values.max()
     if fits and values.max() < len(names):
-        return Labels(values, names), []
+        return EncodedTargets(values, names), []
     return labels, []
 
 
@@ -169,7 +169,7 @@ def _target_of(pair: Any, index: int) -> Any:
     return target.detach().cpu().numpy() if isinstance(target, torch.Tensor) else target
 
 
-def _as_labels(targets: list[Any], task: Task | None) -> Labels:
+def _as_labels(targets: list[Any], task: Task | None) -> EncodedTargets:
     if any(isinstance(target, Mapping) for target in targets):
         raise TypeError("targets must be numbers or words, got dicts")
     if any(t is None or isinstance(t, str) or _has_words(t) for t in targets):
@@ -177,7 +177,7 @@ def _as_labels(targets: list[Any], task: Task | None) -> Labels:
     shapes = {np.shape(target) for target in targets}
     if len(shapes) > 1:
         raise ValueError(f"targets must have one shape, got {sorted(shapes)[:5]}")
-    return Labels(np.asarray(targets))
+    return EncodedTargets(np.asarray(targets))
 
 
 def _has_words(target: Any) -> bool:
@@ -186,7 +186,7 @@ def _has_words(target: Any) -> bool:
 
 def _target_data(
     pairs: Any,
-    labels: Labels,
+    labels: EncodedTargets,
     positions: torch.Tensor | None,
     notes: Sequence[str],
     task: Task | None,

@@ -17,6 +17,7 @@ from hubfast.hub.network import Network
 from hubfast.hub.preprocessing import image_transform, processor_transform
 from hubfast.hub.reach import unreachable_host
 from hubfast.utils.extras import require
+from hubfast.utils.moved import moved
 
 SHOWN = 3  # weights that an error names
 # What a model's main input is made of, where that is neither images nor text.
@@ -28,7 +29,7 @@ OTHER_INPUTS = {
 
 
 @dataclass(eq=False)
-class Pretrained:
+class TransformersModel:
     """A transformers model; what it reads is told from the data, since some read both.
 
     Args:
@@ -94,7 +95,7 @@ class Pretrained:
         return Network(reader, transform)
 
 
-def load(name: str, loading: Loading) -> Pretrained:
+def load(name: str, loading: Loading) -> TransformersModel:
     """A model by its name on the Hugging Face hub, or a local folder.
 
     A classifier's features are what enters its last linear layer. Of other models they are, for
@@ -142,7 +143,7 @@ def load(name: str, loading: Loading) -> Pretrained:
         if isinstance(config, transformers.PreTrainedConfig):
             config.return_dict = True  # some were saved with a wish for tuples
             config.use_cache = False  # it is for texts that go on
-    return Pretrained(name, model, not missing, loading)
+    return TransformersModel(name, model, not missing, loading)
 
 
 def _refuse_other_shapes(name: str, mismatched: Collection[tuple[str, Any, Any]]) -> None:
@@ -182,3 +183,6 @@ def _reads_video(model_type: str) -> bool:
     from transformers.models.auto import modeling_auto  # slow to import
 
     return model_type in modeling_auto.MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES
+
+
+__getattr__ = moved(__name__, {"Pretrained": "hubfast.hub.hf.TransformersModel"})

@@ -3,14 +3,17 @@
 from hubfast.bench.ranking.measures import Measures, measure
 from hubfast.bench.ranking.minihub import minihub_records
 from hubfast.bench.ranking.records import Records, read_records
-from hubfast.bench.ranking.table import Evaluation, evaluate
+from hubfast.bench.ranking.table import ScoreStudy, evaluate
+from hubfast.utils.moved import moved
 
 __all__ = [
-    "Evaluation",
     "Measures",
     "Records",
+    "ScoreStudy",
     "evaluate",
     "measure",
     "minihub_records",
     "read_records",
 ]
+
+__getattr__ = moved(__name__, {"Evaluation": "hubfast.bench.ranking.ScoreStudy"})

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from hubfast.bench.ranking.measures import Measures, measure
 from hubfast.bench.ranking.records import Records
+from hubfast.utils.moved import moved
 from hubfast.utils.progress import progress_bar
 from hubfast.utils.terminal import WideTable, output_console
 
@@ -31,8 +32,8 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate` found.
+class ScoreStudy:
+    """The agreement of every score with the truth, as `evaluate` measures it.
 
     `frame` has a row a score and a measure: `score`, `measure`, `value` (mean over the data
     sets that have the score), its bootstrap interval `low`, `high`, the `gain` over the prior on
@@ -102,7 +103,7 @@ class Evaluation:
 
 def evaluate(
     records: Records, prior: str | None = None, *, seed: int = 0, progress: bool = True
-) -> Evaluation:
+) -> ScoreStudy:
     """Measures every score of `records`, best mean tau first.
 
     Intervals are of resampled models, the same ones in every data set and for every score; they
@@ -138,7 +139,7 @@ def evaluate(
         each.sort_values("score", key=lambda s: s.map(place), kind="stable", ignore_index=True)
         for each in (frame, _long(found))
     )
-    return Evaluation(frame, by_data, prior, len(names))
+    return ScoreStudy(frame, by_data, prior, len(names))
 
 
 def _long(found: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
@@ -224,3 +225,6 @@ def _cell(value: float, low: float = np.nan, high: float = np.nan) -> str:
     if not np.isfinite(value):
         return "-"
     return f"{value:.3f} ±{(high - low) / 2:.2f}" if np.isfinite(high - low) else f"{value:.3f}"
+
+
+__getattr__ = moved(__name__, {"Evaluation": "hubfast.bench.ranking.table.ScoreStudy"})
