@@ -1,52 +1,53 @@
 """The model card of a tuned model: Markdown with the front matter that hubs read."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 import yaml
 
 from hubfast.tuning.usage import Input
 
-if TYPE_CHECKING:
-    from hubfast.tuning.result import Tuned
 
-
-def model_card(tuned: "Tuned", takes: Input, *, by_timm: bool) -> str:
+def model_card(record: Mapping[str, Any], takes: Input, *, by_timm: bool) -> str:
     """Front matter, what it is, how it was made, how good it is, how to use it.
 
     Args:
-        tuned: The model.
+        record: Plain values of the tuned model, as `Tuned.as_dict` gives them.
         takes: What the saved module takes.
         by_timm: timm builds it from `config.json`.
     """
+    method, models, data = record["method"], record["models"], record["data"]
+    evaluations, labels = record["evaluations"], record["labels"]
     results = [
-        {"type": found.metric, "name": f"{name} {found.metric}", "value": round(found.value, 4)}
-        for name, found in tuned.evaluations.items()
+        {"type": found["metric"], "name": f"{part} {found['metric']}", "value": round(value, 4)}
+        for part, found in evaluations.items()
+        for value in [found["value"]]
     ]
-    task = "image-classification" if tuned.labels.task != "regression" else "image-to-scalar"
+    task = "image-classification" if labels["task"] != "regression" else "image-to-scalar"
     front = {
         "library_name": "timm" if by_timm else "pytorch",
-        "tags": ["hubfast", tuned.method],
+        "tags": ["hubfast", method],
         "pipeline_tag": task,
-        "base_model": list(tuned.models),
-        "datasets": [tuned.data],
-        "metrics": sorted({found.metric for found in tuned.evaluations.values()}),
-        "model-index": [{"name": f"{tuned.models[0]} on {tuned.data}", "results": results}],
+        "base_model": list(models),
+        "datasets": [data],
+        "metrics": sorted({found["metric"] for found in evaluations.values()}),
+        "model-index": [{"name": f"{models[0]} on {data}", "results": results}],
     }
     lines = [
         "---",
         yaml.safe_dump(front, sort_keys=False, allow_unicode=True).strip(),
         "---",
-        f"# {tuned.models[0]} tuned on {tuned.data}",
+        f"# {models[0]} tuned on {data}",
         "",
-        f"Tuned by hubfast with the method `{tuned.method}`"
-        + (f", using {', '.join(tuned.models)}." if len(tuned.models) > 1 else "."),
+        f"Tuned by hubfast with the method `{method}`"
+        + (f", using {', '.join(models)}." if len(models) > 1 else "."),
         "",
         *_table("data", {str(row["name"]): str(row["value"]) for row in results}),
-        *_table("without tuning", _untuned(tuned)),
-        *(f"{sentence}\n" for sentence in (*tuned.not_worth_it, *tuned.notes)),
-        *_table("cost", _costs(tuned)),
-        *_table("recipe", {k: str(v) for k, v in tuned.recipe.as_dict().items()}),
-        f"Outputs ({tuned.labels.task}): {', '.join(tuned.labels.names)}.",
+        *_table("without tuning", _untuned(record)),
+        *(f"{sentence}\n" for sentence in (*record["not_worth_it"], *record["notes"])),
+        *_table("cost", _costs(record)),
+        *_table("recipe", {k: str(v) for k, v in record["recipe"].items()}),
+        f"Outputs ({labels['task']}): {', '.join(labels['names'])}.",
         "",
         _input(takes),
         "",
@@ -59,7 +60,7 @@ def model_card(tuned: "Tuned", takes: Input, *, by_timm: bool) -> str:
 
 
 def _input(takes: Input) -> str:
-    """How the numbers above come about again."""
+    """How a reader gets the card's numbers again."""
     height, width = takes.framing.size
     normalised = "inside the model" if takes.normalisation is None else "in the transform"
     image = "an image"
@@ -74,21 +75,21 @@ def _input(takes: Input) -> str:
     )
 
 
-def _untuned(tuned: "Tuned") -> dict[str, str]:
+def _untuned(record: Mapping[str, Any]) -> dict[str, str]:
     return {
-        f"{part} {tuned.evaluations[part].metric} of {each.name}, features of {each.model}": (
-            f"{value:.4f}"
-        )
-        for each in tuned.baselines
-        for part, value in each.values.items()
+        f"{part} {metric} of {each['name']}, features of {each['model']}": f"{value:.4f}"
+        for each in record["baselines"]
+        for part, value in each["values"].items()
+        for metric in [record["evaluations"][part]["metric"]]
     }
 
 
-def _costs(tuned: "Tuned") -> dict[str, str]:
+def _costs(record: Mapping[str, Any]) -> dict[str, str]:
+    cost, history = record["cost"], record["history"]
     return {
-        "parameters": f"{tuned.cost.parameters:,}",
-        "multiply-adds of a picture": f"{tuned.cost.multiply_adds:,}",
-        "training": f"{tuned.history.steps} steps in {tuned.history.seconds:.1f} s",
+        "parameters": f"{cost['parameters']:,}",
+        "multiply-adds of a picture": f"{cost['multiply_adds']:,}",
+        "training": f"{history['steps']} steps in {history['seconds']:.1f} s",
     }
 
 

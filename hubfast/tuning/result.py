@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,17 @@ from torch import nn
 from hubfast.pathway import Survey
 from hubfast.ranking import Ranking
 from hubfast.tuning.baselines import Baseline, not_worth_it
+from hubfast.tuning.card import model_card
 from hubfast.tuning.evaluation import Evaluation
 from hubfast.tuning.framing import Framing, Size
 from hubfast.tuning.history import History
 from hubfast.tuning.labels import Labels
 from hubfast.tuning.measure import Cost
 from hubfast.tuning.recipe import Recipe
-from hubfast.tuning.record import as_record
-from hubfast.tuning.save import save_model
+from hubfast.tuning.save import save_model, timm_config
+from hubfast.tuning.usage import Input
+
+FORMAT = "hubfast.Tuned/1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +54,49 @@ class Tuned:
         """Height and width of the images that it was tuned on."""
         return self.framing.size
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values of all but the module, its logits and the ranking."""
+        evaluations = {
+            part: {"metric": found.metric, "value": found.value, "samples": len(found.targets)}
+            for part, found in self.evaluations.items()
+        }
+        return {
+            "format": FORMAT,
+            "method": self.method,
+            "models": list(self.models),
+            "data": self.data,
+            "labels": self.labels.as_dict(),
+            "size": list(self.size),
+            "recipe": self.recipe.as_dict(),
+            "evaluations": evaluations,
+            "baselines": [asdict(each) for each in self.baselines],
+            "not_worth_it": list(self.not_worth_it),
+            "notes": list(self.notes),
+            "cost": asdict(self.cost),
+            "seconds": dict(self.seconds),
+            "history": self.history.as_dict(),
+        }
+
     def to_json(self, path: str | Path) -> None:
-        """Writes the numbers, baselines and notes; see `hubfast.tuning.record`."""
-        Path(path).write_text(json.dumps(as_record(self), indent=2) + "\n")
+        """Writes the numbers, baselines and notes, as `as_dict` gives them."""
+        Path(path).write_text(json.dumps(self.as_dict(), indent=2) + "\n")
 
     def save(self, folder: str | Path) -> None:
-        """Writes the plain model and its card; see `hubfast.tuning.save`."""
+        """Writes the plain model and its card; see `hubfast.tuning.save.save_model`.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
         export: Any = getattr(self.module, "export", None)
-        save_model(Path(folder), copy.deepcopy(self.module) if export is None else export(), self)
+        module = copy.deepcopy(self.module) if export is None else export()
+        module = module.cpu().eval()
+        takes = Input.of(self.module, self.framing)
+        config = timm_config(module, self.labels.names, takes)
+        save_model(
+            Path(folder),
+            module,
+            labels={**self.labels.as_dict(), "size": self.size},
+            config=config,
+            transform=takes.own if takes.storable else None,
+            card=model_card(self.as_dict(), takes, by_timm=config is not None),
+        )

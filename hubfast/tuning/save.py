@@ -2,22 +2,27 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hubfast.tuning.card import model_card
 from hubfast.tuning.framing import Size
 from hubfast.tuning.usage import Input
 
-if TYPE_CHECKING:
-    from hubfast.tuning.result import Tuned
 
-
-def save_model(folder: Path, module: nn.Module, tuned: "Tuned") -> None:
+def save_model(
+    folder: Path,
+    module: nn.Module,
+    *,
+    labels: Mapping[str, Any],
+    config: Mapping[str, Any] | None,
+    transform: Any,
+    card: str,
+) -> None:
     """Writes a folder that needs no hubfast to be used, unless the method is of hubfast's own.
 
     - `model.safetensors`: the weights.
@@ -28,23 +33,26 @@ def save_model(folder: Path, module: nn.Module, tuned: "Tuned") -> None:
     - `labels.json`: task, classes, size of images; `Labels.from_dict` reads it.
     - `README.md`: the model card; its code gives the numbers that it states.
 
+    Args:
+        folder: Made if it is not there.
+        module: The plain module, on the CPU, in eval mode.
+        labels: The content of `labels.json`.
+        config: The content of `config.json`, see `timm_config`; None to write none.
+        transform: The content of `transform.pt`; None to write none.
+        card: The text of `README.md`.
+
     Raises:
         OSError: The folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    module = module.cpu().eval()
     weights = {name: value.contiguous().clone() for name, value in module.state_dict().items()}
     _write(folder / "model.safetensors", lambda path: save_file(weights, path))
     _write(folder / "model.pt", lambda path: torch.save(module, path))
-    labels = {**tuned.labels.as_dict(), "size": tuned.size}
     (folder / "labels.json").write_text(json.dumps(labels, indent=2) + "\n")
-    takes = Input.of(tuned)
-    if takes.own is not None and takes.storable:
-        _write(folder / "transform.pt", lambda path: torch.save(takes.own, path))
-    config = timm_config(module, tuned.labels.names, takes)
+    if transform is not None:
+        _write(folder / "transform.pt", lambda path: torch.save(transform, path))
     if config is not None:
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    card = model_card(tuned, takes, by_timm=config is not None)
     (folder / "README.md").write_text(card)
 
 

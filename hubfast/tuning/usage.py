@@ -4,15 +4,13 @@ import pickle
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from torch import nn
 
 from hubfast.hub.preprocessing import KNOWN, TimmTransform
 from hubfast.tuning.framing import Framing, Size
-
-if TYPE_CHECKING:
-    from hubfast.tuning.result import Tuned
 
 IMPORTS = {
     "timm": "import timm",
@@ -42,14 +40,19 @@ class Input:
     normalisation: tuple[Sequence[float], Sequence[float]] | None
 
     @classmethod
-    def of(cls, tuned: "Tuned") -> "Input":
-        """That of the module that `Tuned.save` writes."""
-        if not hasattr(tuned.module, "export"):
-            return cls(tuned.framing, None, None)
-        model: Any = getattr(tuned.module, "deployed", tuned.module)
+    def of(cls, tuned: nn.Module, framing: Framing) -> "Input":
+        """What the saved form of a tuned module takes.
+
+        Args:
+            tuned: The module. If it has `export()`, that leaves out resizing and normalisation.
+            framing: How images came to the size that it was tuned on.
+        """
+        if not hasattr(tuned, "export"):
+            return cls(framing, None, None)
+        model: Any = getattr(tuned, "deployed", tuned)
         mean, std = (x.flatten().tolist() for x in (model.mean, model.deviation))
-        size = None if model.size == tuned.size else model.size
-        return cls(tuned.framing, size, _as_written(tuned.framing, mean, std))
+        size = None if model.size == framing.size else model.size
+        return cls(framing, size, _as_written(framing, mean, std))
 
     @property
     def config(self) -> dict[str, Any] | None:
