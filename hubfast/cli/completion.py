@@ -1,6 +1,8 @@
-"""What the shell completes: metrics, mini-hub names, kinds of models, files."""
+"""What the shell completes: metrics, methods of tuning, mini-hub names, kinds of models, files."""
 
 from pathlib import Path
+
+from hubfast.cli.methods import ONE_MODEL, SEVERAL_MODELS
 
 KINDS = ("timm:", "torchhub:", "hf:", "onnx:", "export:", "keras:", "tfhub:", "minihub")
 OF_FILES = ("onnx:", "export:", "keras:", "tfhub:", "hf:", "torchhub:", "hfdata:")
@@ -13,6 +15,11 @@ def complete_metric(incomplete: str) -> list[str]:
     from hubfast.scores.registry import Metric
 
     return _starting(incomplete, get_args(Metric))
+
+
+def complete_method(incomplete: str) -> list[str]:
+    """Names of methods of tuning."""
+    return _starting(incomplete, (*ONE_MODEL, *SEVERAL_MODELS))
 
 
 def complete_model(incomplete: str) -> list[str]:

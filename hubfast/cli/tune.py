@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hubfast.cli.completion import complete_method
+from hubfast.cli.methods import ONE_MODEL, SEVERAL_MODELS
 from hubfast.cli.output import Quiet, build_named
 from hubfast.cli.resume import resumable
 from hubfast.cli.stopping import Stopping
@@ -34,8 +36,8 @@ def tune(
     method: Annotated[
         str,
         typer.Option(
-            help="One model: single, bss, l2-sp, delta, co-tuning, stoch-norm. Several: kd, "
-            "b-tuning, ensemble, distill, knowledge-flow, hub-pathway, zoo, zoo-lite."
+            help=f"One model: {', '.join(ONE_MODEL)}. Several: {', '.join(SEVERAL_MODELS)}.",
+            autocompletion=complete_method,
         ),
     ] = "b-tuning",
     top: Annotated[int, typer.Option(min=1, help="Models used by a method of several.")] = 3,

@@ -25,16 +25,7 @@ from hubfast.tuning.images import Augment, Pictures
 from hubfast.tuning.labels import Labels
 from hubfast.tuning.measure import Cost, PeakMemory, inference_cost, inference_speed
 from hubfast.tuning.methods.abilities import usable
-from hubfast.tuning.methods.registry import (
-    NO_DECAY,
-    ONE_ARCHITECTURE,
-    SHARED_IMAGES,
-    Method,
-    build,
-    check_method,
-    check_weight,
-    models_used,
-)
+from hubfast.tuning.methods.registry import Method, build, find_method
 from hubfast.tuning.parts import Columns, Parts
 from hubfast.tuning.pathways import pathways
 from hubfast.tuning.result import Tuned
@@ -79,11 +70,11 @@ def tune(
         max_unreadable: Share of the samples of each data set that may be unreadable, such as
             corrupt images; these are left out and named in the notes.
         trainer: Recipe, devices, folder for checkpoints; None for the defaults.
-        weight: Of the method's own loss term; None for that of `methods.WEIGHTS`.
+        weight: Of the method's own loss term; None for the method's default.
         augment: Of training pictures.
         size: Height and width of images, for the model's own preprocessing otherwise; a model
             that wants another size resizes them inside. None: the size that the student wants; of
-            methods that use several models in the end (SHARED_IMAGES), the largest that one wants.
+            methods whose result runs several models, the largest that one of them wants.
         resume: Go on from the trainer's checkpoint.
         trust: Models may run code of their own; see `hubfast.hub.as_hub`.
         on_ranking: Called with the ranking before training, to keep it.
@@ -92,10 +83,9 @@ def tune(
         ValueError, TypeError: Bad arguments; the message names them.
         TrainingDiverged: A loss term became NaN.
     """
-    check_method(method, top)
-    check_weight(method, weight)
+    known = find_method(method, top, weight)
     trainer = trainer or Trainer()
-    if method in NO_DECAY:
+    if not known.weight_decay:
         trainer = replace(trainer, recipe=replace(trainer.recipe, weight_decay=0.0))
     device = trainer.device  # before the ranking: options that do not fit raise here
     progress = trainer.progress and is_first_process()
@@ -119,10 +109,10 @@ def tune(
     if on_ranking is not None:
         on_ranking(ranking)
     ranked = time.perf_counter()
-    alike = train if method in ONE_ARCHITECTURE else None
-    count = models_used(method, top)
+    alike = train if known.same_architecture else None
+    count = known.models_used(top)
     sources = choose_models(found.sources, ranking, count, alike, found.left_out)
-    framing = choose_framing(train, sources if method in SHARED_IMAGES else sources[:1], size)
+    framing = choose_framing(train, sources if known.shared_images else sources[:1], size)
     seed, batch_size = trainer.recipe.seed, trainer.recipe.batch_size
     pictures = Pictures(train, labels, framing, augment=augment, seed=seed)
     held_out = {name: Pictures(part, labels, framing) for name, part in parts.held_out.items()}

@@ -2,20 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from hubfast.data import TargetData
 from hubfast.hub import Source
 from hubfast.hub.network import FeatureModule
-from hubfast.tuning.methods.registry import (
-    CLASSES_ONLY,
-    ONE_ARCHITECTURE,
-    STAGES,
-    Method,
-    models_used,
-)
+from hubfast.tuning.methods.method import TuningMethod
+from hubfast.tuning.methods.registry import METHODS, Method
 
 # Kinds of sources without parameters that torch trains, and what they are.
 FIXED = {
@@ -24,14 +19,6 @@ FIXED = {
     "export": "an exported program, which cannot be trained",
     "keras": "a Keras model, which torch cannot train",
     "tfhub": "a TensorFlow model, which torch cannot train",
-}
-NEEDS = {
-    "co-tuning": "a model with its source classifier, and classes to tune",
-    "hub-pathway": "classes to tune",
-    "zoo": "two models of one architecture, and classes to tune",
-    "zoo-lite": "two models of one architecture, and classes to tune",
-    "delta": "models that name their stages (timm's feature_info)",
-    "knowledge-flow": "models that name their stages (timm's feature_info)",
 }
 
 
@@ -62,41 +49,42 @@ def usable(method: Method, top: int, sources: Sequence[Source], data: TargetData
     """
     if isinstance(data[0], str):
         raise ValueError(f"data must hold images to tune models, got texts in {data.name!r}")
-    found = {name: _usable(name, sources) for name in get_args(Method)}
+    wanted = METHODS[method]
+    found = {each.name: _usable(each, sources) for each in METHODS.values()}
     own = found[method]
-    why = _obstacle(method, top, own, data.task)
+    why = _obstacle(wanted, top, own, data.task)
     if not why:
         return own
-    others = [m for m, its in found.items() if not _obstacle(m, top, its, data.task)]
+    others = [m for m, its in found.items() if not _obstacle(METHODS[m], top, its, data.task)]
     instead = f"methods that can: {', '.join(others)}" if others else "no method can"
-    needs = f"{method} needs {NEEDS[method]}; " if method in NEEDS else ""
+    needs = f"{method} needs {wanted.needs}; " if wanted.needs else ""
     reasons = "".join(f"\n{note}" for note in own.notes)
     raise ValueError(f"{needs}{why}; {instead}{reasons}")
 
 
-def _obstacle(method: Method, top: int, found: Usable, task: str) -> str:
+def _obstacle(method: TuningMethod, top: int, found: Usable, task: str) -> str:
     """Why the method cannot be used; empty if nothing is known against it."""
-    if task != "classification" and method in CLASSES_ONLY:
+    if task != "classification" and method.classes_only:
         return f"the targets are {task}"
     there = len(found.sources)
     if not there:
         return "the hub must hold a model that can be tuned"
-    if method in ONE_ARCHITECTURE:
+    if method.same_architecture:
         known = [architecture(source) for source in found.sources]
         alike = max(Counter(known).values())
         return "" if None in known or alike > 1 else "no two models of the hub are of one"
-    if there < models_used(method, top):
+    if there < method.models_used(top):
         return f"top must be at most {there}, the models that can be tuned, got {top}"
     return ""
 
 
-def _usable(method: Method, sources: Sequence[Source]) -> Usable:
+def _usable(method: TuningMethod, sources: Sequence[Source]) -> Usable:
     reasons: Mapping[str, str] = {source.name: _lack(method, source) for source in sources}
     kept = [source for source in sources if not reasons[source.name]]
     return Usable(kept, {name: why for name, why in reasons.items() if why})
 
 
-def _lack(method: Method, source: Source) -> str:
+def _lack(method: TuningMethod, source: Source) -> str:
     """What the method needs and the model does not have; empty if nothing is known to lack."""
     if source.kind in FIXED:
         return FIXED[source.kind]
@@ -105,11 +93,11 @@ def _lack(method: Method, source: Source) -> str:
         module = getattr(source.load(), "run", None)
         if not isinstance(module, nn.Module) or isinstance(module, FeatureModule):
             return "a callable, no nn.Module that can be trained"
-    if method in STAGES and (
+    if method.named_stages and (
         source.kind == "hf" or (module is not None and not getattr(module, "feature_info", None))
     ):
         return "it does not name its stages"
-    if method == "co-tuning" and source.kind == "timm" and _without_classifier(source):
+    if method.source_classifier and source.kind == "timm" and _without_classifier(source):
         return "it comes without a classifier"
     return ""
 
