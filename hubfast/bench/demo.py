@@ -86,22 +86,17 @@ def _means(runs: Sequence[Truth]) -> dict[str, float]:
 def _how(names: Sequence[str], runs: Sequence[Truth]) -> str:
     """Where the models and their fine-tuned qualities come from."""
     shipped = sum(is_shipped(name) for name in names)
-    here = len(names) - shipped
-    models = " and ".join(
-        text
-        for count, text in (
-            (shipped, f"{shipped} come with hubfast"),
-            (here, f"{here} were trained on this machine"),
-        )
-        if count
-    )
+    models = "All models come with hubfast"
+    if shipped < len(names):
+        some = f"{shipped} models come with hubfast, {len(names) - shipped}" if shipped else "All"
+        models = f"{some} were trained on this machine"
     known = [run for run in runs if run.shipped]
     minutes = sum(run.seconds for run in runs) / 60
     where = "on this machine" if not known else "when hubfast was released"
     if known and len(known) < len(runs):
         where = f"for {len(known)} of {len(runs)} runs when hubfast was released, else here"
     return (
-        f"Of the models {models}. Scores were computed now. The fine-tuned column is the result of "
-        f"training each model on the target's training part, at the best of three learning rates, "
-        f"{where} ({minutes:.1f} min in all); `hubfast demo --rebuild` does it all here."
+        f"{models}; their scores were computed now. The fine-tuned column is what training each of "
+        f"them on the target's training part gave, at the best of three learning rates, {where} "
+        f"({minutes:.1f} min in all); `hubfast demo --rebuild` does it all here."
     )

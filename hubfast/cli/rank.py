@@ -145,7 +145,7 @@ def demo(
     Ten trained models and their fine-tuned accuracies come with hubfast, so that it takes seconds.
     Others, and all with --rebuild, are trained here and kept.
     """
-    with collection_paused():  # torch
+    with starting(quiet), collection_paused():  # torch
         from hubfast.bench.demo import demo as run_demo
         from hubfast.ranking.agreement import agreement
         from hubfast.utils.allocator import keep_freed_memory

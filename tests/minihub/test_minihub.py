@@ -146,7 +146,7 @@ def test_demo_puts_truth_beside_scores(cache, monkeypatch):
     runs = minihub.truth(["lowercase"], progress=False)
     assert found.ranking.extra[found.title] == {run.model: run.value for run in runs}
     assert [r.models for r in first] == [found.ranking.models]  # before the fine-tuning
-    assert "2 were trained on this machine" in found.how
+    assert "All were trained on this machine" in found.how
     demo("lowercase", on_ranking=first.append, progress=False)
     assert len(first) == 1  # all is known
     with pytest.raises(ValueError, match=r"target must be one of .*, got 'x'"):

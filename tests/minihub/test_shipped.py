@@ -84,7 +84,7 @@ def test_the_demo_needs_no_training(monkeypatch):
         monkeypatch.setattr(module, name, None)
     found = demo(progress=False)
     assert {m.name for m in found.ranking.scored} == {*DEMO}
-    assert "10 come with hubfast" in found.how
+    assert "All models come with hubfast" in found.how
     assert "when hubfast was released" in found.how
 
 
