@@ -44,7 +44,7 @@ ALLOWED = {
         "profiling",
         "utils",
     },
-    "report": {"ranking", "tuning", "pathway"},
+    "report": {"ranking", "tuning", "pathway", "utils"},
     "plots": {"ranking", "report"},
     "info": {"ops"},
     "functional": {"ops"},  # former names, for one release

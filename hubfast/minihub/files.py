@@ -13,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hubfast.utils.files import replacing
+
 KEY = "minihub"  # of the description in a file's metadata
 
 
@@ -45,10 +47,9 @@ def write(name: str, weights: Mapping[str, Tensor], description: Mapping[str, An
     """
     path = cache_dir() / f"{name}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
     described = {**description, "digest": digest(weights)}
-    save_file(dict(weights), partial, metadata={KEY: json.dumps(described)})
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(dict(weights), partial, metadata={KEY: json.dumps(described)})
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:

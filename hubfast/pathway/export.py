@@ -1,42 +1,66 @@
-"""A hub as a folder: a file of weights a model, and what is needed to build it again."""
+"""A hub as a folder: one file of weights per model, and what is needed to build it again."""
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from hubfast.nn.timm_twin import timm_recipe
+from hubfast.pathway.executors import Executor
 from hubfast.pathway.generator import PathwayGenerator, pathway_generator
 from hubfast.pathway.models import HubModel
-from hubfast.pathway.module import HubPathway
 from hubfast.pathway.store import LazyModel, ModelStore
+from hubfast.utils.files import replacing, write_text
 
 FORMAT = 1
 Builders = Mapping[str, Callable[[], nn.Module]]
 
 
-def export(hub: HubPathway, folder: str | Path) -> None:
+class Parts(NamedTuple):
+    """What `read` builds of an exported hub.
+
+    Args:
+        models: Each with its preprocessing, in the order of the hub.
+        generator: With fresh weights, or a builder's.
+        executor: `"auto"`, or that of a store whose models are read when a sample asks for them.
+        options: The other arguments of `HubPathway`.
+    """
+
+    models: list[HubModel]
+    generator: PathwayGenerator
+    executor: str | Executor
+    options: dict[str, Any]
+
+
+def write(
+    folder: str | Path,
+    models: Sequence[HubModel],
+    generator: PathwayGenerator,
+    aggregator: nn.Module,
+    options: Mapping[str, Any],
+) -> None:
     """Writes config.json and .safetensors files; config.json last, so that it means complete.
 
     Args:
-        hub: Any. Models that timm builds again are loaded without more; for others `load` wants
-            a function.
         folder: Made if missing; files of an earlier export are replaced.
+        models: Any. Those that timm builds again are read without more; for others `read` wants
+            a function.
+        generator: The network that chooses models.
+        aggregator: What makes one answer of the models' outputs.
+        options: The arguments of `HubPathway` that make a hub of these parts.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").unlink(missing_ok=True)
-    projections = getattr(hub.aggregator, "projections", None)
+    projections = getattr(aggregator, "projections", None)
     widths = None if projections is None else [p.in_features for p in projections]
     entries = []
-    for m, model in enumerate(hub.models):
-        assert isinstance(model, HubModel)
-        _write(model.module, folder / f"model{m}.safetensors")
+    for m, model in enumerate(models):
+        _write(model.module, _file(folder, m))
         entries.append(
             {
                 "name": model.name,
@@ -47,27 +71,25 @@ def export(hub: HubPathway, folder: str | Path) -> None:
                 "timm": model.recipe or timm_recipe(model.module),
             }
         )
-    _write(hub.generator, folder / "generator.safetensors")
-    _write(hub.aggregator, folder / "aggregator.safetensors")
+    _write(generator, folder / "generator.safetensors")
+    _write(aggregator, folder / "aggregator.safetensors")
     config = {
         "format": FORMAT,
-        "options": hub.options,
+        "options": options,
         "models": entries,
         "generator": {
-            "architecture": hub.generator.architecture,
-            "noise": hub.generator.spread is not None,
-            "size": hub.generator.mean.size,
+            "architecture": generator.architecture,
+            "noise": generator.spread is not None,
+            "size": generator.mean.size,
         },
     }
-    partial_file = folder / f".config.{os.getpid()}.partial"
-    partial_file.write_text(json.dumps(config, indent=2) + "\n")
-    os.replace(partial_file, folder / "config.json")
+    write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
 
 
-def load(
+def read(
     folder: str | Path, *, builders: Builders | None = None, memory_limit: int | None = None
-) -> HubPathway:
-    """The hub that `export` wrote, in eval mode on the CPU.
+) -> Parts:
+    """The parts of the hub that `write` wrote, on the CPU; `load_weights` gives them its weights.
 
     Args:
         folder: Of the export.
@@ -77,9 +99,8 @@ def load(
             and the hub is for inference only. None: all are loaded, and can be trained further.
 
     Raises:
-        FileNotFoundError: No export there, or an incomplete one.
-        ValueError: Another format, a model without a builder, a limit under the largest model.
-        RuntimeError: Weights that do not fit what was built.
+        FileNotFoundError: The folder holds no export, or an incomplete one.
+        ValueError: The export has another format, or a model without a builder.
     """
     folder, builders = Path(folder), builders or {}
     if not (folder / "config.json").exists():
@@ -87,15 +108,16 @@ def load(
     config = json.loads((folder / "config.json").read_text())
     if config.get("format") != FORMAT:
         raise ValueError(f"{folder} must have format {FORMAT}, got {config.get('format')!r}")
-    options = config["options"]
-    files = [folder / f"model{m}.safetensors" for m in range(len(config["models"]))]
-    makers = [partial(_build, builders, entry) for entry in config["models"]]
-    loaders = [partial(_read, make, file) for make, file in zip(makers, files, strict=True)]
-    store = None if memory_limit is None else ModelStore(loaders, memory_limit)
-    modules = [
-        make() if store is None else LazyModel(store, m, entry["width"])
-        for m, (make, entry) in enumerate(zip(makers, config["models"], strict=True))
-    ]
+    entries = config["models"]
+    makers = [partial(_build, builders, entry) for entry in entries]
+    executor: str | Executor = "auto"
+    if memory_limit is None:
+        modules = [make() for make in makers]
+    else:
+        loaders = [partial(_read, make, _file(folder, m)) for m, make in enumerate(makers)]
+        store = ModelStore(loaders, memory_limit)
+        executor = store.execute
+        modules = [LazyModel(store, m, entry["width"]) for m, entry in enumerate(entries)]
     models = [
         HubModel(
             module,
@@ -105,46 +127,48 @@ def load(
             std=entry["std"],
             recipe=entry["timm"],
         )
-        for module, entry in zip(modules, config["models"], strict=True)
+        for module, entry in zip(modules, entries, strict=True)
     ]
     generator = _generator(builders, config["generator"], len(models))
-    executor = "auto" if store is None else store.execute
-    hub = HubPathway(models, generator=generator, executor=executor, **options)
-    for part in ("generator", "aggregator"):
-        getattr(hub, part).load_state_dict(load_file(folder / f"{part}.safetensors"))
-    if store is None:  # only now: the hub has given the models new heads
-        for model, file in zip(models, files, strict=True):
-            model.module.load_state_dict(load_file(file))
-    return hub.eval()
+    return Parts(models, generator, executor, config["options"])
 
 
-def timm_recipe(module: nn.Module) -> dict[str, Any] | None:
-    """Arguments with which `timm.create_model` builds a module of the same layers, if there are.
+def load_weights(
+    folder: str | Path,
+    models: Sequence[HubModel],
+    generator: PathwayGenerator,
+    aggregator: nn.Module,
+) -> None:
+    """Gives the parts of a hub their exported weights, in place.
 
-    Compares printed layers and shapes of weights with a fresh model's.
+    Models of a store are left to it. The hub must be built before, as that gives models new heads.
+
+    Args:
+        folder: Of the export.
+        models: The hub's models, in its order.
+        generator: The hub's generator.
+        aggregator: The hub's aggregator.
+
+    Raises:
+        RuntimeError: The weights do not fit what was built.
     """
-    config = getattr(module, "pretrained_cfg", None)
-    if config is None:
-        return None
-    import timm  # slow to import
-
-    name = config.get("architecture")
-    if not name or not timm.is_model(name):
-        return None
-    recipe = {"model_name": name, "num_classes": module.num_classes}
-    with torch.device("meta"):
-        fresh = timm.create_model(pretrained=False, **recipe)
-    same = str(fresh) == str(module) and _shapes(fresh) == _shapes(module)
-    return recipe if same else None
+    folder = Path(folder)
+    generator.load_state_dict(load_file(folder / "generator.safetensors"))
+    aggregator.load_state_dict(load_file(folder / "aggregator.safetensors"))
+    for m, model in enumerate(models):
+        if not isinstance(model.module, LazyModel):
+            model.module.load_state_dict(load_file(_file(folder, m)))
 
 
-def _shapes(module: nn.Module) -> dict[str, torch.Size]:
-    return {name: x.shape for name, x in module.state_dict().items()}
+def _file(folder: Path, m: int) -> Path:
+    """The weights of model m."""
+    return folder / f"model{m}.safetensors"
 
 
 def _write(module: nn.Module, path: Path) -> None:
     weights = {name: x.detach().cpu().contiguous() for name, x in module.state_dict().items()}
-    save_file(weights, path)
+    with replacing(path) as partial_file:
+        save_file(weights, partial_file)
 
 
 def _build(builders: Builders, entry: dict) -> nn.Module:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hubfast.nn.start import shares
 from hubfast.ops import route
 from hubfast.ops.reference import Routes
+from hubfast.pathway import export
 from hubfast.pathway.aggregators import Aggregation, aggregator_of
 from hubfast.pathway.diagnostics import LOAD, balance
 from hubfast.pathway.executors import Executor, Outputs, automatic, dense, loop, threads
@@ -158,10 +159,8 @@ class HubPathway(nn.Module):
         return self._route(Views(images))
 
     def save(self, folder: str | Path) -> None:
-        """Exports the hub to a folder, see `export.export`; `load` reads it."""
-        from hubfast.pathway.export import export  # which imports this module
-
-        export(self, folder)
+        """Exports the hub to a folder, see `export.write`; `load` reads it."""
+        export.write(folder, self._hub, self.generator, self.aggregator, self.options)
 
     @staticmethod
     def load(
@@ -170,10 +169,25 @@ class HubPathway(nn.Module):
         builders: Mapping[str, Callable[[], nn.Module]] | None = None,
         memory_limit: int | None = None,
     ) -> "HubPathway":
-        """Reads an exported hub, see `export.load`."""
-        from hubfast.pathway.export import load
+        """The hub that `save` wrote, in eval mode on the CPU.
 
-        return load(folder, builders=builders, memory_limit=memory_limit)
+        Args:
+            folder: Of the export.
+            builders: As in `export.read`.
+            memory_limit: As in `export.read`.
+
+        Raises:
+            FileNotFoundError: The folder holds no export, or an incomplete one.
+            ValueError: The export has another format, a model has no builder, or the largest
+                model is over the limit.
+            RuntimeError: The weights do not fit what was built.
+        """
+        parts = export.read(folder, builders=builders, memory_limit=memory_limit)
+        hub = HubPathway(
+            parts.models, generator=parts.generator, executor=parts.executor, **parts.options
+        )
+        export.load_weights(folder, hub._hub, hub.generator, hub.aggregator)
+        return hub.eval()
 
     def freeze(self) -> None:
         """Leaves only the models' heads, the generator and the aggregator to training."""

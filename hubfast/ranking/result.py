@@ -14,6 +14,7 @@ from rich.text import Text
 from hubfast.ranking.console import ranking_tables
 from hubfast.ranking.order import RankedModels
 from hubfast.ranking.rows import MetricScore, RankedModel, Seconds
+from hubfast.utils.files import replacing, write_text
 from hubfast.utils.terminal import output_console
 
 if TYPE_CHECKING:
@@ -40,12 +41,13 @@ class Ranking(RankedModels):
 
     def to_csv(self, path: str | Path) -> None:
         """Writes `to_frame`."""
-        self.to_frame().to_csv(path, index=False)
+        with replacing(path) as partial:
+            self.to_frame().to_csv(partial, index=False)
 
     def to_json(self, path: str | Path) -> None:
         """Writes all of it; `Ranking.from_json` reads it back."""
         content = {"format": FORMAT, **dataclasses.asdict(self)}
-        Path(path).write_text(json.dumps(content, indent=2) + "\n")
+        write_text(path, json.dumps(content, indent=2) + "\n")
 
     @classmethod
     def from_json(cls, path: str | Path) -> "Ranking":

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+
+from hubfast.utils.files import replacing
 
 ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -78,7 +79,9 @@ def write_page(
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    _replace(Path(path), page)
+    with replacing(path) as partial:
+        # File names that are not UTF-8 reach here as lone surrogates, which UTF-8 has no bytes for.
+        partial.write_bytes(page.encode("utf-8", "replace"))
 
 
 def render(template: str, **values: Any) -> Markup:
@@ -102,13 +105,3 @@ def _breakable(name: str) -> Markup:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        # File names that are not UTF-8 reach here as lone surrogates, which UTF-8 has no bytes for.
-        partial.write_bytes(text.encode("utf-8", "replace"))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

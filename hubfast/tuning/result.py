@@ -20,6 +20,7 @@ from hubfast.tuning.measure import Cost
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.save import save_model, timm_config
 from hubfast.tuning.usage import Input
+from hubfast.utils.files import write_text
 
 FORMAT = "hubfast.Tuned/1"
 
@@ -79,7 +80,7 @@ class Tuned:
 
     def to_json(self, path: str | Path) -> None:
         """Writes the numbers, baselines and notes, as `as_dict` gives them."""
-        Path(path).write_text(json.dumps(self.as_dict(), indent=2) + "\n")
+        write_text(path, json.dumps(self.as_dict(), indent=2) + "\n")
 
     def save(self, folder: str | Path) -> None:
         """Writes the plain model and its card; see `hubfast.tuning.save.save_model`.

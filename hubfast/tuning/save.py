@@ -1,7 +1,6 @@
 """A tuned model on disk: plain weights, the plain module, timm's config where it fits, a card."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hubfast.tuning.framing import Size
+from hubfast.nn.timm_twin import timm_recipe
 from hubfast.tuning.usage import Input
+from hubfast.utils.files import replacing, write_text
 
 
 def save_model(
@@ -46,14 +46,17 @@ def save_model(
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.contiguous().clone() for name, value in module.state_dict().items()}
-    _write(folder / "model.safetensors", lambda path: save_file(weights, path))
-    _write(folder / "model.pt", lambda path: torch.save(module, path))
-    (folder / "labels.json").write_text(json.dumps(labels, indent=2) + "\n")
+    with replacing(folder / "model.safetensors") as partial:
+        save_file(weights, partial)
+    with replacing(folder / "model.pt") as partial:
+        torch.save(module, partial)
+    write_text(folder / "labels.json", json.dumps(labels, indent=2) + "\n")
     if transform is not None:
-        _write(folder / "transform.pt", lambda path: torch.save(transform, path))
+        with replacing(folder / "transform.pt") as partial:
+            torch.save(transform, partial)
     if config is not None:
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    (folder / "README.md").write_text(card)
+        write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    write_text(folder / "README.md", card)
 
 
 def timm_config(module: nn.Module, names: tuple[str, ...], takes: Input) -> dict[str, Any] | None:
@@ -62,12 +65,10 @@ def timm_config(module: nn.Module, names: tuple[str, ...], takes: Input) -> dict
     The preprocessing in it is that of the evaluation, where timm can express it.
     """
     cfg = getattr(module, "pretrained_cfg", None)
-    name = cfg.get("architecture", "") if isinstance(cfg, dict) else ""
-    classes = getattr(module, "num_classes", None)
-    if not isinstance(cfg, dict) or not _builds(
-        name, classes, module, takes.size or takes.framing.size
-    ):
+    recipe = timm_recipe(module, takes.size or takes.framing.size)
+    if recipe is None or not isinstance(cfg, dict):
         return None
+    name, classes = recipe["model_name"], recipe["num_classes"]
     kept = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")
     described = {**cfg, **(takes.config or {})}
     pretrained = {
@@ -82,29 +83,3 @@ def timm_config(module: nn.Module, names: tuple[str, ...], takes: Input) -> dict
         "label_names": list(names),
         "pretrained_cfg": {**pretrained, "num_classes": classes},
     }
-
-
-@torch.inference_mode()
-def _builds(name: str, classes: int | None, module: nn.Module, size: Size) -> bool:
-    """Whether timm's `name` with the weights of `module` computes what `module` does."""
-    import timm  # slow to import
-
-    if not timm.is_model(name):
-        return False
-    with torch.random.fork_rng(devices=[]):
-        twin = timm.create_model(name, pretrained=False, num_classes=classes).eval()
-        images = torch.rand(1, 3, *size)
-    if _shapes(twin) != _shapes(module):
-        return False
-    twin.load_state_dict(module.state_dict())
-    return torch.allclose(twin(images), module(images), rtol=1e-3, atol=1e-4)
-
-
-def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(value.shape) for key, value in module.state_dict().items()}
-
-
-def _write(path: Path, write: Any) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    write(partial)
-    os.replace(partial, path)

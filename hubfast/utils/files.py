@@ -1,30 +1,68 @@
-"""Checkpoints, written whole or not at all."""
+"""Files that are written whole or not at all, and checkpoints among them."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import torch
 
 FORMAT = "hubfast.Checkpoint/1"
 
 
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Gives a file beside `path` to write to, which takes the place of `path` at the end.
+
+    A kill at any moment leaves the former file or the new one; an exception leaves the former.
+    What is no plain file, such as a pipe or a link to one, is written to directly.
+
+    Args:
+        path: Its folder must exist.
+
+    Raises:
+        OSError: The file cannot be written; the error names `path`.
+    """
+    path = Path(path)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        yield path
+        return
+    # The suffix stays: by it pandas knows whether to compress.
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        if error.filename in (str(partial), partial):
+            error.filename, error.filename2 = str(path), None
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(text)
+
+
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Writes `content`; a kill at any moment leaves the former file or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
+    """Writes `content` as a checkpoint that outlasts a loss of power, too."""
+    import torch  # slow to import, and most files need none of it
+
+    with replacing(path) as partial, partial.open("wb") as file:
         torch.save({"format": FORMAT, **content}, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def load(path: Path) -> dict[str, Any]:
     """Reads what `save` wrote; runs no code from the file.
 
     Raises:
-        ValueError: Another kind of file.
+        ValueError: The file holds something else.
     """
+    import torch
+
     content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path} does not hold {FORMAT}")

@@ -8,6 +8,7 @@ from pathways import CLASSES, MODELS, Small, batch, network, small_hub
 from torch import nn
 from torch.testing import assert_close
 
+from hubfast.nn.timm_twin import timm_recipe
 from hubfast.pathway import (
     HubPathway,
     LoadHistory,
@@ -16,7 +17,6 @@ from hubfast.pathway import (
     pathway_generator,
     survey,
 )
-from hubfast.pathway.export import timm_recipe
 from hubfast.pathway.store import size_of
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from hubfast.bench.ranking.measures import Measures, measure
 from hubfast.bench.ranking.records import Records
+from hubfast.utils.files import write_text
 from hubfast.utils.moved import moved
 from hubfast.utils.progress import progress_bar
 from hubfast.utils.terminal import WideTable, output_console
@@ -55,7 +56,7 @@ class ScoreStudy:
             "scores": json.loads(self.frame.to_json(orient="records", double_precision=15)),
             "by_data": json.loads(self.by_data.to_json(orient="records", double_precision=15)),
         }
-        Path(path).write_text(json.dumps(content, indent=2) + "\n")
+        write_text(path, json.dumps(content, indent=2) + "\n")
 
     def __rich__(self) -> Group:
         return Group(self._means(), self._by_data())
