@@ -9,10 +9,11 @@ from typing import Any
 from torch import nn
 
 from hubfast.data import TargetData
+from hubfast.hub.errors import one_line
 from hubfast.hub.hf_features import CLASSIFIERS, ImageReader
 from hubfast.hub.hf_quiet import quiet
 from hubfast.hub.hf_text import text_network
-from hubfast.hub.model import Batch, Extraction, Loading, first_line
+from hubfast.hub.model import Batch, Extraction, Loading
 from hubfast.hub.network import Network
 from hubfast.hub.preprocessing import image_transform, processor_transform
 from hubfast.hub.reach import unreachable_host
@@ -52,17 +53,17 @@ class TransformersModel:
     def parameters(self) -> int:
         return sum(p.numel() for p in self.model.parameters())
 
-    def batches(self, data: TargetData, how: Extraction) -> Iterator[Batch]:
+    def batches(self, data: TargetData, options: Extraction) -> Iterator[Batch]:
         """Features of all of `data`, in order; `notes` are of them when it is through."""
         self.notes = ()
         if isinstance(data[0], str):
             self._refuse_other_inputs("text")
             network = text_network(self.name, self.model, self.loading.trust)
-            yield from network.batches(data, how)
+            yield from network.batches(data, options)
             self.notes = network.tokens.notes
         else:
             self._refuse_other_inputs("images")
-            yield from self._of_images().batches(data, how)
+            yield from self._of_images().batches(data, options)
 
     def _refuse_other_inputs(self, given: str) -> None:
         model: Any = self.model
@@ -130,7 +131,7 @@ def load(name: str, loading: Loading) -> TransformersModel:
         except (OSError, ValueError) as error:
             if "trust_remote_code" in str(error):
                 loading.require_trust(name, "brings code of its own")
-            raise RuntimeError(f"{name!r} could not be loaded: {first_line(error)}") from error
+            raise RuntimeError(f"{name!r} could not be loaded: {one_line(error)}") from error
     _refuse_other_shapes(name, info["mismatched_keys"])
     missing = sorted(info["missing_keys"])
     if lost := [key for key in missing if "pooler" not in key]:

@@ -48,31 +48,31 @@ class TextNetwork:
     part: nn.Module
     tokens: Tokens
 
-    def batches(self, data: TargetData, how: Extraction) -> Iterator[Batch]:
+    def batches(self, data: TargetData, options: Extraction) -> Iterator[Batch]:
         """Features of all of `data`, in order."""
-        self.model.eval().to(how.device)
-        step = how.batch_size * (1 if how.device == "cpu" else LOOKAHEAD)
+        self.model.eval().to(options.device)
+        step = options.batch_size * (1 if options.device == "cpu" else LOOKAHEAD)
         for start in range(0, len(data), step):
             begun = time.perf_counter()
             texts = [_text(data[i]) for i in range(start, min(start + step, len(data)))]
             with quiet():
                 rows = self.tokens.of(texts, start)
                 ready = time.perf_counter()
-                features, logits = self._features(rows, how)
+                features, logits = self._features(rows, options)
             if features.is_cuda:
                 torch.cuda.synchronize(features.device)
             done = time.perf_counter()
             index = torch.arange(start, start + len(texts), device="cpu")
             yield Batch(index, features, logits, ready - begun, done - ready)
 
-    def _features(self, rows: list[Ids], how: Extraction) -> Outputs:
+    def _features(self, rows: list[Ids], options: Extraction) -> Outputs:
         order: list[int] = []
         parts: list[Outputs] = []
         run = partial(text_features, self.model, self.part)
-        for group in self._alike(rows, how.batch_size):
+        for group in self._alike(rows, options.batch_size):
             names = rows[group[0]]
             columns = {key: [rows[i][key] for i in group] for key in names}
-            inputs = {key: torch.tensor(ids, device=how.device) for key, ids in columns.items()}
+            inputs = {key: torch.tensor(ids, device=options.device) for key, ids in columns.items()}
             with torch.inference_mode():
                 features, logits = within_memory(run, inputs)
             if features.ndim != 2 or len(features) != len(group):

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from hubfast.hub import keras_graph
 from hubfast.hub.classifier import Choice, choose, trace
+from hubfast.hub.errors import one_line
 from hubfast.hub.keras_pixels import Pixels, pixels
-from hubfast.hub.model import Loading, first_line
+from hubfast.hub.model import Loading
 from hubfast.hub.network import FeatureModule, Network
 from hubfast.hub.outputs import (
     WANTED,
@@ -56,7 +57,7 @@ def load(path: str | Path, loading: Loading) -> Network:
         flat = keras_graph.unrolled(keras, model, shape, dtype)
     except Exception as error:  # the code of a subclass may do anything
         raise ValueError(
-            f"the layers of {path} cannot be followed ({first_line(error)}), so its features "
+            f"the layers of {path} cannot be followed ({one_line(error)}), so its features "
             "cannot be told from logits: save it as a functional model"
         ) from error
     steps = (keras_graph.step_of, keras_graph.one_place)

@@ -7,7 +7,6 @@ from typing import Any, Literal, Protocol
 from torch import Tensor
 
 from hubfast.data import TargetData
-from hubfast.hub.errors import one_line
 
 Keys = Literal["by_name", "by_order"]  # how weights of a checkpoint find their places
 
@@ -50,7 +49,7 @@ class Model(Protocol):
         """Its published top-1 accuracy on ImageNet, percent; None where that is not known."""
         ...
 
-    def batches(self, data: TargetData, how: Extraction) -> Iterator[Batch]:
+    def batches(self, data: TargetData, options: Extraction) -> Iterator[Batch]:
         """Features of all of `data`, in order."""
         ...
 
@@ -91,12 +90,7 @@ class Loading:
             )
 
 
-def first_line(error: BaseException) -> str:
-    """`Type: message` on one line, for a table; see `hubfast.hub.errors.one_line`."""
-    return one_line(error)
-
-
 def shape_error(what: str, wanted: str, got: Any) -> ValueError:
     """The error for a model that returned something else than features."""
-    found = f"shape {tuple(got.shape)}" if isinstance(got, Tensor) else type(got).__name__
-    return ValueError(f"{what} must be {wanted}, got {found}")
+    returned = f"shape {tuple(got.shape)}" if isinstance(got, Tensor) else type(got).__name__
+    return ValueError(f"{what} must be {wanted}, got {returned}")

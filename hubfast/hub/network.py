@@ -61,40 +61,40 @@ class Network:
             return self.count
         return sum(p.numel() for p in self.run.parameters())
 
-    def batches(self, data: TargetData, how: Extraction) -> Iterator[Batch]:
+    def batches(self, data: TargetData, options: Extraction) -> Iterator[Batch]:
         """Features of all of `data`; a module comes back in its modes and on its device."""
         with ExitStack() as held:
             dtype = None
             if isinstance(self.run, nn.Module):
                 held.enter_context(eval_mode(self.run))
-                held.enter_context(on_device(self.run, how.device))
+                held.enter_context(on_device(self.run, options.device))
                 dtype = weight_dtype(self.run)
-            yield from self._batches(data, how, dtype)
+            yield from self._batches(data, options, dtype)
 
     def _batches(
-        self, data: TargetData, how: Extraction, dtype: torch.dtype | None
+        self, data: TargetData, options: Extraction, dtype: torch.dtype | None
     ) -> Iterator[Batch]:
         loader = DataLoader(
             _Prepared(data, self),
-            batch_size=how.batch_size,
-            num_workers=how.workers,
+            batch_size=options.batch_size,
+            num_workers=options.workers,
             collate_fn=self.collate,
-            pin_memory=how.device.startswith("cuda"),
+            pin_memory=options.device.startswith("cuda"),
             generator=torch.Generator("cpu"),  # else it draws from torch's own, which is the user's
         )
         with torch.device("cpu"):  # where the generator is, whatever the user's default
             prepared = iter(loader)
         seen, waiting = 0, time.perf_counter()
         for inputs in prepared:
-            inputs = _moved(inputs, how.device, dtype)
+            inputs = _moved(inputs, options.device, dtype)
             started = time.perf_counter()
             with torch.no_grad():  # tensors that a module keeps must still be fit for training
-                run = partial(features_of, self.run, logits=how.logits)
+                run = partial(features_of, self.run, logits=options.logits)
                 features, logits = within_memory(run, inputs)
             if features.is_cuda:
                 torch.cuda.synchronize(features.device)
             done = time.perf_counter()
-            count = min(how.batch_size, len(data) - seen)
+            count = min(options.batch_size, len(data) - seen)
             if len(features) != count:
                 raise shape_error("features", f"({count}, D) for {count}", features)
             index = torch.arange(seen, seen + count, device="cpu")

@@ -42,7 +42,7 @@ class StoredFeatures:
     imagenet: float | None = None
     notes: tuple[str, ...] = ()
 
-    def batches(self, data: TargetData, how: Extraction) -> Iterator[Batch]:
+    def batches(self, data: TargetData, options: Extraction) -> Iterator[Batch]:
         rows = data.rows()
         if data.positions is None and len(self.features) != len(data):
             raise ValueError(
@@ -53,9 +53,9 @@ class StoredFeatures:
             raise ValueError(
                 f"{self.path} has {len(self.features)} rows, sample {int(rows.max())} is asked for"
             )
-        for index in torch.arange(len(rows), device="cpu").split(max(how.batch_size, 1024)):
+        for index in torch.arange(len(rows), device="cpu").split(max(options.batch_size, 1024)):
             started = time.perf_counter()
-            features = _take(self.features, rows[index], "features").to(how.device)
+            features = _take(self.features, rows[index], "features").to(options.device)
             logits = None if self.logits is None else _take(self.logits, rows[index], "logits")
             yield Batch(index, features, logits, time.perf_counter() - started, 0.0)
 

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from hubfast.hub import imagenet
-from hubfast.hub.model import Loading, first_line
+from hubfast.hub.errors import one_line
+from hubfast.hub.model import Loading
 from hubfast.hub.network import Network
 from hubfast.hub.preprocessing import image_transform
 from hubfast.hub.timm_models import from_module
@@ -89,7 +90,7 @@ def _downloaded(repository: str) -> Path:
             torch.hub.list(repository, trust_repo=True, verbose=False)
         except Exception as error:
             raise RuntimeError(
-                f"{repository} could not be fetched ({first_line(error)}); "
+                f"{repository} could not be fetched ({one_line(error)}); "
                 "without a network give a local folder: torchhub:FOLDER/MODEL"
             ) from error
     return next(folder for folder in folders if folder.is_dir())

@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from hubfast.data import TargetData
 from hubfast.hub import Extraction, Source
-from hubfast.hub.model import first_line
+from hubfast.hub.errors import one_line
 from hubfast.ranking.remarks import Remarks
 from hubfast.ranking.rows import RankedModel, Seconds
 from hubfast.ranking.scoring import Outcome
@@ -28,7 +28,7 @@ class Pass:
 
     target: TargetData
     metrics: Sequence[Metric]
-    how: Extraction
+    options: Extraction
     rows: Rows
     bars: Progress
     remarks: Remarks
@@ -60,7 +60,7 @@ def _outcome(source: Source, run: Pass) -> Outcome:
     try:
         return _run(source, run)
     except Exception as error:  # any fault of one model must not lose the others
-        return _failure(source, first_line(error))
+        return _failure(source, one_line(error))
     finally:
         run.heard.collect()
 
@@ -76,7 +76,7 @@ def _run(source: Source, run: Pass) -> Outcome:
     loaded = time.perf_counter()
     prepare = forward = score = 0.0
     width = None
-    for batch in model.batches(run.target, run.how):
+    for batch in model.batches(run.target, run.options):
         begun = time.perf_counter()
         scorer.update(batch.index, batch.features, batch.logits)
         prepare, forward = prepare + batch.prepare_seconds, forward + batch.forward_seconds
@@ -93,7 +93,7 @@ def _run(source: Source, run: Pass) -> Outcome:
         try:
             scores[metric] = scorer.score(metric, parameters=model.parameters, imagenet=imagenet)
         except Exception as error:  # one score's fault must not lose the others
-            errors[metric] = first_line(error)
+            errors[metric] = one_line(error)
             if len(errors) == len(scorer.metrics):
                 raise
         spent[metric] = time.perf_counter() - begun

@@ -97,10 +97,10 @@ def rank(
         _check_target(target, chosen)
         if workers is None:
             workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
-        how = Extraction(batch_size, device, workers, logits=bool({*chosen} & {*NEED_LOGITS}))
+        options = Extraction(batch_size, device, workers, logits=bool({*chosen} & {*NEED_LOGITS}))
         with progress_bar(progress) as bars:
             rows = _special_rows(target, seed)
-            run = Pass(target, chosen, how, rows, bars, remarks, heard)
+            run = Pass(target, chosen, options, rows, bars, remarks, heard)
             models = _ranked(run_all(sources, run), chosen, seed)
     return Ranking(
         models=models,

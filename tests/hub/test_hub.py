@@ -177,8 +177,8 @@ def test_stored_features(tmp_path, suffix):
     part = targets.subset(torch.tensor([5, 1]))
     assert torch.equal(run(source, part)[0], features[[5, 1]])
     if suffix == ".npy":
-        how = Extraction(logits=True)
-        assert next(iter(source.load().batches(targets, how))).logits is None
+        options = Extraction(logits=True)
+        assert next(iter(source.load().batches(targets, options))).logits is None
     else:
         assert torch.equal(run(source, targets, logits=True)[1], logits)
 

@@ -46,8 +46,8 @@ def test_a_model_need_not_have_notes():
     class Bare:
         parameters, imagenet = None, None
 
-        def batches(self, data, how):
-            return Network(constant).batches(data, how)
+        def batches(self, data, options):
+            return Network(constant).batches(data, options)
 
     images = np.random.default_rng(0).integers(0, 255, (12, 4, 4, 3), dtype=np.uint8)
     found = rank([Source("bare", Bare)], (images, np.arange(12) % 2), progress=False)

@@ -140,8 +140,8 @@ def test_outputs_that_are_no_classes_are_no_source_probabilities(tmp_path, kind)
     model.config.problem_type = kind
     model.save_pretrained(tmp_path)
     data = as_target_data((TEXTS, np.arange(len(TEXTS)) % 2))
-    how = Extraction(logits=True)
-    assert next(as_source(f"hf:{tmp_path}").load().batches(data, how)).logits is None
+    options = Extraction(logits=True)
+    assert next(as_source(f"hf:{tmp_path}").load().batches(data, options)).logits is None
 
 
 def test_text_is_asked_for(tmp_path):
