@@ -20,18 +20,18 @@ from hubfast.tuning import (
     CachedTeachers,
     Labels,
     Objective,
-    Pretrained,
     Regularised,
     TaskLoss,
     Teachers,
+    TransferModel,
 )
 
 BATCH, SIZE, CLASSES, TEACHERS, ROUNDS = 32, 64, 37, 3, 15
 LABELS = Labels("classification", CLASSES, tuple(map(str, range(CLASSES))), torch.arange(CLASSES))
 
 
-def resnet() -> Pretrained:
-    return Pretrained(timm.create_model("resnet18"), CLASSES, torch.rand(2, 3, SIZE, SIZE))
+def resnet() -> TransferModel:
+    return TransferModel(timm.create_model("resnet18"), CLASSES, torch.rand(2, 3, SIZE, SIZE))
 
 
 def b_tuning(teachers: nn.Module) -> nn.Module:

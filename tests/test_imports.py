@@ -146,6 +146,7 @@ def test_former_names_go_on_working(former, now, name):
         ("hubfast.bench.ranking.table", "Evaluation", "hubfast.bench.ranking.table.ScoreStudy"),
         ("hubfast.hub.hf", "Pretrained", "hubfast.hub.hf.TransformersModel"),
         ("hubfast.data.labels", "Labels", "hubfast.data.labels.EncodedTargets"),
+        ("hubfast.tuning", "Pretrained", "hubfast.tuning.TransferModel"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:hubfast.evaluation is now:DeprecationWarning")

@@ -13,7 +13,7 @@ from hubfast.tuning.methods.knowledge_flow import KnowledgeFlow
 from hubfast.tuning.methods.registry import Method, build
 from hubfast.tuning.methods.stoch_norm import StochNorm, plain_norm, stoch_norm
 from hubfast.tuning.objective import Objective, Regularised, Seen, TaskLoss, TrainingDiverged
-from hubfast.tuning.pretrained import Pretrained, from_source
+from hubfast.tuning.pretrained import TransferModel, from_source
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.result import Tuned
 from hubfast.tuning.setting import Setting
@@ -26,6 +26,7 @@ from hubfast.tuning.terms.kd import KD, SoftTargets, kd, soft_targets
 from hubfast.tuning.terms.l2_sp import L2SP, l2_sp
 from hubfast.tuning.trainer import Trainer
 from hubfast.tuning.tune import tune
+from hubfast.utils.moved import moved
 
 __all__ = [
     "BSS",
@@ -44,7 +45,6 @@ __all__ = [
     "Method",
     "Objective",
     "Pictures",
-    "Pretrained",
     "Recipe",
     "Regularised",
     "Seen",
@@ -55,6 +55,7 @@ __all__ = [
     "Teachers",
     "Trainer",
     "TrainingDiverged",
+    "TransferModel",
     "Tuned",
     "aligned",
     "b_tuning",
@@ -76,3 +77,6 @@ __all__ = [
     "teacher_weights",
     "tune",
 ]
+
+RENAMED = {"Pretrained": "TransferModel"}
+__getattr__ = moved(__name__, {old: f"{__name__}.{new}" for old, new in RENAMED.items()})

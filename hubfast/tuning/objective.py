@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hubfast.tuning.labels import Labels
-from hubfast.tuning.pretrained import Pretrained
+from hubfast.tuning.pretrained import TransferModel
 
 
 class TaskLoss(nn.Module):
@@ -40,7 +40,7 @@ class TaskLoss(nn.Module):
 class Seen(NamedTuple):
     """What one forward pass of a model saw, for the terms of a loss."""
 
-    model: Pretrained
+    model: TransferModel
     images: Tensor  # (B, 3, H, W) in [0, 1]
     targets: Tensor  # (B,) or (B, C), encoded
     features: Tensor  # (B, D), with gradient
@@ -66,7 +66,7 @@ class Regularised(nn.Module):
         terms: By name: nn.Modules, each a `Term`.
     """
 
-    def __init__(self, model: Pretrained, task: TaskLoss, terms: Mapping[str, nn.Module]):
+    def __init__(self, model: TransferModel, task: TaskLoss, terms: Mapping[str, nn.Module]):
         super().__init__()
         self.model, self.task = model, task
         self.terms = nn.ModuleDict(terms)
@@ -94,7 +94,7 @@ class Regularised(nn.Module):
         return self.model
 
     def export(self) -> nn.Module:
-        """The plain model; see `Pretrained.export`."""
+        """The plain model; see `TransferModel.export`."""
         return self.model.export()
 
 

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from hubfast.hub import Network, Source
 from hubfast.nn.hooks import eval_mode
 from hubfast.nn.resize import resized
+from hubfast.utils.moved import moved
 
 HEAD_DEVIATION = 0.01  # of a new head's weights, as B-Tuning and Zoo-Tuning start it
 
 
-class Pretrained(nn.Module):
+class TransferModel(nn.Module):
     """Normalisation and resizing, the model without its classifier, and a new linear head.
 
     `forward(images)` gives logits `(B, outputs)`; `features(images)` what the head sees, `(B, D)`.
@@ -105,8 +106,8 @@ class Pretrained(nn.Module):
         return model.eval()
 
 
-def from_source(source: Source, outputs: int, example: Tensor, **options: Any) -> Pretrained:
-    """A fresh copy of a hub's model, to be tuned; arguments as in `Pretrained`.
+def from_source(source: Source, outputs: int, example: Tensor, **options: Any) -> TransferModel:
+    """A fresh copy of a hub's model, to be tuned; arguments as in `TransferModel`.
 
     Raises:
         TypeError: It cannot be trained: stored features, or a callable that is no nn.Module.
@@ -117,7 +118,7 @@ def from_source(source: Source, outputs: int, example: Tensor, **options: Any) -
         mean, deviation, size = preprocessing(transform)
         options = {"mean": mean, "deviation": deviation, "size": size, **options}
     # A copy: a module that the user gave is loaded as itself, each time.
-    return Pretrained(copy.deepcopy(module), outputs, example, **options)
+    return TransferModel(copy.deepcopy(module), outputs, example, **options)
 
 
 def loaded(source: Source) -> tuple[nn.Module, Callable[[Any], Tensor] | None]:
@@ -187,3 +188,7 @@ def _width(model: nn.Module, inputs: Tensor) -> int:
         got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ValueError(f"model must return a classifier's output or features (B, D), got {got}")
     return out.shape[1]
+
+
+# Also what a `model.pt` that was written before calls it.
+__getattr__ = moved(__name__, {"Pretrained": "hubfast.tuning.pretrained.TransferModel"})

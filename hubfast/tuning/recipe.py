@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from hubfast.tuning.pretrained import Pretrained
+from hubfast.tuning.pretrained import TransferModel
 
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "step", "constant"]
@@ -83,5 +83,5 @@ class Recipe:
 
 def _head_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
     for part in module.modules():
-        if isinstance(part, Pretrained):
+        if isinstance(part, TransferModel):
             yield from part.head.parameters()

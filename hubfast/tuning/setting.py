@@ -10,7 +10,7 @@ from hubfast.scores.logme.logme import LogME
 from hubfast.tuning.images import Pictures
 from hubfast.tuning.labels import Labels
 from hubfast.tuning.objective import TaskLoss
-from hubfast.tuning.pretrained import Pretrained, from_source
+from hubfast.tuning.pretrained import TransferModel, from_source
 from hubfast.tuning.teachers import CachedTeachers, Teachers, cache
 
 
@@ -48,7 +48,7 @@ class Setting:
         """A small batch of pictures."""
         return self.pictures.batch(range(min(2, len(self.pictures))))
 
-    def load(self, k: int = 0) -> Pretrained:
+    def load(self, k: int = 0) -> TransferModel:
         """A fresh copy of the k-th model with a new head."""
         return from_source(
             self.sources[k],
@@ -58,7 +58,7 @@ class Setting:
             scale=self.labels.deviation,
         )
 
-    def all(self) -> list[Pretrained]:
+    def all(self) -> list[TransferModel]:
         """Fresh copies of all models."""
         return [self.load(k) for k in range(len(self.sources))]
 
@@ -75,7 +75,7 @@ class Setting:
             self._fits[k] = features, LogME.fit(features, self.pictures.data.targets)
         return self._fits[k]
 
-    def once(self, models: Sequence[Pretrained]) -> list[Tensor]:
+    def once(self, models: Sequence[TransferModel]) -> list[Tensor]:
         """Features of the training pictures, not augmented, `(n, D)` of each model."""
         plain = self.pictures
         if plain.augment is not None:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hubfast.data import as_target_data
-from hubfast.tuning import Labels, Pictures, Pretrained
+from hubfast.tuning import Labels, Pictures, TransferModel
 
 SIZE = (8, 8)
 
@@ -46,4 +46,4 @@ class Small(nn.Module):
 
 def model(outputs=3, width=6, seed=0, **options):
     torch.manual_seed(seed)
-    return Pretrained(Small(width, **options), outputs, torch.rand(2, 3, *SIZE))
+    return TransferModel(Small(width, **options), outputs, torch.rand(2, 3, *SIZE))

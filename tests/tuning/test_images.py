@@ -17,9 +17,9 @@ from hubfast.ranking import rank
 from hubfast.tuning import (
     Labels,
     Pictures,
-    Pretrained,
     Recipe,
     Trainer,
+    TransferModel,
     channel_attention,
     tune,
 )
@@ -262,7 +262,7 @@ def test_no_pass_is_larger_than_a_batch_of_training(method, augment):
 
 def test_deltas_attention_takes_as_many_channels_at_once_as_fit(monkeypatch):
     torch.manual_seed(0)
-    watched = Pretrained(Watched(), 3, torch.rand(2, 3, 8, 8))
+    watched = TransferModel(Watched(), 3, torch.rand(2, 3, 8, 8))
     torch.nn.init.normal_(watched.head.weight)
     images, targets = torch.rand(5, 3, 8, 8), torch.tensor([0, 1, 2, 0, 1])
     wanted = channel_attention(watched, "conv", images, targets)

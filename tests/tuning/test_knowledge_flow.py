@@ -6,13 +6,13 @@ import tiny
 import torch
 
 from hubfast.profiling import counts
-from hubfast.tuning import KnowledgeFlow, Labels, Pretrained, Recipe, TaskLoss, Trainer
+from hubfast.tuning import KnowledgeFlow, Labels, Recipe, TaskLoss, Trainer, TransferModel
 from hubfast.tuning.methods.knowledge_flow import stage_names
 
 
 def resnets(count, outputs=3):
     images = torch.rand(2, 3, 8, 8)
-    return [Pretrained(timm.create_model("test_resnet"), outputs, images) for _ in range(count)]
+    return [TransferModel(timm.create_model("test_resnet"), outputs, images) for _ in range(count)]
 
 
 def flow(steps=10, teachers=2):
@@ -25,7 +25,7 @@ def flow(steps=10, teachers=2):
 def test_five_resnet50_cost_what_is_published():
     with torch.device("meta"):
         images = torch.zeros(1, 3, 224, 224)
-        models = [Pretrained(timm.create_model("resnet50"), 100, images) for _ in range(6)]
+        models = [TransferModel(timm.create_model("resnet50"), 100, images) for _ in range(6)]
         labels = Labels("classification", 100, ())
         method = KnowledgeFlow(models[0], models[1:], TaskLoss(labels), images, steps=10)
     assert counts.parameters(method) == 169_105_892
@@ -73,7 +73,7 @@ def test_teachers_of_other_widths_and_sizes():
     images = torch.rand(2, 3, 32, 32)
     labels = Labels("classification", 3, ("a", "b", "c"), torch.arange(3))
     student, other = (
-        Pretrained(timm.create_model(name), 3, images)
+        TransferModel(timm.create_model(name), 3, images)
         for name in ("test_resnet", "test_efficientnet")
     )
     method = KnowledgeFlow(student, [other], TaskLoss(labels), images, 5).train()
@@ -86,7 +86,7 @@ def test_what_has_no_stages_is_said():
     with pytest.raises(ValueError, match="must have timm's feature_info, got Small"):
         stage_names(tiny.Small())
     images = torch.rand(2, 3, 32, 32)
-    vit = Pretrained(timm.create_model("test_vit", img_size=32), 3, images)
+    vit = TransferModel(timm.create_model("test_vit", img_size=32), 3, images)
     labels = Labels("classification", 3, ("a", "b", "c"), torch.arange(3))
     with pytest.raises(ValueError, match=r"must give maps \(B, C, H, W\)"):
         KnowledgeFlow(vit, [vit], TaskLoss(labels), images, 5)

@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 from hubfast.data import as_target_data
 from hubfast.hub import StoredFeatures, as_source
 from hubfast.hub.network import features_of
-from hubfast.tuning import Labels, Pictures, Pretrained, evaluate, from_source, predict
+from hubfast.tuning import Labels, Pictures, TransferModel, evaluate, from_source, predict
 from hubfast.tuning.pretrained import preprocessing
 
 
@@ -21,7 +21,7 @@ def test_a_timm_model_keeps_its_features_and_exports_as_itself(name):
     plain = timm.create_model(name, **options).eval()
     images = torch.rand(2, 3, 32, 32)
     wanted, _ = features_of(plain, images, False)
-    model = Pretrained(timm.create_model(name, **options), 4, images).eval()
+    model = TransferModel(timm.create_model(name, **options), 4, images).eval()
     model.model.load_state_dict(plain.state_dict(), strict=False)
     torch.testing.assert_close(model.features(images), wanted)
     exported = model.export()
@@ -34,11 +34,11 @@ def test_a_timm_model_keeps_its_features_and_exports_as_itself(name):
 def test_a_model_without_classifier_gets_one():
     body = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     images = torch.rand(2, 3, 8, 8)
-    model = Pretrained(body, 4, images)
+    model = TransferModel(body, 4, images)
     assert (model.place, model.width, model(images).shape) == ("", 5, (2, 4))
     torch.testing.assert_close(model.export()(images), model(images))
     with pytest.raises(ValueError, match=r"features \(B, D\), got \(2, 5, 6, 6\)"):
-        Pretrained(nn.Conv2d(3, 5, 3), 4, images)
+        TransferModel(nn.Conv2d(3, 5, 3), 4, images)
 
 
 def test_preprocessing_is_found_by_using_it():
@@ -67,7 +67,7 @@ def test_what_cannot_be_tuned_is_said(tmp_path):
 def test_regression_heads_start_at_the_mean_and_export_in_its_unit():
     model = tiny.model(outputs=1)
     images = torch.rand(4, 3, 8, 8)
-    scaled = Pretrained(
+    scaled = TransferModel(
         tiny.Small(), 1, images, shift=torch.tensor([45.0]), scale=torch.tensor([26.0])
     ).eval()
     assert (scaled(images) - 45).abs().max() < 5

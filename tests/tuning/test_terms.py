@@ -24,12 +24,12 @@ from hubfast.tuning import (
     Delta,
     Ensemble,
     Labels,
-    Pretrained,
     Regularised,
     SoftTargets,
     StochNorm,
     TaskLoss,
     Teachers,
+    TransferModel,
     b_tuning,
     bss,
     cache,
@@ -371,4 +371,4 @@ def test_terms_add_up_and_take_their_weight():
 
 def test_cached_teachers_are_no_part_of_a_checkpoint():
     assert CachedTeachers([torch.ones(3, 2)]).state_dict() == {}
-    assert isinstance(tiny.model(), Pretrained)
+    assert isinstance(tiny.model(), TransferModel)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from hubfast.nn.hooks import eval_mode
 from hubfast.tuning.objective import TaskLoss
-from hubfast.tuning.pretrained import Pretrained
+from hubfast.tuning.pretrained import TransferModel
 from hubfast.tuning.teachers import Teachers
 from hubfast.tuning.terms.delta import feature_maps
 
@@ -43,8 +43,8 @@ class KnowledgeFlow(nn.Module):
 
     def __init__(
         self,
-        student: Pretrained,
-        teachers: Sequence[Pretrained],
+        student: TransferModel,
+        teachers: Sequence[TransferModel],
         task: TaskLoss,
         example: Tensor,
         steps: int,
@@ -94,7 +94,7 @@ class KnowledgeFlow(nn.Module):
         return self.student
 
     def export(self) -> nn.Module:
-        """The plain student; see `Pretrained.export`."""
+        """The plain student; see `TransferModel.export`."""
         return self.student.export()
 
     @contextmanager
@@ -132,7 +132,7 @@ class KnowledgeFlow(nn.Module):
     def _teacher_maps(self, images: Tensor) -> list[list[Tensor]]:
         found = []
         for teacher, names in zip(self.teachers.models, self.teacher_stages, strict=True):
-            assert isinstance(teacher, Pretrained)
+            assert isinstance(teacher, TransferModel)
             with feature_maps(teacher.model, names) as maps:
                 teacher.features(images)
             found.append([maps[name] for name in names])
@@ -152,7 +152,7 @@ def stage_names(model: nn.Module) -> list[str]:
 
 
 @torch.no_grad()
-def _widths(model: Pretrained, names: Sequence[str], example: Tensor) -> list[int]:
+def _widths(model: TransferModel, names: Sequence[str], example: Tensor) -> list[int]:
     with eval_mode(model), feature_maps(model.model, names) as maps:
         model.features(example)
     for name in names:

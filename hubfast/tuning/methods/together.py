@@ -31,7 +31,7 @@ def build_hub_pathway(setting: Setting, options: Options) -> HubPathway:
     }
     small = max(setting.pictures.size) <= SMALL_PICTURES
     generator = pathway_generator("test_resnet" if small else "resnet10", len(models))
-    # Pretrained resizes and normalises by itself, so the generator is all that sees raw pictures.
+    # TransferModel resizes and normalises by itself, so the generator is all that sees raw pictures.
     return HubPathway(
         models,
         min(PATHWAYS, len(models)),

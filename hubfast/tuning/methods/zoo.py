@@ -8,7 +8,7 @@ from torch.optim.swa_utils import update_bn
 
 from hubfast.nn.normalization import Normalize
 from hubfast.nn.resize import resized
-from hubfast.tuning.pretrained import Pretrained
+from hubfast.tuning.pretrained import TransferModel
 from hubfast.zoo import ZooTuning
 
 
@@ -26,7 +26,7 @@ class Zoo(nn.Module):
     """
 
     def __init__(
-        self, models: Sequence[Pretrained], outputs: int, prior: Sequence[float], *, lite: bool
+        self, models: Sequence[TransferModel], outputs: int, prior: Sequence[float], *, lite: bool
     ):
         super().__init__()
         first = models[0]
@@ -93,10 +93,10 @@ class Plain(nn.Module):
         return self.model
 
 
-def same_architecture(a: Pretrained, b: Pretrained) -> bool:
+def same_architecture(a: TransferModel, b: TransferModel) -> bool:
     """Whether two models have parameters of the same names and shapes, and one preprocessing."""
 
-    def shapes(model: Pretrained) -> dict[str, torch.Size]:
+    def shapes(model: TransferModel) -> dict[str, torch.Size]:
         return {name: value.shape for name, value in model.model.state_dict().items()}
 
     normalised = torch.equal(a.mean, b.mean) and torch.equal(a.deviation, b.deviation)

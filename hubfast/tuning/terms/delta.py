@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hubfast.tuning.objective import Seen
-from hubfast.tuning.pretrained import Pretrained
+from hubfast.tuning.pretrained import TransferModel
 
 CHUNK = 64  # channels that are tried together, at most
 PIXELS = 2**21  # of all images in one pass of channel_attention: 41 images of 224 x 224
@@ -65,7 +65,7 @@ class Delta(nn.Module):
 
     def __init__(
         self,
-        model: Pretrained,
+        model: TransferModel,
         attention: dict[str, Tensor | None],
         weight: float = 0.01,
         head_weight: float = 0.01,
@@ -81,7 +81,7 @@ class Delta(nn.Module):
         return super().train(False)
 
     @contextmanager
-    def watch(self, model: Pretrained) -> Iterator[None]:
+    def watch(self, model: TransferModel) -> Iterator[None]:
         """Around the forward pass of the model: `Regularised` enters it."""
         with feature_maps(model.model, self.names) as self._maps:
             yield
@@ -100,7 +100,7 @@ class Delta(nn.Module):
 
 @torch.no_grad()
 def channel_attention(
-    model: Pretrained, name: str, images: Tensor, targets: Tensor, *, chunk: int | None = None
+    model: TransferModel, name: str, images: Tensor, targets: Tensor, *, chunk: int | None = None
 ) -> Tensor:
     """Weights `(C,)` of a layer's channels by what the loss loses without each.
 
@@ -139,7 +139,7 @@ def channel_attention(
     return ((gain - gain.mean()) / gain.std().clamp(min=1e-12) / 5).softmax(0)
 
 
-def _maps_of(model: Pretrained, name: str, images: Tensor) -> Tensor:
+def _maps_of(model: TransferModel, name: str, images: Tensor) -> Tensor:
     with feature_maps(model.model, [name]) as found:
         model.features(images)
     maps = found[name]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hubfast.tuning.objective import Seen
-from hubfast.tuning.pretrained import Pretrained
+from hubfast.tuning.pretrained import TransferModel
 
 
 def l2_sp(parameters: Iterable[Tensor], start: Iterable[Tensor]) -> Tensor:
@@ -25,7 +25,7 @@ class L2SP(nn.Module):
     The optimiser's own weight decay must be 0. Buffers such as BatchNorm's statistics are free.
     """
 
-    def __init__(self, model: Pretrained, weight: float = 0.01, head_weight: float = 0.01):
+    def __init__(self, model: TransferModel, weight: float = 0.01, head_weight: float = 0.01):
         super().__init__()
         self.weight, self.head_weight = weight, head_weight
         self.start = nn.ParameterList(
