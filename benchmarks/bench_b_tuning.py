@@ -18,16 +18,18 @@ from torch import nn
 from hubfast.tuning import (
     BTuning,
     CachedTeachers,
-    Labels,
     Objective,
     Regularised,
+    TargetEncoder,
     TaskLoss,
     Teachers,
     TransferModel,
 )
 
 BATCH, SIZE, CLASSES, TEACHERS, ROUNDS = 32, 64, 37, 3, 15
-LABELS = Labels("classification", CLASSES, tuple(map(str, range(CLASSES))), torch.arange(CLASSES))
+LABELS = TargetEncoder(
+    "classification", CLASSES, tuple(map(str, range(CLASSES))), torch.arange(CLASSES)
+)
 
 
 def resnet() -> TransferModel:

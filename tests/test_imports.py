@@ -147,6 +147,7 @@ def test_former_names_go_on_working(former, now, name):
         ("hubfast.hub.hf", "Pretrained", "hubfast.hub.hf.TransformersModel"),
         ("hubfast.data.labels", "Labels", "hubfast.data.labels.EncodedTargets"),
         ("hubfast.tuning", "Pretrained", "hubfast.tuning.TransferModel"),
+        ("hubfast.tuning", "Labels", "hubfast.tuning.TargetEncoder"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:hubfast.evaluation is now:DeprecationWarning")

@@ -7,7 +7,7 @@ from hubfast.tuning.baselines import Baseline
 from hubfast.tuning.evaluation import Evaluation, evaluate, predict
 from hubfast.tuning.history import History
 from hubfast.tuning.images import Pictures
-from hubfast.tuning.labels import Labels, aligned
+from hubfast.tuning.labels import TargetEncoder, aligned
 from hubfast.tuning.methods.ensemble import Ensemble
 from hubfast.tuning.methods.knowledge_flow import KnowledgeFlow
 from hubfast.tuning.methods.registry import Method, build
@@ -41,7 +41,6 @@ __all__ = [
     "Evaluation",
     "History",
     "KnowledgeFlow",
-    "Labels",
     "Method",
     "Objective",
     "Pictures",
@@ -51,6 +50,7 @@ __all__ = [
     "Setting",
     "SoftTargets",
     "StochNorm",
+    "TargetEncoder",
     "TaskLoss",
     "Teachers",
     "Trainer",
@@ -78,5 +78,5 @@ __all__ = [
     "tune",
 ]
 
-RENAMED = {"Pretrained": "TransferModel"}
+RENAMED = {"Labels": "TargetEncoder", "Pretrained": "TransferModel"}
 __getattr__ = moved(__name__, {old: f"{__name__}.{new}" for old, new in RENAMED.items()})

@@ -11,7 +11,7 @@ from hubfast.scores.knn import NEIGHBOURS, mean, neighbours, votes
 from hubfast.scores.logme.logme import LogME
 from hubfast.tuning.evaluation import Evaluation, quality
 from hubfast.tuning.images import Pictures
-from hubfast.tuning.labels import Labels
+from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.setting import Setting
 from hubfast.tuning.teachers import Teachers
 
@@ -58,7 +58,7 @@ def baselines(setting: Setting, held_out: Mapping[str, Pictures]) -> tuple[Basel
 
 
 def predictions(
-    features: Tensor, targets: Tensor, new: Tensor, labels: Labels
+    features: Tensor, targets: Tensor, new: Tensor, labels: TargetEncoder
 ) -> dict[str, Tensor]:
     """Outputs `(r, C)` by baseline for new samples: larger for likelier classes, or the values.
 

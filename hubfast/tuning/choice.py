@@ -8,7 +8,7 @@ from hubfast.hub import Source
 from hubfast.ranking import Ranking
 from hubfast.tuning.framing import choose_framing
 from hubfast.tuning.images import Pictures
-from hubfast.tuning.labels import Labels
+from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.methods.zoo import same_architecture
 from hubfast.tuning.setting import Setting
 
@@ -74,7 +74,7 @@ def _same(spec: str, other: str) -> bool:
 
 
 def _of_one_architecture(sources: Sequence[Source], count: int, data: TargetData) -> list[Source]:
-    labels = Labels.of(data)
+    labels = TargetEncoder.of(data)
     framing = choose_framing(data, sources[:1], None)
     setting = Setting(sources, Pictures(data, labels, framing), labels, steps=1)
     first, found = setting.load(0), [sources[0]]

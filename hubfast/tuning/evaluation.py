@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hubfast.nn.hooks import eval_mode
 from hubfast.tuning.images import Pictures
-from hubfast.tuning.labels import Labels
+from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.teachers import in_order
 
 METRICS = {"classification": "accuracy", "multilabel": "mean average precision", "regression": "R2"}
@@ -38,7 +38,7 @@ def predict(
 def evaluate(
     method: nn.Module,
     pictures: Pictures,
-    labels: Labels,
+    labels: TargetEncoder,
     *,
     batch_size: int = 32,
     device: str = "cpu",
@@ -57,7 +57,7 @@ def evaluate(
     return Evaluation(METRICS[labels.task], value, logits, targets, confusion)
 
 
-def quality(logits: Tensor, targets: Tensor, labels: Labels) -> tuple[float, Tensor | None]:
+def quality(logits: Tensor, targets: Tensor, labels: TargetEncoder) -> tuple[float, Tensor | None]:
     """The metric of the task, of outputs `(n, C)` for encoded targets, and the confusion matrix.
 
     Raises:

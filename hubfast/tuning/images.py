@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Sampler
 
 from hubfast.data import TargetData
 from hubfast.tuning.framing import Framing, Size
-from hubfast.tuning.labels import Labels, aligned
+from hubfast.tuning.labels import TargetEncoder, aligned
 
 Augment = Literal["none", "crop", "crop-flip"]
 MEMORY = 2**30  # bytes of decoded pictures that are kept
@@ -35,7 +35,7 @@ class Pictures(Dataset):
     def __init__(
         self,
         data: TargetData,
-        labels: Labels,
+        labels: TargetEncoder,
         framing: Framing | Size,
         *,
         augment: Augment = "none",

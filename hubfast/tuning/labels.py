@@ -12,7 +12,7 @@ from hubfast.data.class_names import Classes, classes_of, listed, matched
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
+class TargetEncoder:
     """What the outputs of a tuned model stand for."""
 
     task: str  # "classification", "multilabel" or "regression"
@@ -24,7 +24,7 @@ class Labels:
     named: bool = True  # False where the data has no names: `names` are then ids or positions
 
     @classmethod
-    def of(cls, data: TargetData) -> "Labels":
+    def of(cls, data: TargetData) -> "TargetEncoder":
         """Those of training data.
 
         Raises:
@@ -56,7 +56,7 @@ class Labels:
         """Task and names in the order of the outputs: equal for labels of one meaning."""
         return [self.task, *self.names]
 
-    def check_same(self, other: "Labels") -> None:
+    def check_same(self, other: "TargetEncoder") -> None:
         """Refuses labels of another order, so that positions never stand for other names.
 
         Raises:
@@ -75,7 +75,7 @@ class Labels:
         return {"task": self.task, "names": list(self.names), "named": self.named, **lists}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Labels":
+    def from_dict(cls, values: Mapping[str, Any]) -> "TargetEncoder":
         """Reads what `as_dict` gave, such as the content of a saved model's `labels.json`."""
         tensors = {
             name: None if (x := values.get(name)) is None else torch.tensor(x, device="cpu")
@@ -92,7 +92,7 @@ class Aligned(NamedTuple):
     notes: tuple[str, ...]  # classes without samples, names that one side lacks
 
 
-def aligned(data: TargetData, labels: Labels) -> Aligned:
+def aligned(data: TargetData, labels: TargetEncoder) -> Aligned:
     """Targets of `data` as a loss wants them; classes and columns are found by their names.
 
     The order or the ids that classes have in `data` do not matter. Where neither side has names,
@@ -111,7 +111,7 @@ def aligned(data: TargetData, labels: Labels) -> Aligned:
     return _classes(data, labels) if labels.task == "classification" else _columns(data, labels)
 
 
-def _classes(data: TargetData, labels: Labels) -> Aligned:
+def _classes(data: TargetData, labels: TargetEncoder) -> Aligned:
     ids = tuple(range(labels.outputs)) if labels.classes is None else labels.classes.tolist()
     given = classes_of(data)
     known = Classes(tuple(ids), labels.names if labels.named else None)
@@ -129,7 +129,7 @@ def _classes(data: TargetData, labels: Labels) -> Aligned:
     return Aligned(positions[index], _notes(match.note, data, labels, absent))
 
 
-def _columns(data: TargetData, labels: Labels) -> Aligned:
+def _columns(data: TargetData, labels: TargetEncoder) -> Aligned:
     columns, what = data.targets.float(), f"data {data.name!r}"
     kind = "labels" if labels.task == "multilabel" else "target columns"
     if data.class_names is None or not labels.named:
@@ -162,7 +162,7 @@ def _by_position(names: tuple[str, ...]) -> Classes:
     return Classes(tuple(range(len(names))), tuple(map(str, names)))
 
 
-def _notes(how: str, data: TargetData, labels: Labels, absent: list[str]) -> tuple[str, ...]:
+def _notes(how: str, data: TargetData, labels: TargetEncoder, absent: list[str]) -> tuple[str, ...]:
     notes = (how,) if how else ()
     if absent:
         count = f"{len(absent)} of the {labels.outputs} classes trained on"

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hubfast.tuning.labels import Labels
+from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.pretrained import TransferModel
 
 
@@ -20,7 +20,7 @@ class TaskLoss(nn.Module):
     of the training targets' deviation for regression.
     """
 
-    def __init__(self, labels: Labels, smoothing: float = 0.0):
+    def __init__(self, labels: TargetEncoder, smoothing: float = 0.0):
         super().__init__()
         self.task, self.smoothing = labels.task, smoothing
         self.deviation: Tensor | None

@@ -12,7 +12,7 @@ from hubfast.data import MAX_UNREADABLE, TargetData, as_target_data, readable
 from hubfast.data.class_names import classes_of, listed
 from hubfast.data.pixels import Pixels
 from hubfast.scores.inputs import Task
-from hubfast.tuning.labels import Labels, aligned
+from hubfast.tuning.labels import TargetEncoder, aligned
 
 
 class Columns(NamedTuple):
@@ -30,7 +30,7 @@ class Parts:
     """Training data, and what the tuned model is evaluated on."""
 
     train: TargetData
-    labels: Labels  # of the training data
+    labels: TargetEncoder  # of the training data
     held_out: dict[str, TargetData] = field(default_factory=dict)  # "validation", "test"
     notes: tuple[str, ...] = ()  # what a reader of the results should know
 
@@ -94,7 +94,7 @@ class Parts:
             notes += moved
         if test is not None:
             held["test"] = read_held("test", test)
-        labels = Labels.of(train)
+        labels = TargetEncoder.of(train)
         own = set(train.notes)
         for name, part in held.items():
             found = [*(n for n in part.notes if n not in own), *aligned(part, labels).notes]

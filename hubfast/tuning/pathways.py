@@ -9,14 +9,18 @@ from hubfast.pathway import HubPathway, Survey, survey
 from hubfast.pathway.diagnostics import LOAD
 from hubfast.tuning.history import History
 from hubfast.tuning.images import Pictures
-from hubfast.tuning.labels import Labels
+from hubfast.tuning.labels import TargetEncoder
 
 MOST = 512  # images looked at,
 MEMORY = 2**28  # and bytes of them at most
 
 
 def pathways(
-    method: nn.Module, pictures: Pictures, labels: Labels, history: History, batch_size: int = 32
+    method: nn.Module,
+    pictures: Pictures,
+    labels: TargetEncoder,
+    history: History,
+    batch_size: int = 32,
 ) -> Survey | None:
     """The survey of up to MOST images, with the load by epoch; None for other methods."""
     if not isinstance(method, HubPathway):

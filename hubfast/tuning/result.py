@@ -15,7 +15,7 @@ from hubfast.tuning.card import model_card
 from hubfast.tuning.evaluation import Evaluation
 from hubfast.tuning.framing import Framing, Size
 from hubfast.tuning.history import History
-from hubfast.tuning.labels import Labels
+from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.measure import Cost
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.save import save_model, timm_config
@@ -33,7 +33,7 @@ class Tuned:
     module: nn.Module  # pictures (B, 3, H, W) in [0, 1] -> logits, in eval mode
     models: tuple[str, ...]  # that it was made of, best first
     data: str
-    labels: Labels
+    labels: TargetEncoder
     framing: Framing  # how images come to the size that the module takes
     recipe: Recipe
     history: History

@@ -30,7 +30,7 @@ def save_model(
     - `config.json`: where timm can build the module by name;
       `timm.create_model("local-dir:FOLDER", pretrained=True)` then loads it.
     - `transform.pt`: how images are prepared, where the model was given a transform of its own.
-    - `labels.json`: task, classes, size of images; `Labels.from_dict` reads it.
+    - `labels.json`: task, classes, size of images; `TargetEncoder.from_dict` reads it.
     - `README.md`: the model card; its code gives the numbers that it states.
 
     Args:

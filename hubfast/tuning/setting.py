@@ -8,7 +8,7 @@ from torch import Tensor
 from hubfast.hub import Source
 from hubfast.scores.logme.logme import LogME
 from hubfast.tuning.images import Pictures
-from hubfast.tuning.labels import Labels
+from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.objective import TaskLoss
 from hubfast.tuning.pretrained import TransferModel, from_source
 from hubfast.tuning.teachers import CachedTeachers, Teachers, cache
@@ -31,7 +31,7 @@ class Setting:
 
     sources: Sequence[Source]
     pictures: Pictures
-    labels: Labels
+    labels: TargetEncoder
     steps: int
     smoothing: float = 0.0
     device: str = "cpu"

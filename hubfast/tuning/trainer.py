@@ -14,7 +14,7 @@ from hubfast.tuning.distributed import strategy_for
 from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.history import EpochMeans, History
 from hubfast.tuning.images import BatchOrder, Pictures, seed_of
-from hubfast.tuning.labels import Labels
+from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.objective import Objective, TaskLoss, check_finite
 from hubfast.tuning.precision import fabric_of
 from hubfast.tuning.recipe import Recipe
@@ -60,7 +60,7 @@ class Trainer:
         self,
         method: nn.Module,
         pictures: Pictures,
-        labels: Labels,
+        labels: TargetEncoder,
         *,
         validation: Pictures | None = None,
         resume: bool = False,
@@ -110,7 +110,7 @@ class _Run:
         fabric: "Fabric",
         method: nn.Module,
         pictures: Pictures,
-        labels: Labels,
+        labels: TargetEncoder,
         validation: Pictures | None,
     ):
         labels.check_same(pictures.labels)

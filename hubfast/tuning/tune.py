@@ -22,7 +22,7 @@ from hubfast.tuning.finish import finished
 from hubfast.tuning.framing import Size, choose_framing
 from hubfast.tuning.history import History
 from hubfast.tuning.images import Augment, Pictures
-from hubfast.tuning.labels import Labels
+from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.measure import Cost, PeakMemory, inference_cost, inference_speed
 from hubfast.tuning.methods.abilities import usable
 from hubfast.tuning.methods.registry import Method, build, find_method
@@ -158,7 +158,7 @@ def _train(
     make: Callable[..., nn.Module],
     sources: Sequence[Source],
     pictures: Pictures,
-    labels: Labels,
+    labels: TargetEncoder,
     trainer: Trainer,
     held_out: dict[str, Pictures],
     resume: bool,

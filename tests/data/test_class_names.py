@@ -17,7 +17,7 @@ from torchvision.datasets import ImageFolder
 from hubfast.data import TargetData, as_target_data
 from hubfast.hub import as_source
 from hubfast.ranking import RankedModel, Ranking
-from hubfast.tuning import Labels, Pictures, Recipe, Trainer, aligned, evaluate, tune
+from hubfast.tuning import Pictures, Recipe, TargetEncoder, Trainer, aligned, evaluate, tune
 from hubfast.tuning.choice import choose_models
 
 COLOURS = {
@@ -60,7 +60,7 @@ class Nearest(nn.Module):
 def test_a_test_folder_that_lacks_a_class(tmp_path):
     train = as_target_data(folder(tmp_path / "train", COLOURS))
     test = as_target_data(folder(tmp_path / "test", ["amber", "cyan", "red"]))
-    labels = Labels.of(train)
+    labels = TargetEncoder.of(train)
     pictures = Pictures(test, labels, (8, 8))
     assert pictures.targets.unique().tolist() == [0, 2, 3]
     assert evaluate(Nearest(labels.names), pictures, labels).value == 1
@@ -94,14 +94,14 @@ def to_tensor(image):
 
 
 def test_unknown_classes_are_named():
-    labels = Labels.of(classes([0, 1], ["ant", "bee"]))
+    labels = TargetEncoder.of(classes([0, 1], ["ant", "bee"]))
     with pytest.raises(ValueError, match="lacks: cat, dog; the training data has ant, bee"):
         aligned(classes([0, 1, 2], ["bee", "cat", "dog"]), labels)
 
 
 def test_names_without_samples_are_no_classes_of_the_data():
     """A list of names is longer than the classes that have samples, on either side."""
-    labels = Labels.of(classes([0, 2], ["ant", "bee", "cat"]))
+    labels = TargetEncoder.of(classes([0, 2], ["ant", "bee", "cat"]))
     assert labels.names == ("ant", "cat")
     found = aligned(classes([1, 1, 0], ["cat", "ant", "bee"]), labels)
     assert found.targets.tolist() == [0, 0, 1]
@@ -110,7 +110,7 @@ def test_names_without_samples_are_no_classes_of_the_data():
 
 
 def test_ids_are_compared_where_neither_side_has_names():
-    labels = Labels.of(classes([3, 7, 7, 9]))
+    labels = TargetEncoder.of(classes([3, 7, 7, 9]))
     found = aligned(classes([9, 3, 9]), labels)
     assert found.targets.tolist() == [2, 0, 2]
     assert found.notes == ("data 'some' has no samples of 1 of the 3 classes trained on: 7",)
@@ -122,32 +122,32 @@ def test_ids_are_compared_where_neither_side_has_names():
 def test_names_of_one_side_only(named_side):
     words, none = classes([0, 1, 2], ["ant", "bee", "cat"]), classes([2, 0, 1])
     train, test = (words, none) if named_side == "train" else (none, words)
-    found = aligned(test, Labels.of(train))
+    found = aligned(test, TargetEncoder.of(train))
     assert found.targets.tolist() == test.targets.tolist()
     side = "data 'some'" if named_side == "train" else "the training data"
     assert found.notes == (
         f"{side} has no class names: classes are matched by id (0 = ant, 1 = bee, 2 = cat)",
     )
     with pytest.raises(ValueError, match="has classes that the training data lacks: 5"):
-        aligned(classes([5]), Labels.of(words))
+        aligned(classes([5]), TargetEncoder.of(words))
 
 
 def test_names_that_are_numbers_are_matched_with_ids():
     """Folders "0" to "10" are sorted as words, so that their positions are not their numbers."""
     names = sorted(map(str, range(11)))  # 0, 1, 10, 2, ...
     named, plain = classes(torch.arange(11), names), classes([10, 2, 0])
-    found = aligned(plain, Labels.of(named))
+    found = aligned(plain, TargetEncoder.of(named))
     assert [names[k] for k in found.targets] == ["10", "2", "0"]
     assert "class ids are matched with names that are numbers" in found.notes[0]
-    back = aligned(named, Labels.of(classes(torch.arange(11))))
+    back = aligned(named, TargetEncoder.of(classes(torch.arange(11))))
     assert back.targets.tolist() == [int(name) for name in names]
     with pytest.raises(ValueError, match="lacks: 11"):
-        aligned(classes([11]), Labels.of(named))
+        aligned(classes([11]), TargetEncoder.of(named))
 
 
 def test_names_that_are_not_unique():
     """ImageNet has two cranes: equal lists of names are matched, others cannot be."""
-    labels = Labels.of(classes([0, 1, 2], ["crane", "owl", "crane"]))
+    labels = TargetEncoder.of(classes([0, 1, 2], ["crane", "owl", "crane"]))
     assert aligned(classes([2, 0], ["crane", "owl", "crane"]), labels).targets.tolist() == [2, 0]
     with pytest.raises(ValueError, match="class names must differ to be matched, got 'crane'"):
         aligned(classes([1], ["owl", "crane"]), labels)
@@ -155,7 +155,7 @@ def test_names_that_are_not_unique():
 
 def test_accents_in_both_spellings_are_one_name():
     composed, split = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
-    labels = Labels.of(classes([0, 1], ["bar", composed]))
+    labels = TargetEncoder.of(classes([0, 1], ["bar", composed]))
     assert aligned(classes([0], [split]), labels).targets.tolist() == [1]
 
 
@@ -164,9 +164,9 @@ def test_an_id_without_a_name_is_refused(wrong):
     """-1, which marks samples without a label, is not the last name."""
     data = classes([0, 1, wrong], ["ant", "bee", "cat"])
     with pytest.raises(ValueError, match=f"3 names and class ids {wrong}$"):
-        Labels.of(data)
+        TargetEncoder.of(data)
     with pytest.raises(ValueError, match="class_names of data 'some' must name every class"):
-        aligned(data, Labels.of(classes([0, 1])))
+        aligned(data, TargetEncoder.of(classes([0, 1])))
 
 
 def columns(values, names, task, name="some"):
@@ -174,7 +174,7 @@ def columns(values, names, task, name="some"):
 
 
 def test_multilabel_columns_by_name():
-    labels = Labels.of(columns([[1, 0, 1], [0, 1, 1]], ("sun", "sea", "sky"), "multilabel"))
+    labels = TargetEncoder.of(columns([[1, 0, 1], [0, 1, 1]], ("sun", "sea", "sky"), "multilabel"))
     found = aligned(columns([[1, 0], [1, 1]], ("sky", "sun"), "multilabel"), labels)
     assert found.targets.tolist() == [[0, 0, 1], [1, 0, 1]]
     assert found.notes == ("data 'some' has no samples of 1 of the 3 classes trained on: sea",)
@@ -184,7 +184,7 @@ def test_multilabel_columns_by_name():
 
 
 def test_regression_columns_by_name():
-    labels = Labels.of(columns([[1.0, 5.0], [2.0, 9.0]], ("x", "y"), "regression"))
+    labels = TargetEncoder.of(columns([[1.0, 5.0], [2.0, 9.0]], ("x", "y"), "regression"))
     found = aligned(columns([[5.0, 1.0]], ("y", "x"), "regression"), labels)
     assert found.targets.tolist() == [[1.0, 5.0]]
     with pytest.raises(ValueError, match="lacks target columns that the training data has: y"):
@@ -201,7 +201,7 @@ def test_regression_columns_by_name():
 def test_another_task_is_refused():
     message = r"must have targets for classification, .*, got regression"
     with pytest.raises(ValueError, match=message):
-        aligned(columns([[1.0]], None, "regression"), Labels.of(classes([0, 1])))
+        aligned(columns([[1.0]], None, "regression"), TargetEncoder.of(classes([0, 1])))
 
 
 def test_average_precision_leaves_out_labels_that_no_sample_has():
@@ -209,7 +209,7 @@ def test_average_precision_leaves_out_labels_that_no_sample_has():
     images, _ = tiny.coloured(4)
     train = as_target_data((list(images), np.array([[1, 0], [0, 1], [1, 1], [0, 0]])))
     test = as_target_data((list(images), np.array([[1, 0], [0, 0], [1, 0], [0, 0]])))
-    labels = Labels.of(train)
+    labels = TargetEncoder.of(train)
     pictures = Pictures(test, labels, tiny.SIZE)
 
     class Oracle(nn.Module):
@@ -230,7 +230,7 @@ def test_accuracy_does_not_depend_on_the_order_of_classes(data):
     guess = data.draw(st.lists(kinds, min_size=len(truth), max_size=len(truth)))
     train_order = data.draw(st.permutations(range(count)))
     test_order = data.draw(st.permutations(range(count)))
-    labels = Labels.of(classes(train_order, renamed(names, train_order)))
+    labels = TargetEncoder.of(classes(train_order, renamed(names, train_order)))
     test = classes([test_order[k] for k in truth], renamed(names, test_order))
     outputs = [nfc(name) for name in labels.names]
     predicted = torch.tensor([outputs.index(nfc(names[k])) for k in guess])
@@ -252,8 +252,8 @@ def renamed(names, order):
 def test_labels_are_kept_in_plain_values(task):
     data = classes([0, 4], None) if task == "classification" else None
     data = data or columns([[0.0, 1.0], [1.0, 1.0]], ("x", "y"), task)
-    labels = Labels.of(data)
-    again = Labels.from_dict(labels.as_dict())
+    labels = TargetEncoder.of(data)
+    again = TargetEncoder.from_dict(labels.as_dict())
     again.check_same(labels)
     assert again.named == labels.named
     torch.testing.assert_close(aligned(data, again).targets, aligned(data, labels).targets)
@@ -262,7 +262,7 @@ def test_labels_are_kept_in_plain_values(task):
 def test_images_encoded_with_other_labels_are_refused():
     """Where the test data has made labels of its own, positions stand for other classes."""
     pictures, labels = tiny.pictures()
-    other = Labels.of(classes([0, 1], ["ant", "bee"]))
+    other = TargetEncoder.of(classes([0, 1], ["ant", "bee"]))
     message = "must be encoded with the labels that the model is trained for, .* of ant, bee, got"
     with pytest.raises(ValueError, match=message):
         evaluate(tiny.model(), pictures, other)
@@ -278,7 +278,7 @@ def test_a_checkpoint_of_other_classes_is_refused(tmp_path):
     target = tiny.data()
     for names, resume in (("abc", False), ("abc", True), ("acb", True)):
         named = replace(target, class_names=tuple(names))
-        pictures = Pictures(named, Labels.of(named), tiny.SIZE)
+        pictures = Pictures(named, TargetEncoder.of(named), tiny.SIZE)
         if names == "acb":
             with pytest.raises(ValueError, match="of a run with another classes"):
                 trainer.fit(tiny.model(), pictures, pictures.labels, resume=resume)

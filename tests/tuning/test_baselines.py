@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from hubfast.data import TargetData
 from hubfast.hub import as_source
 from hubfast.scores import knn
-from hubfast.tuning import Baseline, Evaluation, Labels, Pictures, Setting, aligned
+from hubfast.tuning import Baseline, Evaluation, Pictures, Setting, TargetEncoder, aligned
 from hubfast.tuning.baselines import baselines, not_worth_it, predictions
 
 
@@ -33,7 +33,7 @@ def problem(task, count=40, width=5, seed=0):
 @pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
 def test_predictions_by_hand(task):
     x, new, data, truth = problem(task)
-    labels = Labels.of(data)
+    labels = TargetEncoder.of(data)
     targets = aligned(data, labels).targets
     found = predictions(x, targets, new, labels)
     first, near, linear = found.values()
@@ -61,7 +61,7 @@ def test_predictions_by_hand(task):
 def test_votes_are_those_of_the_score():
     """Leave-one-out by the baseline, sample by sample, is what `scores.knn` gives."""
     x, _, data, _ = problem("classification")
-    labels = Labels.of(data)
+    labels = TargetEncoder.of(data)
     right = []
     for i in range(len(x)):
         others = torch.arange(len(x)) != i
@@ -75,7 +75,7 @@ def test_votes_are_those_of_the_score():
 def test_a_linear_head_does_not_depend_on_scale_and_place(seed, factor, width):
     """Features may be shifted and scaled one by one; a constant one adds nothing."""
     x, new, data, _ = problem("classification", width=width, seed=seed)
-    labels = Labels.of(data)
+    labels = TargetEncoder.of(data)
     first = predictions(x, aligned(data, labels).targets, new, labels)["linear head"]
     scale = factor ** torch.linspace(-1, 1, width)
     moved = [torch.cat([each * scale + 7, torch.full((len(each), 1), 5.0)], 1) for each in (x, new)]
@@ -86,7 +86,7 @@ def test_a_linear_head_does_not_depend_on_scale_and_place(seed, factor, width):
 def test_a_label_that_no_sample_has():
     x, new, data, _ = problem("multilabel")
     data.targets[:, 1] = 0
-    labels = Labels.of(data)
+    labels = TargetEncoder.of(data)
     found = predictions(x, aligned(data, labels).targets, new, labels)["linear head"]
     assert found[:, 1].tolist() == [0] * 20
     assert found[:, 0].std() > 0

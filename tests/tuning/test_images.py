@@ -15,9 +15,9 @@ from hubfast.data import as_target_data
 from hubfast.hub import as_source
 from hubfast.ranking import rank
 from hubfast.tuning import (
-    Labels,
     Pictures,
     Recipe,
+    TargetEncoder,
     Trainer,
     TransferModel,
     channel_attention,
@@ -121,7 +121,7 @@ def test_an_image_of_the_wanted_size_stays_as_it_is(framing):
 
 def test_the_first_image_decides_nothing():
     whole = data()
-    labels, source = Labels.of(whole), as_source(model(16))
+    labels, source = TargetEncoder.of(whole), as_source(model(16))
     wanted = None
     for order in (torch.arange(20), torch.arange(20).flip(0), torch.arange(20).roll(1)):
         part = whole.subset(order)
@@ -176,7 +176,7 @@ def test_a_transform_whose_size_depends_on_the_image(side):
     framing = choose_framing(target, [source], None)
     assert framing.size == ((20, 24) if side is None else (10, 12))
     wanted = source.load().transform(target[3])
-    assert torch.equal(Pictures(target, Labels.of(target), framing).batch([3])[0], wanted)
+    assert torch.equal(Pictures(target, TargetEncoder.of(target), framing).batch([3])[0], wanted)
     with pytest.raises(ValueError, match="size must be given"):
         choose_framing(data(), [source], None)
     assert choose_framing(data(), [source], (8, 8)).size == (8, 8)
@@ -185,7 +185,7 @@ def test_a_transform_whose_size_depends_on_the_image(side):
 def test_float_tensors_pass_as_they_are():
     samples = torch.rand(6, 3, 9, 7)
     target = as_target_data((list(samples), np.arange(6) % 2))
-    labels, framing = Labels.of(target), choose_framing(target, [as_source(model())], None)
+    labels, framing = TargetEncoder.of(target), choose_framing(target, [as_source(model())], None)
     assert torch.equal(Pictures(target, labels, framing).batch([4, 1]), samples[[4, 1]])
     with pytest.raises(ValueError, match=r"size is for images, .* tensors of size \(9, 7\)"):
         choose_framing(target, [as_source(model())], (8, 8))
@@ -203,7 +203,7 @@ def test_random_crops_are_of_the_whole_image():
     pixels = np.zeros((40, 100, 3), np.uint8)
     pixels[:, :25] = pixels[:, 75:] = 255
     target = as_target_data(([pixels, pixels], np.array([0, 1])))
-    labels, framing = Labels.of(target), choose_framing(target, [as_source(model(32))], None)
+    labels, framing = TargetEncoder.of(target), choose_framing(target, [as_source(model(32))], None)
     assert Pictures(target, labels, framing).batch([0]).max() == 0
     crops = Pictures(target, labels, framing, augment="crop")
     seen = torch.stack([crops[(epoch, 0)][0] for epoch in range(20)])

@@ -6,7 +6,7 @@ import tiny
 import torch
 
 from hubfast.profiling import counts
-from hubfast.tuning import KnowledgeFlow, Labels, Recipe, TaskLoss, Trainer, TransferModel
+from hubfast.tuning import KnowledgeFlow, Recipe, TargetEncoder, TaskLoss, Trainer, TransferModel
 from hubfast.tuning.methods.knowledge_flow import stage_names
 
 
@@ -16,7 +16,7 @@ def resnets(count, outputs=3):
 
 
 def flow(steps=10, teachers=2):
-    labels = Labels("classification", 3, ("a", "b", "c"), torch.arange(3))
+    labels = TargetEncoder("classification", 3, ("a", "b", "c"), torch.arange(3))
     models = resnets(1 + teachers)
     images = torch.rand(2, 3, 8, 8)
     return KnowledgeFlow(models[0], models[1:], TaskLoss(labels), images, steps)
@@ -26,7 +26,7 @@ def test_five_resnet50_cost_what_is_published():
     with torch.device("meta"):
         images = torch.zeros(1, 3, 224, 224)
         models = [TransferModel(timm.create_model("resnet50"), 100, images) for _ in range(6)]
-        labels = Labels("classification", 100, ())
+        labels = TargetEncoder("classification", 100, ())
         method = KnowledgeFlow(models[0], models[1:], TaskLoss(labels), images, steps=10)
     assert counts.parameters(method) == 169_105_892
     assert round(counts.operations(method.train(), images) / 1e9, 2) == 28.83
@@ -71,7 +71,7 @@ def test_it_trains_flows_and_student_not_teachers():
 
 def test_teachers_of_other_widths_and_sizes():
     images = torch.rand(2, 3, 32, 32)
-    labels = Labels("classification", 3, ("a", "b", "c"), torch.arange(3))
+    labels = TargetEncoder("classification", 3, ("a", "b", "c"), torch.arange(3))
     student, other = (
         TransferModel(timm.create_model(name), 3, images)
         for name in ("test_resnet", "test_efficientnet")
@@ -87,7 +87,7 @@ def test_what_has_no_stages_is_said():
         stage_names(tiny.Small())
     images = torch.rand(2, 3, 32, 32)
     vit = TransferModel(timm.create_model("test_vit", img_size=32), 3, images)
-    labels = Labels("classification", 3, ("a", "b", "c"), torch.arange(3))
+    labels = TargetEncoder("classification", 3, ("a", "b", "c"), torch.arange(3))
     with pytest.raises(ValueError, match=r"must give maps \(B, C, H, W\)"):
         KnowledgeFlow(vit, [vit], TaskLoss(labels), images, 5)
     with pytest.raises(ValueError, match="steps must be at least 1"):

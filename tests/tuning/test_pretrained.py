@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 from hubfast.data import as_target_data
 from hubfast.hub import StoredFeatures, as_source
 from hubfast.hub.network import features_of
-from hubfast.tuning import Labels, Pictures, TransferModel, evaluate, from_source, predict
+from hubfast.tuning import Pictures, TargetEncoder, TransferModel, evaluate, from_source, predict
 from hubfast.tuning.pretrained import preprocessing
 
 
@@ -78,20 +78,20 @@ def test_regression_heads_start_at_the_mean_and_export_in_its_unit():
 def test_labels_map_any_class_ids():
     images, _ = tiny.coloured(6)
     target = as_target_data((list(images), np.array([5, 2, 9, 5, 2, 9])))
-    labels = Labels.of(target)
+    labels = TargetEncoder.of(target)
     assert labels.names == ("2", "5", "9")
     assert labels.encode(target).tolist() == [1, 0, 2, 1, 0, 2]
     with pytest.raises(ValueError, match="classes that the training data lacks: 3"):
         labels.encode(as_target_data((list(images[:2]), np.array([2, 3]))))
     with pytest.raises(ValueError, match="at least 2 classes"):
-        Labels.of(as_target_data((list(images), np.zeros(6, int))))
+        TargetEncoder.of(as_target_data((list(images), np.zeros(6, int))))
 
 
 def test_pictures_are_in_0_1_and_cropped_to_size():
     wide = np.zeros((8, 16, 3), np.uint8)
     wide[:, 4:12] = 255  # its middle
     target = as_target_data(([wide, wide], np.array([0, 1])))
-    labels = Labels.of(target)
+    labels = TargetEncoder.of(target)
     picture, encoded, position = Pictures(target, labels, (8, 8))[(0, 1)]
     assert picture.shape == (3, 8, 8)
     assert picture.dtype == torch.float32
@@ -122,7 +122,7 @@ def test_augmentation_follows_from_seed_epoch_and_position():
 def test_evaluation_by_task(targets, task, metric):
     images, _ = tiny.coloured()
     target = as_target_data((list(images), targets), task=task)
-    labels = Labels.of(target)
+    labels = TargetEncoder.of(target)
     pictures = Pictures(target, labels, tiny.SIZE)
     model = tiny.model(outputs=labels.outputs)
     found = evaluate(model, pictures, labels)

@@ -23,10 +23,10 @@ from hubfast.tuning import (
     CoTuning,
     Delta,
     Ensemble,
-    Labels,
     Regularised,
     SoftTargets,
     StochNorm,
+    TargetEncoder,
     TaskLoss,
     Teachers,
     TransferModel,
@@ -46,7 +46,7 @@ from hubfast.tuning import (
 )
 from hubfast.tuning.terms.delta import feature_maps
 
-CLASSES = Labels("classification", 3, ("a", "b", "c"), torch.arange(3))
+CLASSES = TargetEncoder("classification", 3, ("a", "b", "c"), torch.arange(3))
 
 
 def svd_bss(features, k=1):
