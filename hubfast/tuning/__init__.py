@@ -12,7 +12,7 @@ from hubfast.tuning.methods.ensemble import Ensemble
 from hubfast.tuning.methods.knowledge_flow import KnowledgeFlow
 from hubfast.tuning.methods.registry import Method, build
 from hubfast.tuning.methods.stoch_norm import StochNorm, plain_norm, stoch_norm
-from hubfast.tuning.objective import Objective, Regularised, Seen, TaskLoss, TrainingDiverged
+from hubfast.tuning.objective import ForwardPass, Objective, Regularised, TaskLoss, TrainingDiverged
 from hubfast.tuning.pretrained import TransferModel, from_source
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.result import Tuned
@@ -21,7 +21,7 @@ from hubfast.tuning.teachers import CachedTeachers, Teachers, cache
 from hubfast.tuning.terms.b_tuning import BTuning, b_tuning, teacher_weights
 from hubfast.tuning.terms.bss import BSS, bss
 from hubfast.tuning.terms.co_tuning import CoTuning, category_relationship, co_tuning
-from hubfast.tuning.terms.delta import Delta, channel_attention, delta
+from hubfast.tuning.terms.delta import DELTA, channel_attention, delta
 from hubfast.tuning.terms.kd import KD, SoftTargets, kd, soft_targets
 from hubfast.tuning.terms.l2_sp import L2SP, l2_sp
 from hubfast.tuning.trainer import Trainer
@@ -30,15 +30,16 @@ from hubfast.utils.moved import moved
 
 __all__ = [
     "BSS",
+    "DELTA",
     "KD",
     "L2SP",
     "BTuning",
     "Baseline",
     "CachedTeachers",
     "CoTuning",
-    "Delta",
     "Ensemble",
     "Evaluation",
+    "ForwardPass",
     "History",
     "KnowledgeFlow",
     "Method",
@@ -46,7 +47,6 @@ __all__ = [
     "Pictures",
     "Recipe",
     "Regularised",
-    "Seen",
     "Setting",
     "SoftTargets",
     "StochNorm",
@@ -78,5 +78,10 @@ __all__ = [
     "tune",
 ]
 
-RENAMED = {"Labels": "TargetEncoder", "Pretrained": "TransferModel"}
+RENAMED = {
+    "Delta": "DELTA",
+    "Labels": "TargetEncoder",
+    "Pretrained": "TransferModel",
+    "Seen": "ForwardPass",
+}
 __getattr__ = moved(__name__, {old: f"{__name__}.{new}" for old, new in RENAMED.items()})

@@ -5,12 +5,12 @@ from torch import nn
 
 from hubfast.tuning.images import Pictures
 from hubfast.tuning.methods.stoch_norm import StochNorm, plain_norm
-from hubfast.tuning.methods.zoo import Zoo
+from hubfast.tuning.methods.zoo import ZooMethod
 
 
 def finished(built: nn.Module, pictures: Pictures, batch_size: int) -> nn.Module:
     """The module to use: Zoo-Tuning settled and folded, StochNorm as plain normalisation."""
-    if isinstance(built, Zoo):
+    if isinstance(built, ZooMethod):
         parts = torch.arange(len(pictures), device="cpu")
         parts = parts.split(max(2, batch_size))  # one image has no variance
         built.settle(pictures.batch(part.tolist()) for part in parts if len(part) > 1)

@@ -37,7 +37,7 @@ class TaskLoss(nn.Module):
                 return ((logits - targets) / self.deviation).square().mean()
 
 
-class Seen(NamedTuple):
+class ForwardPass(NamedTuple):
     """What one forward pass of a model saw, for the terms of a loss."""
 
     model: TransferModel
@@ -49,12 +49,12 @@ class Seen(NamedTuple):
 
 
 class Term(Protocol):
-    """A regulariser, its weight included: a small nn.Module that maps `Seen` to a scalar.
+    """A regulariser, its weight included: a small nn.Module that maps `ForwardPass` to a scalar.
 
     One that needs more of the model's pass has `watch(model)`, a context manager around it.
     """
 
-    def __call__(self, seen: Seen) -> Tensor: ...
+    def __call__(self, batch: ForwardPass) -> Tensor: ...
 
 
 class Regularised(nn.Module):
@@ -84,9 +84,9 @@ class Regularised(nn.Module):
                     stack.enter_context(watch(self.model))
             features = self.model.features(images)
             logits = self.model.logits(features)
-            seen = Seen(self.model, images, targets, features, logits, rows)
+            batch = ForwardPass(self.model, images, targets, features, logits, rows)
             found = {"task": self.task(logits, targets)}
-            return found | {name: term(seen) for name, term in self.terms.items()}
+            return found | {name: term(batch) for name, term in self.terms.items()}
 
     @property
     def deployed(self) -> nn.Module:

@@ -16,12 +16,12 @@ from hubfast.ops.bss.op import bss_op
 from hubfast.scores.logme.logme import LogME
 from hubfast.tuning import (
     BSS,
+    DELTA,
     KD,
     L2SP,
     BTuning,
     CachedTeachers,
     CoTuning,
-    Delta,
     Ensemble,
     Regularised,
     SoftTargets,
@@ -161,7 +161,7 @@ def test_delta_by_hand():
 
 def test_delta_term_follows_the_model_and_leaves_no_hooks():
     model = tiny.model(norm=lambda width: nn.Identity())
-    method = Regularised(model, TaskLoss(CLASSES), {"delta": Delta(model, {"conv": None})})
+    method = Regularised(model, TaskLoss(CLASSES), {"delta": DELTA(model, {"conv": None})})
     images, targets = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
     head = 0.005 * sum(p.square().sum().item() for p in model.head.parameters())
     method.train()

@@ -16,7 +16,7 @@ from hubfast.hub import as_source
 from hubfast.ranking import rank
 from hubfast.report import write_tuning
 from hubfast.tuning import Method, Recipe, Trainer, tune
-from hubfast.tuning.methods.zoo import Zoo
+from hubfast.tuning.methods.zoo import ZooMethod
 from hubfast.utils.threads import one_torch_thread
 
 NAMES = ("first", "second", "third")
@@ -213,7 +213,7 @@ def test_the_command(hub, tmp_path, monkeypatch):
 def test_zoo_tuning_settles_its_running_statistics(lite):
     """After them, evaluation normalises as training does, however short that was."""
     models = [tiny.model(seed=seed) for seed in range(2)]
-    zoo, images = Zoo(models, 3, [1.0, 0.5], lite=lite), torch.rand(256, 3, *tiny.SIZE)
+    zoo, images = ZooMethod(models, 3, [1.0, 0.5], lite=lite), torch.rand(256, 3, *tiny.SIZE)
     with torch.no_grad():
         before = zoo.eval()(images)
         zoo.settle([images])

@@ -10,7 +10,7 @@ from hubfast.tuning.objective import Regularised
 from hubfast.tuning.setting import Setting
 from hubfast.tuning.terms.bss import BSS
 from hubfast.tuning.terms.co_tuning import CoTuning, category_relationship, source_probabilities
-from hubfast.tuning.terms.delta import Delta, channel_attention
+from hubfast.tuning.terms.delta import DELTA, channel_attention
 from hubfast.tuning.terms.l2_sp import L2SP
 
 ATTENTION_SAMPLES = 32  # that DELTA's attention is computed on
@@ -35,7 +35,7 @@ def build_l2_sp(setting: Setting, options: Options) -> Regularised:
 def build_delta(setting: Setting, options: Options) -> Regularised:
     """The model, whose feature maps stay near those of the pre-trained one."""
     model = setting.load()
-    term = Delta(model, _attention(setting), options.weight)
+    term = DELTA(model, _attention(setting), options.weight)
     return Regularised(model, setting.task, {"delta": term})
 
 

@@ -4,7 +4,7 @@ from hubfast.pathway import HubModel, HubPathway, pathway_generator
 from hubfast.tuning.methods.ensemble import Ensemble
 from hubfast.tuning.methods.knowledge_flow import KnowledgeFlow
 from hubfast.tuning.methods.method import Options
-from hubfast.tuning.methods.zoo import Zoo
+from hubfast.tuning.methods.zoo import ZooMethod
 from hubfast.tuning.setting import Setting
 from hubfast.tuning.terms.b_tuning import teacher_weights
 
@@ -31,7 +31,7 @@ def build_hub_pathway(setting: Setting, options: Options) -> HubPathway:
     }
     small = max(setting.pictures.size) <= SMALL_PICTURES
     generator = pathway_generator("test_resnet" if small else "resnet10", len(models))
-    # TransferModel resizes and normalises by itself, so the generator is all that sees raw pictures.
+    # The models resize and normalise by themselves: only the generator sees the images as they are.
     return HubPathway(
         models,
         min(PATHWAYS, len(models)),
@@ -41,14 +41,14 @@ def build_hub_pathway(setting: Setting, options: Options) -> HubPathway:
     )
 
 
-def build_zoo(setting: Setting, options: Options) -> Zoo:
+def build_zoo(setting: Setting, options: Options) -> ZooMethod:
     """All models in one, mixed anew for every sample."""
-    return Zoo(setting.all(), setting.labels.outputs, _prior(setting), lite=False)
+    return ZooMethod(setting.all(), setting.labels.outputs, _prior(setting), lite=False)
 
 
-def build_zoo_lite(setting: Setting, options: Options) -> Zoo:
+def build_zoo_lite(setting: Setting, options: Options) -> ZooMethod:
     """All models in one, mixed alike for all samples."""
-    return Zoo(setting.all(), setting.labels.outputs, _prior(setting), lite=True)
+    return ZooMethod(setting.all(), setting.labels.outputs, _prior(setting), lite=True)
 
 
 def _prior(setting: Setting) -> list[float]:

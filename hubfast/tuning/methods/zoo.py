@@ -12,7 +12,7 @@ from hubfast.tuning.pretrained import TransferModel
 from hubfast.zoo import ZooTuning
 
 
-class Zoo(nn.Module):
+class ZooMethod(nn.Module):
     """A `ZooTuning` of a hub's models that resizes pictures as they want.
 
     Args:

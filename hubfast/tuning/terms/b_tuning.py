@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hubfast.tuning.objective import Seen
+from hubfast.tuning.objective import ForwardPass
 
 
 def teacher_weights(scores: Sequence[float], temperature: float = 0.1) -> Tensor:
@@ -84,7 +84,7 @@ class BTuning(nn.Module):
         weights = teacher_weights(scores, temperature).float()
         self.register_buffer("weights", weights, persistent=False)
 
-    def forward(self, seen: Seen) -> Tensor:
-        teachers = self.teachers(seen.images, seen.rows)
+    def forward(self, batch: ForwardPass) -> Tensor:
+        teachers = self.teachers(batch.images, batch.rows)
         means = [self.get_buffer(f"means_{k}") for k in range(self.count)]
-        return self.weight * b_tuning(seen.features, self.means, teachers, means, self.weights)
+        return self.weight * b_tuning(batch.features, self.means, teachers, means, self.weights)

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from hubfast.ops import bss
-from hubfast.tuning.objective import Seen
+from hubfast.tuning.objective import ForwardPass
 
 
 class BSS(nn.Module):
@@ -13,5 +13,5 @@ class BSS(nn.Module):
         super().__init__()
         self.weight, self.k = weight, k
 
-    def forward(self, seen: Seen) -> Tensor:
-        return self.weight * bss(seen.features, min(self.k, *seen.features.shape))
+    def forward(self, batch: ForwardPass) -> Tensor:
+        return self.weight * bss(batch.features, min(self.k, *batch.features.shape))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hubfast.tuning.objective import Seen
+from hubfast.tuning.objective import ForwardPass
 
 
 def category_relationship(probabilities: Tensor, targets: Tensor, classes: int) -> Tensor:
@@ -54,9 +54,9 @@ class CoTuning(nn.Module):
         self.relationship: Tensor
         self.register_buffer("relationship", relationship, persistent=False)
 
-    def forward(self, seen: Seen) -> Tensor:
-        logits = self.source_head(seen.features)
-        return self.weight * co_tuning(logits, self.relationship, seen.targets)
+    def forward(self, batch: ForwardPass) -> Tensor:
+        logits = self.source_head(batch.features)
+        return self.weight * co_tuning(logits, self.relationship, batch.targets)
 
 
 def source_probabilities(source_head: nn.Linear, features: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hubfast.tuning.objective import Seen
+from hubfast.tuning.objective import ForwardPass
 from hubfast.tuning.pretrained import TransferModel
 
 CHUNK = 64  # channels that are tried together, at most
@@ -54,7 +54,7 @@ def feature_maps(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, T
             hook.remove()
 
 
-class Delta(nn.Module):
+class DELTA(nn.Module):
     """The term `weight * sum_layers delta + head_weight / 2 |head|^2`, both published as 0.01.
 
     Args:
@@ -77,7 +77,7 @@ class Delta(nn.Module):
         for k, values in enumerate(attention.values()):
             self.register_buffer(f"attention_{k}", values, persistent=False)
 
-    def train(self, mode: bool = True) -> "Delta":
+    def train(self, mode: bool = True) -> "DELTA":
         return super().train(False)
 
     @contextmanager
@@ -87,14 +87,14 @@ class Delta(nn.Module):
             yield
         self._maps = {}  # they hold the graph
 
-    def forward(self, seen: Seen) -> Tensor:
+    def forward(self, batch: ForwardPass) -> Tensor:
         with torch.no_grad(), feature_maps(self.start.model, self.names) as before:
-            self.start.features(seen.images)
+            self.start.features(batch.images)
         distances = [
             delta(self._maps[name], before[name], getattr(self, f"attention_{k}"))
             for k, name in enumerate(self.names)
         ]
-        head = torch.stack([p.square().sum() for p in seen.model.head.parameters()]).sum()
+        head = torch.stack([p.square().sum() for p in batch.model.head.parameters()]).sum()
         return self.weight * torch.stack(distances).sum() + 0.5 * self.head_weight * head
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hubfast.tuning.objective import Seen
+from hubfast.tuning.objective import ForwardPass
 
 
 def kd(features: Tensor, teachers: Sequence[Tensor], projections: Sequence[nn.Module]) -> Tensor:
@@ -41,9 +41,9 @@ class KD(nn.Module):
         self.weight, self.teachers = weight, teachers
         self.projections = nn.ModuleList(nn.Linear(width, each, bias=False) for each in widths)
 
-    def forward(self, seen: Seen) -> Tensor:
-        targets = self.teachers(seen.images, seen.rows)
-        return self.weight * kd(seen.features, targets, list(self.projections))
+    def forward(self, batch: ForwardPass) -> Tensor:
+        targets = self.teachers(batch.images, batch.rows)
+        return self.weight * kd(batch.features, targets, list(self.projections))
 
 
 def soft_targets(logits: Tensor, teacher: Tensor, temperature: float = 2.0) -> Tensor:
@@ -74,8 +74,8 @@ class SoftTargets(nn.Module):
         self.teachers, self.weight, self.temperature = teachers, weight, temperature
         self.register_buffer("deviation", deviation, persistent=False)
 
-    def forward(self, seen: Seen) -> Tensor:
-        (teacher,) = self.teachers(seen.images, seen.rows)
+    def forward(self, batch: ForwardPass) -> Tensor:
+        (teacher,) = self.teachers(batch.images, batch.rows)
         if self.deviation is not None:
-            return self.weight * ((seen.logits - teacher) / self.deviation).square().mean()
-        return self.weight * soft_targets(seen.logits, teacher, self.temperature)
+            return self.weight * ((batch.logits - teacher) / self.deviation).square().mean()
+        return self.weight * soft_targets(batch.logits, teacher, self.temperature)

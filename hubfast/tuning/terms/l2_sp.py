@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from hubfast.tuning.objective import Seen
+from hubfast.tuning.objective import ForwardPass
 from hubfast.tuning.pretrained import TransferModel
 
 
@@ -32,7 +32,7 @@ class L2SP(nn.Module):
             nn.Parameter(p.detach().clone(), requires_grad=False) for p in model.model.parameters()
         )
 
-    def forward(self, seen: Seen) -> Tensor:
-        head = torch.stack([p.square().sum() for p in seen.model.head.parameters()]).sum()
-        anchored = l2_sp(seen.model.model.parameters(), self.start)
+    def forward(self, batch: ForwardPass) -> Tensor:
+        head = torch.stack([p.square().sum() for p in batch.model.head.parameters()]).sum()
+        anchored = l2_sp(batch.model.model.parameters(), self.start)
         return self.weight * anchored + 0.5 * self.head_weight * head
