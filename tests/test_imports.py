@@ -144,7 +144,6 @@ def test_former_names_go_on_working(former, now, name):
         ("hubfast.evaluation", "Evaluation", "hubfast.bench.ranking.ScoreStudy"),
         ("hubfast.bench.ranking", "Evaluation", "hubfast.bench.ranking.ScoreStudy"),
         ("hubfast.bench.ranking.table", "Evaluation", "hubfast.bench.ranking.table.ScoreStudy"),
-        ("hubfast.hub.hf", "Pretrained", "hubfast.hub.hf.TransformersModel"),
         ("hubfast.data.labels", "Labels", "hubfast.data.labels.EncodedTargets"),
         ("hubfast.tuning", "Pretrained", "hubfast.tuning.TransferModel"),
         ("hubfast.tuning", "Labels", "hubfast.tuning.TargetEncoder"),

@@ -5,20 +5,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from hubfast.hub import (
-    exported,
-    hf,
-    keras_models,
-    onnx_models,
-    query,
-    saved_models,
-    stored,
-    timm_models,
-    torch_hub,
-)
+from hubfast.hub import query, stored, timm_models, torch_hub
+from hubfast.hub.exported.loader import load as load_exported
+from hubfast.hub.keras.loader import load as load_keras
 from hubfast.hub.model import Loading, Model
 from hubfast.hub.network import Network
+from hubfast.hub.onnx.loader import load as load_onnx
 from hubfast.hub.preprocessing import image_transform
+from hubfast.hub.tensorflow.loader import load as load_saved_model
+from hubfast.hub.transformers.model import load as load_transformers
 
 KINDS = ("timm", "minihub", "torchhub", "hf", "onnx", "export", "keras", "tfhub")
 FILES = {".onnx": "onnx", ".pt2": "export", ".keras": "keras"}  # kinds that a suffix tells
@@ -67,15 +62,15 @@ def _of_kind(kind: str, rest: str) -> Load:
         case "torchhub":
             return partial(torch_hub.load, rest)
         case "hf":
-            return partial(hf.load, rest)
+            return partial(load_transformers, rest)
         case "onnx":
-            return partial(onnx_models.load, rest)
+            return partial(load_onnx, rest)
         case "export":
-            return partial(exported.load, rest)
+            return partial(load_exported, rest)
         case "keras":
-            return partial(keras_models.load, rest)
+            return partial(load_keras, rest)
         case _:
-            return partial(saved_models.load, rest)
+            return partial(load_saved_model, rest)
 
 
 def _timm(name: str, loading: Loading) -> Network:

@@ -7,7 +7,7 @@ import torch
 
 from hubfast import as_source, as_target_data
 from hubfast.hub import Extraction
-from hubfast.hub.keras_pixels import top_of_affine, top_of_statistics
+from hubfast.hub.keras.pixels import top_of_affine, top_of_statistics
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 L = keras.layers

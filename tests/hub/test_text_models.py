@@ -10,7 +10,7 @@ from text_models import FAMILIES, LENGTH, both_ends
 
 from hubfast import as_source, as_target_data, rank
 from hubfast.hub import Extraction
-from hubfast.hub.hf_text import text_network
+from hubfast.hub.transformers.text import text_network
 
 # Empty, blank, one token, more than any of the models takes, and the models' own tokens inside.
 TEXTS = [

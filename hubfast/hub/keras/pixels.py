@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hubfast.hub.keras_graph import ARITHMETIC, DROPOUT, node_of
+from hubfast.hub.keras.graph import ARITHMETIC, DROPOUT, node_of
 
 INACTIVE = DROPOUT | {
     *("Identity", "Cast", "Resizing", "CenterCrop", "RandAugment", "AugMix", "MixUp", "CutMix"),
@@ -27,7 +27,7 @@ def pixels(model: Any) -> Pixels:
     looked through. Anything else before it, or a second reader of the images, and nothing is told.
 
     Args:
-        model: A functional model; see `keras_graph.unrolled`.
+        model: A functional model; see `hubfast.hub.keras.graph.unrolled`.
     """
     readers = _readers(model)
     tensor, size = model.inputs[0], None

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from hubfast.hub.hf_quiet import quiet
+from hubfast.hub.transformers.quiet import quiet
 
 MAX_TOKENS = 512
 # Where the families keep the number of positions that they have; XLNet's is -1, for any number.

@@ -12,9 +12,9 @@ from torch import Tensor
 from hubfast.hub.classifier import Choice, choose, trace
 from hubfast.hub.model import Loading
 from hubfast.hub.network import FeatureModule, Network
-from hubfast.hub.onnx_graph import Graph, count_parameters
-from hubfast.hub.onnx_input import OnnxInput, only_input
-from hubfast.hub.onnx_steps import step_of
+from hubfast.hub.onnx.graph import Graph, count_parameters
+from hubfast.hub.onnx.input import OnnxInput, only_input
+from hubfast.hub.onnx.steps import step_of
 from hubfast.hub.outputs import features_and_logits, run_in_fixed_batches
 from hubfast.hub.preprocessing import RAW, advice, image_transform, transform_of_file
 from hubfast.utils.extras import require

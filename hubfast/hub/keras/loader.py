@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hubfast.hub import keras_graph
 from hubfast.hub.classifier import Choice, choose, trace
 from hubfast.hub.errors import one_line
-from hubfast.hub.keras_pixels import Pixels, pixels
+from hubfast.hub.keras import graph
+from hubfast.hub.keras.pixels import Pixels, pixels
 from hubfast.hub.model import Loading
 from hubfast.hub.network import FeatureModule, Network
 from hubfast.hub.outputs import (
@@ -54,15 +54,15 @@ def load(path: str | Path, loading: Loading) -> Network:
     shape, dtype = _images(model, path)
     last = _channels_last(keras, shape, path)
     try:
-        flat = keras_graph.unrolled(keras, model, shape, dtype)
+        flat = graph.unrolled(keras, model, shape, dtype)
     except Exception as error:  # the code of a subclass may do anything
         raise ValueError(
             f"the layers of {path} cannot be followed ({one_line(error)}), so its features "
             "cannot be told from logits: save it as a functional model"
         ) from error
-    steps = (keras_graph.step_of, keras_graph.one_place)
+    steps = (graph.step_of, graph.one_place)
     traces = [trace(tensor, *steps) for tensor in flat.outputs]
-    choice = choose(traces, keras_graph.before, keras_graph.title, path)
+    choice = choose(traces, graph.before, graph.title, path)
     height, width = shape[1:3] if last else shape[2:]
     told = pixels(flat)
     size = (height, width) if height and width else told.size

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from hubfast.hub import exported_graph
 from hubfast.hub.classifier import Choice, choose, trace
+from hubfast.hub.exported.graph import channels, one_place, step_of
 from hubfast.hub.model import Loading
 from hubfast.hub.network import FeatureModule, Network
 from hubfast.hub.outputs import (
@@ -51,7 +51,7 @@ def load(path: str | Path, loading: Loading) -> Network:
         transform = image_transform(RAW, size)
     module = program.module(check_guards=False)
     choice = _choice(module.graph, path)
-    axis = exported_graph.channels(choice.output, last)
+    axis = channels(choice.output, last)
     run = _Program(
         _with_features(module, choice),
         axis=axis if choice.head is None else choice.head.channels,
@@ -85,7 +85,7 @@ def _images(program: torch.export.ExportedProgram, path: Path) -> Tensor:
 def _choice(graph: fx.Graph, path: Path) -> Choice:
     outputs: list[fx.Node] = []
     torch.utils._pytree.tree_map_only(fx.Node, outputs.append, graph.output_node().args[0])
-    traces = [trace(node, exported_graph.step_of, exported_graph.one_place) for node in outputs]
+    traces = [trace(node, step_of, one_place) for node in outputs]
     return choose(traces, lambda node: node.all_input_nodes, lambda node: node.name, path)
 
 

@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from hubfast.data import TargetData
-from hubfast.hub.hf_features import Outputs, classifies, text_features
-from hubfast.hub.hf_quiet import quiet
-from hubfast.hub.hf_tokens import (
+from hubfast.hub.memory import within_memory
+from hubfast.hub.model import Batch, Extraction, shape_error
+from hubfast.hub.transformers.features import Outputs, classifies, text_features
+from hubfast.hub.transformers.quiet import quiet
+from hubfast.hub.transformers.tokens import (
     FIXED_LENGTH,
     Ids,
     Tokens,
@@ -21,8 +23,6 @@ from hubfast.hub.hf_tokens import (
     longest_text,
     shortest_text,
 )
-from hubfast.hub.memory import within_memory
-from hubfast.hub.model import Batch, Extraction, shape_error
 
 # A GPU looks for texts of the same number of tokens among those of so many batches.
 LOOKAHEAD = 16

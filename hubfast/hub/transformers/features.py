@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hubfast.hub.hf_quiet import quiet
 from hubfast.hub.network import FeatureModule, last_linear
 from hubfast.hub.outputs import pooled
+from hubfast.hub.transformers.quiet import quiet
 
 Outputs = tuple[Tensor, Tensor | None]
 HEADS = 2  # linear layers that may give the logits: of a distilled model, one for each token

@@ -19,7 +19,7 @@ from hubfast.hub.outputs import (
     oriented,
 )
 from hubfast.hub.preprocessing import RAW, UNIT, advice, image_transform, transform_of_file
-from hubfast.hub.saved_graph import SavedGraph
+from hubfast.hub.tensorflow.graph import SavedGraph
 from hubfast.utils.extras import require
 
 WHY = "is a TensorFlow graph, which can read and write files"

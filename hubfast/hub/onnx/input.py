@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hubfast.hub.onnx_graph import CHANNELS_FIRST, TO_FIRST, Graph, attribute
+from hubfast.hub.onnx.graph import CHANNELS_FIRST, TO_FIRST, Graph, attribute
 from hubfast.hub.outputs import WANTED, in_number_type, oriented
 
 RANK = 4

@@ -4,7 +4,7 @@ from sys import intern
 from typing import Any
 
 from hubfast.hub.classifier import OTHER, Kind, Step
-from hubfast.hub.onnx_graph import Graph, attribute
+from hubfast.hub.onnx.graph import Graph, attribute
 
 PASS = {
     *("Identity", "Cast", "CastLike", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze"),

@@ -10,15 +10,14 @@ from torch import nn
 
 from hubfast.data import TargetData
 from hubfast.hub.errors import one_line
-from hubfast.hub.hf_features import CLASSIFIERS, ImageReader
-from hubfast.hub.hf_quiet import quiet
-from hubfast.hub.hf_text import text_network
 from hubfast.hub.model import Batch, Extraction, Loading
 from hubfast.hub.network import Network
 from hubfast.hub.preprocessing import image_transform, processor_transform
 from hubfast.hub.reach import unreachable_host
+from hubfast.hub.transformers.features import CLASSIFIERS, ImageReader
+from hubfast.hub.transformers.quiet import quiet
+from hubfast.hub.transformers.text import text_network
 from hubfast.utils.extras import require
-from hubfast.utils.moved import moved
 
 SHOWN = 3  # weights that an error names
 # What a model's main input is made of, where that is neither images nor text.
@@ -184,6 +183,3 @@ def _reads_video(model_type: str) -> bool:
     from transformers.models.auto import modeling_auto  # slow to import
 
     return model_type in modeling_auto.MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES
-
-
-__getattr__ = moved(__name__, {"Pretrained": "hubfast.hub.hf.TransformersModel"})

@@ -1,0 +1,1 @@
+"""Models of transformers (`hf:NAME`), of images and of text."""
