@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
@@ -82,6 +83,34 @@ def test_imports_point_one_way(path, part):
             names = [alias.name for alias in node.names]
         imported |= {name.split(".")[1] for name in names if name.startswith("hubfast.")}
     assert imported - {part} <= ALLOWED[part]
+
+
+def module_graph() -> dict[str, set[str]]:
+    """The modules that each imports, be it late, in a function, or for types alone."""
+    top = ROOT.parent
+    paths = {}
+    for path in [*ROOT.rglob("*.py"), *(top / "kernels").glob("*.py")]:
+        parts = path.relative_to(top).with_suffix("").parts
+        parts = parts if parts[0] == "hubfast" else ("hubfast", *parts)
+        paths[".".join(parts).removesuffix(".__init__")] = path
+    graph = {}
+    for module, path in paths.items():
+        imported = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                full = [f"{node.module}.{alias.name}" for alias in node.names]
+                imported |= {name if name in paths else node.module for name in full}
+            elif isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+        graph[module] = imported & paths.keys() - {module}
+    return graph
+
+
+def test_no_circle_of_imports():
+    try:
+        TopologicalSorter(module_graph()).prepare()
+    except CycleError as error:
+        pytest.fail("modules import each other: " + " <- ".join(error.args[1]))
 
 
 def test_import_is_light():
