@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from hubfast.pathway import HubPathway
 from hubfast.pathway.flops import inference_cost, training_cost
-from hubfast.pathway.models import Views
+from hubfast.pathway.models import ResizedBatch
 from hubfast.utils.allocator import keep_freed_memory
 from hubfast.utils.threads import cores, parallel_map
 
@@ -102,17 +102,17 @@ def inference(names: tuple[str, ...], images: Tensor) -> dict[str, Callable[[], 
         hub(images)
 
     def alone() -> list[Tensor]:
-        views = Views(images)
+        views = ResizedBatch(images)
         return [m(views.of(m.size)) for m in hub.models]
 
     def parts() -> None:
-        views, count = Views(images), len(images) * K // len(names)
+        views, count = ResizedBatch(images), len(images) * K // len(names)
         hub.generator(views)
         for m in hub.models:
             m(views.of(m.size)[:count])
 
     def together() -> list[Tensor]:
-        views = Views(images)
+        views = ResizedBatch(images)
         tasks = [(m, x) for m in hub.models for x in views.of(m.size).split(4)]
 
         def forward(task: tuple[nn.Module, Tensor]) -> Tensor:
@@ -140,12 +140,12 @@ def training(names: tuple[str, ...], images: Tensor) -> dict[str, Callable[[], o
         step(module, torch.stack(list(module.losses(images, targets).values())).sum())
 
     def ensemble(count: int) -> None:
-        views = Views(images[:count])
+        views = ResizedBatch(images[:count])
         for model in hub.models:
             step(model, cross_entropy(model(views.of(model.size)), targets[:count]))
 
     def generator() -> None:
-        logits, spread = hub.generator(Views(images))
+        logits, spread = hub.generator(ResizedBatch(images))
         step(hub.generator, (logits + spread).square().mean())
 
     def parts() -> None:

@@ -28,7 +28,7 @@ from torch.nn.functional import cross_entropy, kl_div
 
 from hubfast.minihub import build, load, load_target
 from hubfast.pathway import HubPathway, PathwayGenerator
-from hubfast.pathway.models import HubModel, Views, hub_models
+from hubfast.pathway.models import HubModel, ResizedBatch, hub_models
 from hubfast.scores import logme
 from hubfast.tuning import teacher_weights
 
@@ -93,14 +93,14 @@ def single(name: str, classes: int, seed: int) -> HubModel:
 
 @torch.inference_mode()
 def logits(model: HubModel, images: Tensor) -> Tensor:
-    return model(Views(images).of(model.size))
+    return model(ResizedBatch(images).of(model.size))
 
 
 @torch.inference_mode()
 def features(name: str, images: Tensor) -> Tensor:
     """Of a model as it came."""
     (model,) = hub_models([load(name)], None)
-    x = model.normalised(Views(images).of(model.size))
+    x = model.normalised(ResizedBatch(images).of(model.size))
     return model.module.forward_head(model.module.forward_features(x), pre_logits=True)
 
 
@@ -117,7 +117,7 @@ def baselines(target: str, seed: int) -> list[dict]:
         model = single(name, classes, seed)
 
         def loss(x: Tensor, y: Tensor, model: HubModel = model) -> Tensor:
-            return cross_entropy(model(Views(x).of(model.size)), y)
+            return cross_entropy(model(ResizedBatch(x).of(model.size)), y)
 
         fit(model, loss, images, labels, seed)
         teachers.append(model)
@@ -131,7 +131,7 @@ def baselines(target: str, seed: int) -> list[dict]:
     student = single(HUB[0], classes, seed)
 
     def distil(x: Tensor, y: Tensor) -> Tensor:
-        out = student(Views(x).of(student.size))
+        out = student(ResizedBatch(x).of(student.size))
         soft = torch.stack([(logits(m, x) / TEMPERATURE).softmax(1) for m in teachers]).mean(0)
         taught = kl_div((out / TEMPERATURE).log_softmax(1), soft.clone(), reduction="batchmean")
         return (cross_entropy(out, y) + TEMPERATURE**2 * taught) / 2

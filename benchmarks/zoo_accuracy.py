@@ -29,7 +29,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from zoo_models import SOURCES, Ensemble, mean_of, models_of
 
 from hubfast.minihub import load_target
-from hubfast.minihub.training import Recipe, prepare, quality, train
+from hubfast.minihub.training import PretrainingRecipe, prepare, quality, train
 from hubfast.scores import logme
 from hubfast.tuning import teacher_weights
 from hubfast.utils.progress import progress_bar
@@ -98,7 +98,7 @@ class Study:
         return ZooTuning.from_models(models, self.classes, **options)
 
     def tuned(self, method: str, seed: int, rate: float, part: np.ndarray) -> nn.Module:
-        network, recipe = self.start(method, seed, part), Recipe(EPOCHS, rate, BATCH)
+        network, recipe = self.start(method, seed, part), PretrainingRecipe(EPOCHS, rate, BATCH)
         train(network, self.inputs[part], self.targets[part], "classification", recipe, seed)
         return network
 

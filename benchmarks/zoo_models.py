@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hubfast.minihub import build, load
 from hubfast.minihub.models import spec_of
 from hubfast.minihub.tasks import source_images
-from hubfast.minihub.training import Recipe, prepare, train
+from hubfast.minihub.training import PretrainingRecipe, prepare, train
 
 SOURCES = {
     "independent": ("letters", "digits", "shapes", "textures", "fonts", "noise"),
@@ -45,7 +45,7 @@ def further(source: str) -> nn.Module:
     torch.manual_seed(0)
     model.reset_classifier(classes)
     inputs, targets = prepare(model, images), torch.from_numpy(labels)
-    train(model, inputs, targets, "classification", Recipe(2, 1e-3, 32), seed=0)
+    train(model, inputs, targets, "classification", PretrainingRecipe(2, 1e-3, 32), seed=0)
     return model.eval()
 
 

@@ -1,6 +1,7 @@
 """Imports point one way, and importing does no work."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -20,7 +21,7 @@ ALLOWED = {
     "nn": {"utils"},
     "kernels": {"ops"},
     "ops": {"kernels", "utils", "_native"},
-    "profiling": {"ops"},
+    "profiling": {"nn", "ops", "utils"},
     "scores": {"ops", "utils"},
     "minihub": {"utils"},
     "data": {"scores", "minihub", "utils"},
@@ -155,6 +156,7 @@ def test_importing_uses_no_randomness():
         ("hubfast.functional", "hubfast.ops", "evidence"),
         ("hubfast.evaluation", "hubfast.bench.ranking", "read_records"),
         ("hubfast.zoo", "hubfast.bench.cost", "cost_rows"),
+        ("hubfast.tuning.measure", "hubfast.profiling.memory", "PeakMemory"),
     ],
 )
 def test_former_names_go_on_working(former, now, name):
@@ -187,3 +189,22 @@ def test_former_names_of_classes_go_on_working(module, former, now):
     renamed = getattr(import_module(home), name)
     with pytest.warns(DeprecationWarning, match=rf"{former} is now {now}$"):
         assert getattr(import_module(module), former) is renamed
+
+
+@pytest.mark.parametrize(
+    ("module", "former", "now"),
+    [
+        ("hubfast.bench.ranking.cost", "Cost", "ScoreCost"),
+        ("hubfast.tuning.measure", "Cost", "MethodCost"),
+        ("hubfast.pathway.flops", "Cost", "HubFlops"),
+        ("hubfast.pathway.models", "Views", "ResizedBatch"),
+        ("hubfast.pathway.survey", "Survey", "RoutingSurvey"),
+        ("hubfast.pathway", "Survey", "RoutingSurvey"),
+        ("hubfast.zoo.conversion", "Choices", "ConversionOptions"),
+        ("hubfast.minihub.training", "Recipe", "PretrainingRecipe"),
+    ],
+)
+def test_renamed_classes_go_on_working(module, former, now):
+    found = importlib.import_module(module)
+    with pytest.warns(DeprecationWarning, match=now):
+        assert getattr(found, former) is getattr(found, now)

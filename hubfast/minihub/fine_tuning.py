@@ -14,7 +14,7 @@ from torch import Tensor
 from hubfast.minihub.files import cache_dir, shipped_dir
 from hubfast.minihub.models import build, digest_of, load, model_names
 from hubfast.minihub.tasks import TARGETS, Target, load_target, target_names
-from hubfast.minihub.training import Recipe, prepare, quality, train
+from hubfast.minihub.training import PretrainingRecipe, prepare, quality, train
 from hubfast.utils.progress import progress_bar
 
 TABLE = "truth.jsonl"
@@ -124,7 +124,7 @@ def _tuned(
     model: Any = load(name)
     torch.manual_seed(seed)  # of the new head
     model.reset_classifier(1 if target.class_names is None else len(target.class_names))
-    train(model, inputs, values, target.kind, Recipe(EPOCHS, rate, BATCH), seed)
+    train(model, inputs, values, target.kind, PretrainingRecipe(EPOCHS, rate, BATCH), seed)
     return model
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from hubfast.minihub import files
 from hubfast.minihub.tasks import source_images
-from hubfast.minihub.training import Recipe, prepare, quality, train
+from hubfast.minihub.training import PretrainingRecipe, prepare, quality, train
 from hubfast.utils.extras import slow_import
 from hubfast.utils.progress import progress_bar
 
@@ -148,7 +148,7 @@ def train_model(
         inputs,
         targets,
         "classification",
-        Recipe(spec.epochs, spec.rate, batch_size=32),
+        PretrainingRecipe(spec.epochs, spec.rate, batch_size=32),
         SEED,
         advance,
     )

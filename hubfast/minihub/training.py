@@ -10,18 +10,23 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hubfast.utils.extras import slow_import
+from hubfast.utils.moved import moved
+
+__getattr__ = moved(
+    "hubfast.minihub.training", {"Recipe": "hubfast.minihub.training.PretrainingRecipe"}
+)
 
 Kind = Literal["classification", "regression"]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PretrainingRecipe:
     """AdamW under a one-cycle schedule, all parameters trained."""
 
     epochs: int
-    rate: float  # peak learning rate
+    lr: float  # the peak of the schedule
     batch_size: int = 64
-    decay: float = 0.05
+    weight_decay: float = 0.05
 
 
 def prepare(model: nn.Module, images: np.ndarray) -> Tensor:
@@ -36,7 +41,7 @@ def train(
     inputs: Tensor,
     targets: Tensor,
     kind: Kind,
-    recipe: Recipe,
+    recipe: PretrainingRecipe,
     seed: int,
     advance: Callable[[], object] = lambda: None,
 ) -> None:
@@ -53,9 +58,9 @@ def train(
     """
     torch.manual_seed(seed)
     batches = max(1, len(inputs) // recipe.batch_size)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=recipe.decay)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.rate, total_steps=recipe.epochs * batches
+        optimizer, recipe.lr, total_steps=recipe.epochs * batches
     )
     model.train()
     for _ in range(recipe.epochs):

@@ -8,16 +8,16 @@ from torch import Tensor
 
 from hubfast.ops import dispatch
 from hubfast.ops.reference import Routes
-from hubfast.pathway.models import HubModel, Views, running_statistics
+from hubfast.pathway.models import HubModel, ResizedBatch, running_statistics
 from hubfast.utils.threads import cores, parallel_map
 
 Outputs = list[Tensor | None]
-Executor = Callable[[Sequence[HubModel], Views, Routes, int], Outputs]
+Executor = Callable[[Sequence[HubModel], ResizedBatch, Routes, int], Outputs]
 CHUNK = 4  # rows of a task: fewer run slower each, more leave a core idle at the end
 
 
 def batches(
-    models: Sequence[HubModel], views: Views, routes: Routes
+    models: Sequence[HubModel], views: ResizedBatch, routes: Routes
 ) -> Iterator[tuple[int, Tensor]]:
     """Each chosen model's position and its rows `(rows, 3, height, width)`.
 
@@ -42,7 +42,9 @@ def run(model: HubModel, rows: Tensor, min_count: int) -> Tensor:
         return model(rows)
 
 
-def loop(models: Sequence[HubModel], views: Views, routes: Routes, min_count: int) -> Outputs:
+def loop(
+    models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
+) -> Outputs:
     """One model after the other, each on its rows."""
     outputs: Outputs = [None] * len(models)
     for m, rows in batches(models, views, routes):
@@ -50,7 +52,9 @@ def loop(models: Sequence[HubModel], views: Views, routes: Routes, min_count: in
     return outputs
 
 
-def dense(models: Sequence[HubModel], views: Views, routes: Routes, min_count: int) -> Outputs:
+def dense(
+    models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
+) -> Outputs:
     """Every model on every sample; what was not chosen is thrown away.
 
     For comparisons. In training, batch norm then sees the whole batch, so results differ there.
@@ -64,7 +68,9 @@ def dense(models: Sequence[HubModel], views: Views, routes: Routes, min_count: i
     return outputs
 
 
-def threads(models: Sequence[HubModel], views: Views, routes: Routes, min_count: int) -> Outputs:
+def threads(
+    models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
+) -> Outputs:
     """On the CPU without gradients: parts of the models' rows at once, a core each.
 
     Raises:
@@ -95,7 +101,9 @@ def threads(models: Sequence[HubModel], views: Views, routes: Routes, min_count:
     return outputs
 
 
-def automatic(models: Sequence[HubModel], views: Views, routes: Routes, min_count: int) -> Outputs:
+def automatic(
+    models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
+) -> Outputs:
     """`threads` where it may run, there are cores for it and rows for all of them; else `loop`."""
     quiet = not torch.is_grad_enabled() and not any(m.training for m in models)
     here = views.images.device.type == "cpu" and cores() > 1

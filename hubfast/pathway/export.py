@@ -20,7 +20,7 @@ FORMAT = 1
 Builders = Mapping[str, Callable[[], nn.Module]]
 
 
-class Parts(NamedTuple):
+class HubParts(NamedTuple):
     """What `read` builds of an exported hub.
 
     Args:
@@ -88,7 +88,7 @@ def write(
 
 def read(
     folder: str | Path, *, builders: Builders | None = None, memory_limit: int | None = None
-) -> Parts:
+) -> HubParts:
     """The parts of the hub that `write` wrote, on the CPU; `load_weights` gives them its weights.
 
     Args:
@@ -130,7 +130,7 @@ def read(
         for module, entry in zip(modules, entries, strict=True)
     ]
     generator = _generator(builders, config["generator"], len(models))
-    return Parts(models, generator, executor, config["options"])
+    return HubParts(models, generator, executor, config["options"])
 
 
 def load_weights(

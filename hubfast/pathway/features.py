@@ -9,7 +9,7 @@ from hubfast.nn.hooks import eval_mode
 from hubfast.ops import dispatch
 from hubfast.ops.reference import Routes
 from hubfast.pathway.executors import Outputs
-from hubfast.pathway.models import HubModel, Views
+from hubfast.pathway.models import HubModel, ResizedBatch
 from hubfast.utils.progress import progress_bar
 
 
@@ -34,7 +34,7 @@ def cached_features(
     with eval_mode(*hub), progress_bar(progress) as bars:
         task = bars.add_task("features of the hub", total=len(batches) * len(hub))
         for number, batch in enumerate(batches):
-            views = Views(batch)
+            views = ResizedBatch(batch)
             for model, parts in zip(hub, found, strict=True):
                 seen = views.of(model.size)
                 parts.append(model.features(seen).cpu())

@@ -10,10 +10,13 @@ from hubfast.nn.hooks import eval_mode
 from hubfast.pathway.models import HubModel
 from hubfast.pathway.module import HubPathway
 from hubfast.profiling.counts import multiply_adds
+from hubfast.utils.moved import moved
+
+__getattr__ = moved("hubfast.pathway.flops", {"Cost": "hubfast.pathway.flops.HubFlops"})
 
 
 @dataclass(frozen=True)
-class Cost:
+class HubFlops:
     """FLOPs of one image.
 
     Args:
@@ -42,7 +45,7 @@ class Cost:
         return self.ensemble / self.hub
 
 
-def inference_cost(hub: HubPathway, size: int) -> Cost:
+def inference_cost(hub: HubPathway, size: int) -> HubFlops:
     """Of an image of `size` pixels; multiply-adds, and two for each value that batch norm makes.
 
     So counted, a ResNet-50 at 224 pixels has 4.11 G. Models run in their own size. Runs each once,
@@ -50,10 +53,10 @@ def inference_cost(hub: HubPathway, size: int) -> Cost:
     """
     with eval_mode(hub):
         generator = _inference(hub.generator.mean, size)
-        return Cost(generator, tuple(_inference(m, size) for m in _models(hub)), hub.k)
+        return HubFlops(generator, tuple(_inference(m, size) for m in _models(hub)), hub.k)
 
 
-def training_cost(hub: HubPathway, size: int) -> Cost:
+def training_cost(hub: HubPathway, size: int) -> HubFlops:
     """Of an image of `size` pixels, forward and backward, the noise network included.
 
     Multiply-adds of matrix products and convolutions, as torch counts them.
@@ -62,7 +65,7 @@ def training_cost(hub: HubPathway, size: int) -> Cost:
     if hub.generator.spread is not None:
         networks.append(hub.generator.spread)
     generator = sum(_training(m, hub.generator.mean, size) for m in networks)
-    return Cost(generator, tuple(_training(m, m, size) for m in _models(hub)), hub.k)
+    return HubFlops(generator, tuple(_training(m, m, size) for m in _models(hub)), hub.k)
 
 
 def _models(hub: HubPathway) -> list[HubModel]:

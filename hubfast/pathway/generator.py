@@ -4,7 +4,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from hubfast.pathway.models import HubModel, Size, Views
+from hubfast.pathway.models import HubModel, ResizedBatch, Size
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
 
@@ -33,7 +33,7 @@ class PathwayGenerator(nn.Module):
         self.mean = HubModel(mean, name="generator", size=size, mean=MEAN, std=DEVIATION)
         self.spread = spread
 
-    def forward(self, views: Views) -> tuple[Tensor, Tensor | None]:
+    def forward(self, views: ResizedBatch) -> tuple[Tensor, Tensor | None]:
         """Logits `(B, models)`, and the noise's in training."""
         images = self.mean.normalised(views.of(self.mean.size))
         logits = self.mean.module(images)

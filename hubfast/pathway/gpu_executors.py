@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hubfast.ops.reference import Routes
 from hubfast.pathway.executors import Outputs, batches, run
-from hubfast.pathway.models import HubModel, Views
+from hubfast.pathway.models import HubModel, ResizedBatch
 
 
 class Streams:
@@ -27,7 +27,7 @@ class Streams:
         self._streams: list[torch.cuda.Stream] = []
 
     def __call__(
-        self, models: Sequence[HubModel], views: Views, routes: Routes, min_count: int
+        self, models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
     ) -> Outputs:
         """As `executors.loop`.
 
@@ -78,7 +78,7 @@ class Graphs:
         self._pool: Any = None
 
     def __call__(
-        self, models: Sequence[HubModel], views: Views, routes: Routes, min_count: int
+        self, models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
     ) -> Outputs:
         """As `executors.loop`.
 
@@ -125,7 +125,7 @@ class Graphs:
         return graph, given, found
 
 
-def _gpu(views: Views, name: str) -> torch.device:
+def _gpu(views: ResizedBatch, name: str) -> torch.device:
     device = views.images.device
     if device.type != "cuda":
         raise RuntimeError(f"executor {name} must run on a GPU, got {device}")

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from hubfast.nn.image_config import image_config
 from hubfast.nn.resize import resized
+from hubfast.utils.moved import moved
+
+__getattr__ = moved("hubfast.pathway.models", {"Views": "hubfast.pathway.models.ResizedBatch"})
 
 Statistics = Sequence[float]
 Size = tuple[int, int]
@@ -141,7 +144,7 @@ def _hub_model(model: nn.Module, name: str | None, classes: int | None) -> HubMo
     return HubModel(model, name=name, size=size, mean=config["mean"], std=config["std"])
 
 
-class Views:
+class ResizedBatch:
     """A batch of images in the sizes that models ask for, each made once.
 
     Args:

@@ -17,7 +17,7 @@ from hubfast.pathway.executors import Executor, Outputs, automatic, dense, loop,
 from hubfast.pathway.features import head_outputs
 from hubfast.pathway.generator import PathwayGenerator, pathway_generator
 from hubfast.pathway.losses import Entropy, exploitation, exploration, task_loss
-from hubfast.pathway.models import HubModel, Views, hub_models
+from hubfast.pathway.models import HubModel, ResizedBatch, hub_models
 
 EXECUTORS: dict[str, Executor] = {
     "auto": automatic,
@@ -156,7 +156,7 @@ class HubPathway(nn.Module):
 
     def route(self, images: Tensor) -> Routes:
         """The pathways of a batch; in training mode noisy."""
-        return self._route(Views(images))
+        return self._route(ResizedBatch(images))
 
     def save(self, folder: str | Path) -> None:
         """Exports the hub to a folder, see `export.write`; `load` reads it."""
@@ -198,7 +198,7 @@ class HubPathway(nn.Module):
     def _hub(self) -> list[HubModel]:
         return list(self.models)  # type: ignore[arg-type]
 
-    def _route(self, views: Views) -> Routes:
+    def _route(self, views: ResizedBatch) -> Routes:
         logits, spread = self.generator(views)
         logits = logits + self.start.to(logits.dtype)
         noise = None
@@ -216,12 +216,14 @@ class HubPathway(nn.Module):
                 f"images must be float (batch, 3, height, width), got {images.dtype} "
                 f"{tuple(images.shape)}"
             )
-        views = Views(images)
+        views = ResizedBatch(images)
         routes = self._route(views)
         logits, own = self.aggregator(self._outputs(views, routes, features), routes)
         return logits, own, routes
 
-    def _outputs(self, views: Views, routes: Routes, features: Sequence[Tensor] | None) -> Outputs:
+    def _outputs(
+        self, views: ResizedBatch, routes: Routes, features: Sequence[Tensor] | None
+    ) -> Outputs:
         if features is not None:
             return head_outputs(self._hub, features, routes)
         execute = self.executor

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hubfast.ops.reference import Routes
 from hubfast.pathway.executors import Outputs, batches
-from hubfast.pathway.models import HubModel, Views
+from hubfast.pathway.models import HubModel, ResizedBatch
 
 
 class ModelStore:
@@ -57,7 +57,7 @@ class ModelStore:
             self._held.popitem(last=False)
 
     def execute(
-        self, models: Sequence[HubModel], views: Views, routes: Routes, min_count: int
+        self, models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
     ) -> Outputs:
         """Executor: what is in memory runs first, before anything makes room."""
         given = sorted(batches(models, views, routes), key=lambda pair: not self.holds(pair[0]))

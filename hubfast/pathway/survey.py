@@ -10,12 +10,15 @@ from hubfast.nn.hooks import eval_mode
 from hubfast.nn.resize import resized
 from hubfast.pathway.diagnostics import LoadHistory
 from hubfast.pathway.module import HubPathway
+from hubfast.utils.moved import moved
+
+__getattr__ = moved("hubfast.pathway.survey", {"Survey": "hubfast.pathway.survey.RoutingSurvey"})
 
 PIXELS = 64  # of a thumbnail's longer side
 
 
 @dataclass(frozen=True, eq=False)
-class Survey:
+class RoutingSurvey:
     """The pathways of a data set.
 
     Args:
@@ -52,7 +55,7 @@ def survey(
     history: LoadHistory | None = None,
     shown: int = 8,
     batch_size: int = 64,
-) -> Survey:
+) -> RoutingSurvey:
     """Routes all images, in eval mode and without noise; only the generator runs.
 
     Args:
@@ -80,7 +83,7 @@ def survey(
             weights[index] = weights[index].scatter(1, routes.chosen.cpu(), gates)
     chosen = weights >= 0
     classes, shares = _by_class(chosen, targets, class_names)
-    return Survey(
+    return RoutingSurvey(
         models=hub.names,
         classes=classes,
         k=hub.k,

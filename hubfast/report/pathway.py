@@ -8,14 +8,14 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from hubfast.pathway import Survey
+from hubfast.pathway import RoutingSurvey
 from hubfast.report.numbers import number, plural
 from hubfast.report.page import Section, render, write_page
 
 UNEVEN = 0.5  # coefficient of variation of the load from which the page speaks of it
 
 
-def write_pathway(path: str | Path, survey: Survey, *, data: str = "") -> None:
+def write_pathway(path: str | Path, survey: RoutingSurvey, *, data: str = "") -> None:
     """Writes the report of a hub's pathways as one HTML file that loads nothing.
 
     Args:
@@ -31,7 +31,7 @@ def write_pathway(path: str | Path, survey: Survey, *, data: str = "") -> None:
     write_page(path, f"{title} for {data}" if data else title, pathway_sections(survey), subtitle)
 
 
-def pathway_sections(survey: Survey) -> list[Section]:
+def pathway_sections(survey: RoutingSurvey) -> list[Section]:
     """The sections of `write_pathway`, for a page that holds more."""
     sections = [_load(survey)]
     if survey.classes:
@@ -50,7 +50,7 @@ def pathway_sections(survey: Survey) -> list[Section]:
     return [*sections, Section("Images of each model", body, "pathway-images")]
 
 
-def _load(survey: Survey) -> Section:
+def _load(survey: RoutingSurvey) -> Section:
     pairs = zip(survey.models, survey.load.tolist(), survey.gates.tolist(), strict=True)
     rows = [
         {"name": name, "load": round(load, 4), "gate": number(gate, 2)}
@@ -71,7 +71,7 @@ def _load(survey: Survey) -> Section:
     return Section("Load of each model", body, "pathway-load")
 
 
-def _course(survey: Survey, history: Tensor) -> Section:
+def _course(survey: RoutingSurvey, history: Tensor) -> Section:
     courses = []
     for name, shares in zip(survey.models, history.T.tolist(), strict=True):
         steps = [100 * i / (len(shares) - 1) for i in range(len(shares))]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from hubfast.pathway import HubPathway, Survey, survey
+from hubfast.pathway import HubPathway, RoutingSurvey, survey
 from hubfast.pathway.diagnostics import LOAD
 from hubfast.tuning.history import History
 from hubfast.tuning.images import Pictures
@@ -21,7 +21,7 @@ def pathways(
     labels: TargetEncoder,
     history: History,
     batch_size: int = 32,
-) -> Survey | None:
+) -> RoutingSurvey | None:
     """The survey of up to MOST images, with the load by epoch; None for other methods."""
     if not isinstance(method, HubPathway):
         return None

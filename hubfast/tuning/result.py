@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from hubfast.pathway import Survey
+from hubfast.pathway import RoutingSurvey
 from hubfast.ranking import Ranking
 from hubfast.tuning.baselines import Baseline, not_worth_it
 from hubfast.tuning.card import model_card
@@ -16,7 +16,7 @@ from hubfast.tuning.evaluation import Evaluation
 from hubfast.tuning.framing import Framing, Size
 from hubfast.tuning.history import History
 from hubfast.tuning.labels import TargetEncoder
-from hubfast.tuning.measure import Cost
+from hubfast.tuning.measure import MethodCost
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.save import save_model, timm_config
 from hubfast.tuning.usage import Input
@@ -38,10 +38,10 @@ class Tuned:
     recipe: Recipe
     history: History
     evaluations: dict[str, Evaluation]  # by "validation" and "test"
-    cost: Cost
+    cost: MethodCost
     seconds: dict[str, float]  # by stage
     ranking: Ranking | None
-    pathways: Survey | None = None  # of Hub-Pathway: where it sends the pictures
+    pathways: RoutingSurvey | None = None  # of Hub-Pathway: where it sends the pictures
     notes: tuple[str, ...] = ()  # on the data: samples left out, classes without samples
     baselines: tuple[Baseline, ...] = ()  # of the untouched best model, on the same samples
 

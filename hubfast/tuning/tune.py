@@ -11,6 +11,8 @@ from torch import nn
 from hubfast.data import MAX_UNREADABLE
 from hubfast.hub import Source, as_hub
 from hubfast.profiling import counts
+from hubfast.profiling.memory import PeakMemory
+from hubfast.profiling.speed import inference_cost, inference_speed
 from hubfast.ranking import Ranking, rank
 from hubfast.ranking.passes import INTERRUPTED
 from hubfast.scores.inputs import Task
@@ -23,7 +25,7 @@ from hubfast.tuning.framing import Size, choose_framing
 from hubfast.tuning.history import History
 from hubfast.tuning.images import Augment, Pictures
 from hubfast.tuning.labels import TargetEncoder
-from hubfast.tuning.measure import Cost, PeakMemory, inference_cost, inference_speed
+from hubfast.tuning.measure import MethodCost
 from hubfast.tuning.methods.abilities import usable
 from hubfast.tuning.methods.registry import Method, build, find_method
 from hubfast.tuning.parts import Columns, Parts
@@ -186,11 +188,11 @@ def _train(
     return _Run(plain, history, memory.bytes, sum(sizes), untouched)
 
 
-def _cost(run: _Run, pictures: Pictures, batch_size: int) -> Cost:
+def _cost(run: _Run, pictures: Pictures, batch_size: int) -> MethodCost:
     device = next(run.module.parameters()).device
     images = pictures.batch(range(min(batch_size, len(pictures)))).to(device)
     deployed = getattr(run.module, "deployed", run.module)
-    return Cost(
+    return MethodCost(
         train_parameters=run.parameters,
         parameters=counts.parameters(deployed),
         multiply_adds=inference_cost(deployed, images[:1]),

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from hubfast.utils.moved import moved
 from hubfast.zoo.base import Samples, ZooLayer
 from hubfast.zoo.gate import Activation
 from hubfast.zoo.layers import (
@@ -17,6 +18,10 @@ from hubfast.zoo.layers import (
     ZooLinear,
 )
 
+__getattr__ = moved(
+    "hubfast.zoo.conversion", {"Choices": "hubfast.zoo.conversion.ConversionOptions"}
+)
+
 Alignment = Literal["published", "spatial", "none"]
 RunningStatistics = Literal["reset", "mean"]
 
@@ -25,7 +30,7 @@ _Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 @dataclass(frozen=True)
-class Choices:
+class ConversionOptions:
     """How layers are made; see `ZooTuning.from_models`."""
 
     align: Alignment
@@ -36,7 +41,7 @@ class Choices:
 
 
 def convert(
-    network: nn.Module, models: Sequence[nn.Module], choices: Choices, kept: set[str]
+    network: nn.Module, models: Sequence[nn.Module], choices: ConversionOptions, kept: set[str]
 ) -> tuple[Samples, tuple[str, ...]]:
     """Replaces the layers of `network`, a copy of the first model, by Zoo-Tuning layers.
 
@@ -129,7 +134,7 @@ def _average(
     network: nn.Module,
     models: Sequence[nn.Module],
     skipped: set[str],
-    choices: Choices,
+    choices: ConversionOptions,
 ) -> None:
     """Gives `network` the mean of all models' other parameters, and running statistics."""
 

@@ -11,7 +11,7 @@ from hubfast.nn.heads import put, replace_head
 from hubfast.nn.normalization import normalization_of
 from hubfast.nn.start import shares
 from hubfast.zoo.base import Samples, ZooLayer
-from hubfast.zoo.conversion import Alignment, Choices, RunningStatistics, convert
+from hubfast.zoo.conversion import Alignment, ConversionOptions, RunningStatistics, convert
 from hubfast.zoo.gate import Activation
 
 
@@ -103,7 +103,7 @@ class ZooTuning(nn.Module):
             kept = {replace_head(network, num_classes, head)}
         _check_equal(models, kept)
         template = deepcopy(network).to("meta")
-        choices = Choices(align, gate, lite, running_stats, start)
+        choices = ConversionOptions(align, gate, lite, running_stats, start)
         samples, averaged = convert(network, models, choices, kept)
         normalize = normalization_of(models, mean, std)
         return cls(network, template, normalize, samples, lite=lite, averaged=averaged)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from scipy.stats import weightedtau
 
 from hubfast.bench.ranking import Records, evaluate, measure, minihub_records, read_records, table
-from hubfast.bench.ranking.cost import peak_memory, score_costs
+from hubfast.bench.ranking.cost import score_costs
 from hubfast.bench.ranking.measures import regret
+from hubfast.profiling.memory import peak_memory
 from hubfast.ranking import MetricScore, RankedModel, Ranking
 
 

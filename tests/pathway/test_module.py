@@ -12,7 +12,7 @@ from hubfast.pathway import HubModel, HubPathway, cached_features, pathway_gener
 from hubfast.pathway.flops import inference_cost, training_cost
 from hubfast.pathway.gpu_executors import Graphs, Streams
 from hubfast.pathway.losses import exploration, task_loss
-from hubfast.pathway.models import Views
+from hubfast.pathway.models import ResizedBatch
 from hubfast.profiling.counts import parameters
 
 AGGREGATORS = ("linear", "sum", "features")
@@ -21,7 +21,7 @@ AGGREGATORS = ("linear", "sum", "features")
 def by_hand(hub, images):
     """Sample after sample, as the equations say, from the models' outputs."""
     routes = hub.route(images)
-    views = Views(images)
+    views = ResizedBatch(images)
     answers = []
     for b in range(len(images)):
         pieces = [torch.zeros(CLASSES) for _ in hub.models]
@@ -70,7 +70,7 @@ def test_all_models_and_equal_gates_are_the_ensemble():
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
     images, _ = batch()
-    views = Views(images)
+    views = ResizedBatch(images)
     ensemble = torch.stack([m(views.of(m.size)) for m in hub.models]).mean(0)
     assert_close(hub(images), ensemble)
 
@@ -79,7 +79,7 @@ def test_all_models_and_equal_gates_are_the_ensemble():
 def test_models_get_their_size_and_normalisation():
     model = HubModel(nn.Identity(), mean=(0.1, 0.2, 0.3), std=(0.5, 0.4, 0.2))
     assert_close(model(torch.full((1, 3, 1, 1), 0.5)).flatten(), torch.tensor([0.8, 0.75, 1.0]))
-    views = Views(torch.rand(2, 3, 8, 6))
+    views = ResizedBatch(torch.rand(2, 3, 8, 6))
     assert views.of((4, 3)).shape == (2, 3, 4, 3)
     assert views.of((4, 3)) is views.of((4, 3))  # made once
     assert views.of(None) is views.of((8, 6)) is views.images
@@ -163,7 +163,7 @@ def test_losses_by_hand():
     each = routes.probabilities
     entropy = -(each * each.log()).sum(1).mean()
     assert_close(found["exploration"], 0.3 * (torch.tensor(MODELS).log() - entropy))
-    views, own = Views(images), []
+    views, own = ResizedBatch(images), []
     for b in range(len(images)):
         for m in routes.chosen[b]:
             model = hub.models[m]

@@ -11,7 +11,7 @@ import torch
 from pages import Page
 from PIL import Image
 
-from hubfast.pathway import Survey
+from hubfast.pathway import RoutingSurvey
 from hubfast.report import pathway_sections, write_pathway
 from hubfast.report.numbers import MISSING
 
@@ -25,7 +25,7 @@ def content():
     picture = torch.tensor([[[0.0, 1.0]], [[0.5, 1.0]], [[0.2, 0.0]]])
     images = [picture[None], picture.repeat(2, 1, 1, 1), picture[None][:0]]
     gates = torch.tensor([0.75, 0.25, float("nan")])
-    return Survey(
+    return RoutingSurvey(
         models=NAMES,
         classes=["<i>cat</i>", "dog"],
         k=2,

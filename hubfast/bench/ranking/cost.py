@@ -1,25 +1,23 @@
 """Seconds and peak memory of each score, features given."""
 
-import ctypes
-import gc
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from hubfast.profiling.memory import peak_memory
 from hubfast.scores.registry import Metric
 from hubfast.scores.streamed import Rows, StreamedScores
+from hubfast.utils.moved import moved
 
-MIB = 1024
+__getattr__ = moved("hubfast.bench.ranking.cost", {"Cost": "hubfast.bench.ranking.cost.ScoreCost"})
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Of one score of one model."""
+class ScoreCost:
+    """What one score of one model takes."""
 
     metric: str
     seconds: float
@@ -33,7 +31,7 @@ def score_costs(
     classes: int = 50,
     *,
     announce: Callable[[str], object] = lambda metric: None,
-) -> list[Cost]:
+) -> list[ScoreCost]:
     """Scores simulated features, float32 in batches of 256, by each metric alone.
 
     The source classifier has 1000 classes.
@@ -64,25 +62,5 @@ def score_costs(
             seconds.append(time.perf_counter() - started)
 
         peak = peak_memory(run)
-        found.append(Cost(metric, seconds[0], peak))
+        found.append(ScoreCost(metric, seconds[0], peak))
     return found
-
-
-def peak_memory(call: Callable[[], None]) -> float | None:
-    """Runs `call` and returns by how many MiB resident memory rose at most; None if not Linux."""
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # so that freed memory is not used again unseen
-    clear = Path("/proc/self/clear_refs")
-    if not clear.exists():
-        call()
-        return None
-    clear.write_text("5")  # resets the peak, man 5 proc
-    before = _status("VmRSS")
-    call()
-    return max(0.0, _status("VmHWM") - before) / MIB
-
-
-def _status(name: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return float(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from hubfast.bench.tuning.trials import RECIPE, TOP, data_of
 from hubfast.minihub import build, model_names
 from hubfast.minihub.images import SIZE
-from hubfast.tuning.measure import Cost
+from hubfast.tuning.measure import MethodCost
 from hubfast.tuning.methods.registry import Method
 from hubfast.tuning.trainer import Trainer
 from hubfast.tuning.tune import tune
@@ -37,7 +37,7 @@ class OnceAgainstAll:
 
 def measure_costs(
     methods: Sequence[str] = get_args(Method), *, target: str = "handwritten", progress: bool = True
-) -> dict[str, Cost]:
+) -> dict[str, MethodCost]:
     """Parameters, multiply-adds, speeds and memory of each method, trained for a few steps.
 
     A process each, so that one's memory is not another's; it trains once before, to warm up.
@@ -55,7 +55,7 @@ def measure_costs(
     return found
 
 
-def _cost(method: Method, target: str) -> Cost:
+def _cost(method: Method, target: str) -> MethodCost:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     data = data_of(target, 1.0, 0)
     trainer = Trainer(replace(RECIPE, epochs=1), accelerator="cpu", progress=False)
