@@ -46,7 +46,7 @@ ALLOWED = {
         "profiling",
         "utils",
     },
-    "report": {"ranking", "tuning", "pathway", "utils"},
+    "report": {"ranking", "scores", "tuning", "pathway", "utils"},
     "plots": {"ranking", "report"},
     "info": {"ops"},
     "functional": {"ops"},  # former names, for one release

@@ -70,13 +70,11 @@ def bench_ranking(
 
 
 def _cost_table(quiet: bool) -> Table:
-    from typing import get_args
-
     from hubfast.bench.ranking.cost import score_costs
-    from hubfast.scores.registry import Metric
+    from hubfast.scores.registry import SCORES
     from hubfast.utils.progress import progress_bar
 
-    metrics = get_args(Metric)
+    metrics = tuple(SCORES)
     with progress_bar(not quiet) as bars:
         task = bars.add_task("", total=len(metrics))
 

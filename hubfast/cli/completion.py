@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from hubfast.cli.methods import ONE_MODEL, SEVERAL_MODELS
+from hubfast.cli.score_names import score_names
 
 KINDS = ("timm:", "torchhub:", "hf:", "onnx:", "export:", "keras:", "tfhub:", "minihub")
 OF_FILES = ("onnx:", "export:", "keras:", "tfhub:", "hf:", "torchhub:", "hfdata:")
@@ -10,11 +11,7 @@ OF_FILES = ("onnx:", "export:", "keras:", "tfhub:", "hf:", "torchhub:", "hfdata:
 
 def complete_metric(incomplete: str) -> list[str]:
     """Names of scores."""
-    from typing import get_args
-
-    from hubfast.scores.registry import Metric
-
-    return _starting(incomplete, get_args(Metric))
+    return _starting(incomplete, score_names())
 
 
 def complete_method(incomplete: str) -> list[str]:

@@ -6,6 +6,7 @@ import typer
 
 from hubfast.cli.completion import complete_data, complete_metric, complete_model
 from hubfast.cli.output import Output, Quiet, build_named, check_folders, show_ranking, starting
+from hubfast.cli.score_names import score_names
 from hubfast.cli.stopping import stopping
 from hubfast.utils.extras import collection_paused
 from hubfast.utils.terminal import output_console
@@ -36,9 +37,8 @@ def rank(
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            help="Repeat for a consensus of several from the same pass: logme (the default), "
-            "h_score, regularized_h_score, leep, nce, n_leep, transrate, gbc, sfda, parc, pactran, "
-            "knn, linear_probe, parameters.",
+            help="Repeat for a consensus of several from the same pass: "
+            f"{', '.join(score_names())}; by default logme.",
             autocompletion=complete_metric,
         ),
     ] = None,

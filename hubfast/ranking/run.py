@@ -24,7 +24,7 @@ from hubfast.ranking.rows import RankedModel
 from hubfast.ranking.scoring import Outcome, rank_rows
 from hubfast.ranking.warned import hearing
 from hubfast.scores.inputs import Task
-from hubfast.scores.registry import NEED_LOGITS, Metric, check_metrics
+from hubfast.scores.registry import SCORES, Metric, check_metrics
 from hubfast.scores.streamed import Rows
 from hubfast.utils.global_state import global_state_kept
 from hubfast.utils.progress import progress_bar
@@ -56,7 +56,7 @@ def rank(
     with its error. On Ctrl-C the models scored so far are ranked and returned. A module that is
     given comes back in its mode and on its device; random states, torch's threads and filters of
     warnings stay as they were. A score that says nothing for so few samples
-    (`hubfast.scores.silence`) gives a model no place, and has no vote.
+    (`Score.says_nothing`) gives a model no place, and has no vote.
 
     Args:
         hub: Models; see `hubfast.hub.as_hub`: `["timm:resnet50.a1_in1k", my_module, "f.npy"]`.
@@ -97,7 +97,8 @@ def rank(
         _check_target(target, chosen)
         if workers is None:
             workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
-        options = Extraction(batch_size, device, workers, logits=bool({*chosen} & {*NEED_LOGITS}))
+        needs_source = any(SCORES[name].needs_source for name in chosen)
+        options = Extraction(batch_size, device, workers, logits=needs_source)
         with progress_bar(progress) as bars:
             rows = _special_rows(target, seed)
             run = Pass(target, chosen, options, rows, bars, remarks, heard)

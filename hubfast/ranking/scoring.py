@@ -10,8 +10,7 @@ from hubfast.ranking.consensus import borda, resampled_borda
 from hubfast.ranking.places import descending
 from hubfast.ranking.rows import MetricScore, RankedModel
 from hubfast.scores.bootstrap import RESAMPLES, intervals, resampled
-from hubfast.scores.registry import Metric
-from hubfast.scores.silence import says_nothing
+from hubfast.scores.registry import SCORES, Metric
 from hubfast.scores.streamed import Scored
 
 
@@ -115,4 +114,4 @@ def _void(outcome: Outcome, metric: str) -> str:
     found, width = outcome.scores.get(metric), outcome.row.width
     if found is None or width is None:
         return ""
-    return says_nothing(metric, found.count, width) or ""
+    return SCORES[metric].says_nothing(found.count, width) or ""

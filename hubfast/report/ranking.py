@@ -20,6 +20,7 @@ from hubfast.report.rows import (
 )
 from hubfast.report.steps import next_steps
 from hubfast.report.titles import metric_title, title_of
+from hubfast.scores.registry import SCORES
 
 FEW_NOTES = 3  # that need no folding
 
@@ -68,7 +69,7 @@ def ranking_sections(ranking: Ranking) -> list[Section]:
         body = render("failures.html", failed=ranking.failed, scored=len(ranking.scored))
         sections.append(Section("Failures", body, "failures"))
     names = [(name, title_of(name)) for name in (ranking.metric, *ranking.metrics)]
-    body = render("meaning.html", metrics=names)
+    body = render("meaning.html", metrics=names, scores=SCORES)
     plural_s = "s mean" if ranking.metrics else " means"
     sections.append(Section(f"What the score{plural_s}", body, "meaning"))
     return sections

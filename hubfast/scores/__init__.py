@@ -3,25 +3,26 @@
 from hubfast.scores.gbc import gbc
 from hubfast.scores.hscore import HScore, h_score, regularized_h_score
 from hubfast.scores.knn import knn
-from hubfast.scores.leep import Leep, leep
+from hubfast.scores.leep import LEEP, leep
 from hubfast.scores.linear_probe import linear_probe
 from hubfast.scores.logme.hub import fit_hub, fit_hub_statistics
 from hubfast.scores.logme.logme import LogME, logme
 from hubfast.scores.n_leep import n_leep
-from hubfast.scores.nce import Nce, nce
+from hubfast.scores.nce import NCE, nce
 from hubfast.scores.pactran import pactran
 from hubfast.scores.parc import parc
 from hubfast.scores.sfda import sfda
 from hubfast.scores.static import imagenet_prior, static_prior
 from hubfast.scores.statistics import FeatureStatistics
 from hubfast.scores.transrate import transrate
+from hubfast.utils.moved import moved
 
 __all__ = [
+    "LEEP",
+    "NCE",
     "FeatureStatistics",
     "HScore",
-    "Leep",
     "LogME",
-    "Nce",
     "fit_hub",
     "fit_hub_statistics",
     "gbc",
@@ -40,3 +41,5 @@ __all__ = [
     "static_prior",
     "transrate",
 ]
+
+__getattr__ = moved(__name__, {"Leep": "hubfast.scores.LEEP", "Nce": "hubfast.scores.NCE"})

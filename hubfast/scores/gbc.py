@@ -10,13 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from hubfast.scores.fitted import SampleScore
 from hubfast.scores.own_order import order_free
-from hubfast.scores.sample_score import (
-    SampleScore,
-    by_weights,
-    class_problem,
-    principal_components,
-)
+from hubfast.scores.sample_score import by_weights, class_problem, principal_components
+from hubfast.scores.score import CLASSES, Score
 
 COMPONENTS = 64  # the paper's principal components
 FLOOR = 1e-12  # of the total variance: a class at one point has a variance, too
@@ -72,3 +69,25 @@ def _overlaps(means: Tensor, spread: Tensor, width: int) -> Tensor:
     apart = (means[first] - means[second]).square().sum(1) / average / 8
     shape = average.log() - (spread[first].log() + spread[second].log()) / 2
     return 2 * (-apart - width / 2 * shape).exp().sum()
+
+
+SCORE = Score(
+    name="gbc",
+    title="GBC",
+    unit="",
+    range="-C (C - 1) to 0",
+    tasks=CLASSES,
+    needs="samples",
+    fit=fit_gbc,
+    meaning=(
+        "GBC is minus the sum of the Bhattacharyya coefficients of all ordered pairs of classes, "
+        "each a round Gaussian in 64 principal components. It has no unit, lies between "
+        "&minus;C(C&nbsp;&minus;&nbsp;1) and 0, and higher is better. It misleads for classes of "
+        "few samples and for classes that are not round."
+    ),
+    source=(
+        "Pándy, Agostinelli, Uijlings, Ferrari, Mensink: <cite>Transferability Estimation using "
+        "Bhattacharyya Class Separability</cite>, CVPR 2022. <a "
+        'href="https://arxiv.org/abs/2111.12780" rel="noreferrer">arXiv:2111.12780</a>'
+    ),
+)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hubfast.scores.sample_score import SampleScore
+from hubfast.scores.fitted import SampleScore
 
 
 def quality(predicted: Tensor, targets: Tensor) -> SampleScore:

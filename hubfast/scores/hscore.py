@@ -6,6 +6,7 @@ ICIP 2019; Ibrahim, Ponomareva, Mazumder: "Newer is not always better", ECML PKD
 
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from hubfast import ops
 from hubfast.ops.linalg.bases import Basis
 from hubfast.scores.inputs import as_features, as_targets
-from hubfast.scores.silence import says_nothing
+from hubfast.scores.score import CLASSES, Score
 from hubfast.scores.statistics import FeatureStatistics
 
 
@@ -77,7 +78,7 @@ class HScore:
         if stats.count < 2:
             raise ValueError(f"H-score needs at least 2 samples, got {stats.count}")
         width = len(stats.feature_sum)
-        silence = None if regularized else says_nothing("h_score", stats.count, width)
+        silence = None if regularized else SCORE.says_nothing(stats.count, width)
         if silence is not None:
             warnings.warn(silence, stacklevel=3)
         present = stats.target_sum > 0
@@ -175,3 +176,62 @@ def _quadratic(upper: Tensor, vector: Tensor) -> float:
     """v'G v of a symmetric matrix whose upper triangle is given."""
     full = 2 * float(vector @ (upper.triu(1) @ vector))
     return full + float((upper.diagonal() * vector.square()).sum())
+
+
+def _too_few(count: int, width: int) -> str:
+    # Centred, n samples span n - 1 directions: as many features hold the classes in full.
+    if count > width + 1:
+        return ""
+    return "with n <= D + 1 it is C - 1 for every model; take regularized_h_score"
+
+
+SCORE = Score(
+    name="h_score",
+    title="H-score",
+    unit="",
+    range="0 to C - 1",
+    tasks=CLASSES,
+    needs="statistics",
+    fit=HScore.from_statistics,
+    silence=_too_few,
+    meaning=(
+        "The H-score is the trace of "
+        "cov(<var>x</var>)⁺&thinsp;cov(E[<var>x</var>&thinsp;|&thinsp;<var>y</var>]): how much of "
+        "the features&rsquo; variance the classes explain. It has no unit, lies between 0 and "
+        "min(C&nbsp;&minus;&nbsp;1,&nbsp;D), and higher is better. Compare it only between models "
+        "on the same samples and targets: its bound rises with the number of classes. With "
+        "<var>n</var>&nbsp;≤&nbsp;D&nbsp;+&nbsp;1 it is C&nbsp;&minus;&nbsp;1 for nearly every "
+        "model and says nothing; with <var>n</var> a little above D it favours wide features. The "
+        "regularised H-score does not break down there."
+    ),
+    source=(
+        "Bao, Li, Huang, Zhang, Zheng, Zamir, Guibas: <cite>An Information-Theoretic Approach to "
+        "Transferability in Task Transfer Learning</cite>, ICIP 2019. <a "
+        'href="https://arxiv.org/abs/2212.10082" rel="noreferrer">arXiv:2212.10082</a>'
+    ),
+)
+
+REGULARIZED_SCORE = Score(
+    name="regularized_h_score",
+    title="Regularised H-score",
+    unit="",
+    range="0 to C - 1",
+    tasks=CLASSES,
+    needs="statistics",
+    fit=partial(HScore.from_statistics, regularized=True),
+    page="h_score",
+    meaning=(
+        "The regularised H-score is how much of the features&rsquo; variance the classes explain, "
+        "with the covariance shrunk after Ledoit and Wolf so that it can be inverted with few "
+        "samples. It has no unit, lies between 0 and C&nbsp;&minus;&nbsp;1, and higher is better. "
+        "Compare it only between models on the same samples and targets: its bound rises with the "
+        "number of classes. How strongly it shrinks depends on the samples, so scores from "
+        "different numbers of samples are not comparable."
+    ),
+    source=(
+        "Ibrahim, Ponomareva, Mazumder: <cite>Newer is not always better: Rethinking "
+        "transferability metrics, their peculiarities, stability and performance</cite>, ECML "
+        'PKDD 2022. <a href="https://arxiv.org/abs/2110.06893" '
+        'rel="noreferrer">arXiv:2110.06893</a>'
+    ),
+)

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from hubfast.ops import class_sums
+from hubfast.scores.fitted import SampleScore
 from hubfast.scores.held_out import quality
 from hubfast.scores.inputs import Task, as_features, as_targets
 from hubfast.scores.own_order import order_free
-from hubfast.scores.sample_score import SampleScore
+from hubfast.scores.score import ANY_TASK, Score
 
 NEIGHBOURS = 5
 ROUND_OFF = torch.finfo(torch.float64).eps  # of a cosine, for each feature
@@ -121,3 +122,26 @@ def _vote(places: Iterator[Tensor], index: Tensor) -> SampleScore:
     first = found >= found.amax(1, keepdim=True) - EQUAL_VOTES
     right = (first * labels).sum(1) / first.sum(1)
     return SampleScore(float(right.mean()), right)
+
+
+SCORE = Score(
+    name="knn",
+    title="k-NN",
+    unit="",
+    range="accuracy, or R2",
+    tasks=ANY_TASK,
+    needs="samples",
+    fit=fit_knn,
+    meaning=(
+        "k-NN is the share of samples whose class is that of most of their five nearest other "
+        "samples by cosine (for regression and multi-label R² of their mean). Accuracy lies "
+        "between 0 and 1, R² is at most 1, higher is better. It takes steps of "
+        "1&thinsp;/&thinsp;<var>n</var>, so good models tie, and it misleads for classes of fewer "
+        "than three samples."
+    ),
+    source=(
+        "Renggli, Pinto, Rimanic, Puigcerver, Riquelme, Zhang, Lucic: <cite>Which Model to "
+        "Transfer? Finding the Needle in the Growing Haystack</cite>, CVPR 2022. <a "
+        'href="https://arxiv.org/abs/2010.06402" rel="noreferrer">arXiv:2010.06402</a>'
+    ),
+)

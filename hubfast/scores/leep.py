@@ -4,14 +4,15 @@ Nguyen, Hassner, Seeger, Archambeau: "LEEP: A New Measure to Evaluate Transferab
 Representations", ICML 2020.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hubfast.ops import class_sums
+from hubfast.scores.fitted import SampleScore
 from hubfast.scores.inputs import as_features, as_targets
+from hubfast.scores.score import CLASSES, NATS, Score
 
 SUM_TOLERANCE = 1e-2  # rows of bf16 softmax outputs add up to 1 within about 1 %
 
@@ -29,19 +30,15 @@ def leep(probabilities: Any, targets: Any) -> float:
     Raises:
         TypeError, ValueError: Bad input; the message names the argument.
     """
-    return Leep.fit(probabilities, targets).score
+    return LEEP.fit(probabilities, targets).score
 
 
-@dataclass(frozen=True, eq=False)
-class Leep:
-    """A fitted LEEP score with the influence of each sample on it."""
-
-    score: float
-    influence: Tensor = field(repr=False)  # (n,), mean = score
+class LEEP(SampleScore):
+    """A fitted LEEP score with the influence of each sample on it; their mean is the score."""
 
     @classmethod
-    def fit(cls, probabilities: Any, targets: Any) -> "Leep":
-        """Arguments as in `leep`."""
+    def fit(cls, probabilities: Any, targets: Any) -> "LEEP":
+        """Fits probabilities and targets; arguments as in `leep`."""
         theta = as_features(probabilities, "probabilities").double()
         y, _ = as_targets(targets, len(theta), "classification")
         _check_probabilities(theta)
@@ -73,3 +70,29 @@ def _check_probabilities(theta: Tensor) -> None:
             f"probabilities must add up to 1 in each row, got a row off by {float(off):.3g}; "
             "apply softmax to logits first"
         )
+
+
+SCORE = Score(
+    name="leep",
+    title="LEEP",
+    unit=NATS,
+    range="-H(y) to 0",
+    tasks=CLASSES,
+    needs="logits",
+    fit=LEEP.fit,
+    meaning=(
+        "LEEP is the mean log-likelihood of the targets when each is predicted from the source "
+        "classifier&rsquo;s probabilities alone, through the table of source and target classes "
+        "counted on the same samples. It is in nats per sample, at most 0, and higher is better; "
+        "where the outputs say nothing of the targets it is &minus;H(<var>y</var>), minus the "
+        "targets&rsquo; entropy. It needs the source classifier, so models without one cannot be "
+        "scored. Compare it only between models on the same samples and targets: its floor falls "
+        "with the number of classes. The table is fitted to the samples it is judged on, so with "
+        "few samples it flatters models with many source classes. It does not see the features."
+    ),
+    source=(
+        "Nguyen, Hassner, Seeger, Archambeau: <cite>LEEP: A New Measure to Evaluate "
+        "Transferability of Learned Representations</cite>, ICML 2020. <a "
+        'href="https://arxiv.org/abs/2002.12462" rel="noreferrer">arXiv:2002.12462</a>'
+    ),
+)

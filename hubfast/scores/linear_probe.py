@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hubfast.scores.fitted import SampleScore
 from hubfast.scores.held_out import interleaved, quality
 from hubfast.scores.inputs import Task, as_features, as_targets
 from hubfast.scores.own_order import order_free
-from hubfast.scores.sample_score import SampleScore, compact, standardised
+from hubfast.scores.sample_score import compact, standardised
+from hubfast.scores.score import ANY_TASK, Score
 from hubfast.scores.softmax_regression import fit_head, principal_axes
 
 FOLDS = 5
@@ -85,3 +87,24 @@ def _regress(x: Tensor, y: Tensor, new: Tensor) -> Tensor:
 
     head = RidgeCV(len(x) * PENALTIES, alpha_per_target=True).fit(x.numpy(), y.numpy())
     return torch.from_numpy(head.predict(new.numpy())).reshape(len(new), *y.shape[1:])
+
+
+SCORE = Score(
+    name="linear_probe",
+    title="Linear probe",
+    unit="",
+    range="accuracy, or R2",
+    tasks=ANY_TASK,
+    needs="samples",
+    fit=fit_linear_probe,
+    meaning=(
+        "The linear probe is the accuracy of logistic regression on standardised features by "
+        "five-fold cross-validation (for regression and multi-label R² of ridge regression). "
+        "Accuracy lies between 0 and 1, R² is at most 1, higher is better. It says what the "
+        "frozen features give, not what fine-tuning makes of them."
+    ),
+    source=(
+        "Kornblith, Shlens, Le: <cite>Do Better ImageNet Models Transfer Better?</cite>, CVPR "
+        '2019. <a href="https://arxiv.org/abs/1805.08974" rel="noreferrer">arXiv:1805.08974</a>'
+    ),
+)

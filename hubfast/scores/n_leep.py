@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hubfast.scores.leep import Leep
+from hubfast.scores.fitted import SampleScore
+from hubfast.scores.leep import LEEP
 from hubfast.scores.own_order import order_free
-from hubfast.scores.sample_score import SampleScore, class_problem, principal_components
+from hubfast.scores.sample_score import class_problem, principal_components
+from hubfast.scores.score import CLASSES, NATS, Score
 
 VARIANCE = 0.8  # the share that the principal components keep
 COMPONENTS_PER_CLASS = 5
@@ -41,8 +43,8 @@ def n_leep(features: Any, targets: Any, *, seed: int = 0) -> float:
 def fit_n_leep(features: Any, targets: Any, *, seed: int = 0) -> SampleScore:
     """N-LEEP with each sample's influence, the mixture as given; arguments as in `n_leep`."""
     x, index, classes = class_problem(features, targets, "N-LEEP")
-    fitted = Leep.fit(posteriors(x, classes, seed), index.cpu())
-    return SampleScore(fitted.score, fitted.influence)
+    fitted = LEEP.fit(posteriors(x, classes, seed), index.cpu())
+    return SampleScore(fitted.score, fitted.influences)
 
 
 def posteriors(x: Tensor, classes: int, seed: int) -> Tensor:
@@ -58,3 +60,32 @@ def posteriors(x: Tensor, classes: int, seed: int) -> Tensor:
         warnings.simplefilter("ignore", ConvergenceWarning)  # any mixture is a valid source
         mixture = GaussianMixture(clusters, covariance_type="diag", random_state=seed).fit(rows)
     return torch.from_numpy(mixture.predict_proba(rows))
+
+
+def _one_cluster(count: int, width: int) -> str:
+    few = count < 2 * SAMPLES_PER_COMPONENT
+    return "with n < 10 there is one cluster, and it is -H(y) for every model" if few else ""
+
+
+SCORE = Score(
+    name="n_leep",
+    title="N-LEEP",
+    unit=NATS,
+    range="-H(y) to 0",
+    tasks=CLASSES,
+    needs="samples",
+    fit=fit_n_leep,
+    silence=_one_cluster,
+    meaning=(
+        "N-LEEP is LEEP with the clusters of a Gaussian mixture on the features in place of "
+        "source classes: 80&nbsp;% of the variance in principal components, five diagonal "
+        "Gaussians a class, at most <var>n</var>&nbsp;/&nbsp;5. In nats per sample, between "
+        "&minus;H(<var>y</var>) and 0, higher is better. It needs no source classifier. With few "
+        "samples a cluster it predicts its own samples and is too high, and it depends on where "
+        "the fit starts."
+    ),
+    source=(
+        "Li, Jia, Sang, Zhu, Green, Wang, Gong: <cite>Ranking Neural Checkpoints</cite>, CVPR "
+        '2021. <a href="https://arxiv.org/abs/2011.11200" rel="noreferrer">arXiv:2011.11200</a>'
+    ),
+)

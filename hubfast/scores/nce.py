@@ -3,12 +3,13 @@
 Tran, Nguyen, Hassner: "Transferability and Hardness of Supervised Classification Tasks", ICCV 2019.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
+from hubfast.scores.fitted import SampleScore
 from hubfast.scores.inputs import as_targets
+from hubfast.scores.score import CLASSES, NATS, Score
 
 
 def nce(source_labels: Any, targets: Any) -> float:
@@ -21,19 +22,15 @@ def nce(source_labels: Any, targets: Any) -> float:
     Raises:
         TypeError, ValueError: Bad input; the message names the argument.
     """
-    return Nce.fit(source_labels, targets).score
+    return NCE.fit(source_labels, targets).score
 
 
-@dataclass(frozen=True, eq=False)
-class Nce:
-    """A fitted NCE score with the influence of each sample on it."""
-
-    score: float
-    influence: Tensor = field(repr=False)  # log P(y_i | z_i), (n,), mean = score
+class NCE(SampleScore):
+    """A fitted NCE score with the influence log P(y_i | z_i) of each sample; their mean is it."""
 
     @classmethod
-    def fit(cls, source_labels: Any, targets: Any) -> "Nce":
-        """Arguments as in `nce`."""
+    def fit(cls, source_labels: Any, targets: Any) -> "NCE":
+        """Fits source labels and targets; arguments as in `nce`."""
         z = _labels(source_labels, "source_labels")
         y = _labels(targets, "targets").to(z.device)
         if len(z) != len(y) or not len(z):
@@ -54,3 +51,29 @@ def _labels(labels: Any, name: str) -> Tensor:
         return as_targets(labels, len(labels), "classification")[0]
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from error
+
+
+SCORE = Score(
+    name="nce",
+    title="NCE",
+    unit=NATS,
+    range="-H(y) to 0",
+    tasks=CLASSES,
+    needs="labels",
+    fit=NCE.fit,
+    meaning=(
+        "NCE is the negative conditional entropy of the targets given the source "
+        "classifier&rsquo;s most likely class. It is in nats per sample, between "
+        "&minus;H(<var>y</var>), minus the targets&rsquo; entropy, and 0; higher is better. It "
+        "needs the source classifier, so models without one cannot be scored. Compare it only "
+        "between models on the same samples and targets: its floor falls with the number of "
+        "classes. With few samples per source class it is too high, as a class that one sample "
+        "has predicts that sample perfectly. It sees neither the features nor how sure the "
+        "classifier is."
+    ),
+    source=(
+        "Tran, Nguyen, Hassner: <cite>Transferability and Hardness of Supervised Classification "
+        'Tasks</cite>, ICCV 2019. <a href="https://arxiv.org/abs/1908.08142" '
+        'rel="noreferrer">arXiv:1908.08142</a>'
+    ),
+)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hubfast.scores.fitted import SampleScore
 from hubfast.scores.inputs import as_features, as_tensor, check_finite
-from hubfast.scores.sample_score import SampleScore
 
 Options = ParamSpec("Options")
 Fit = Callable[Concatenate[Any, Any, Options], SampleScore]
@@ -51,8 +51,8 @@ def order_free(fit: Fit[Options]) -> Fit[Options]:
         check_finite(y, "targets")
         order = own_order(x, y)
         found = fit(x[order.to(x.device)], y[order.to(y.device)], *rest, **options)
-        influence = torch.empty_like(found.influence)
-        influence[order.to(influence.device)] = found.influence
-        return SampleScore(found.score, influence)
+        influences = torch.empty_like(found.influences)
+        influences[order.to(influences.device)] = found.influences
+        return SampleScore(found.score, influences)
 
     return ordered

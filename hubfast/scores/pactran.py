@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from hubfast.scores.fitted import SampleScore
 from hubfast.scores.own_order import order_free
-from hubfast.scores.sample_score import SampleScore, class_problem
+from hubfast.scores.sample_score import class_problem
+from hubfast.scores.score import CLASSES, NATS, Score
 from hubfast.scores.softmax_regression import fit_head, principal_axes
 
 TOLERANCE = 1e-10  # of the loss that another step would take off
@@ -53,3 +55,25 @@ def fit_pactran(features: Any, targets: Any) -> SampleScore:
     flatness = classes / (2 * count) * np.log1p(curvature / (classes * width) * count)
     score = -(losses.mean() + penalty + flatness)
     return SampleScore(float(score), torch.from_numpy(score + losses.mean() - losses))
+
+
+SCORE = Score(
+    name="pactran",
+    title="PACTran",
+    unit=NATS,
+    range="nats, at most 0",
+    tasks=CLASSES,
+    needs="samples",
+    fit=fit_pactran,
+    meaning=(
+        "PACTran is minus a PAC-Bayesian bound on the loss of a linear head: its best penalised "
+        "cross-entropy and a term for how sharp that minimum is. In nats per sample, at most 0, "
+        "higher is better. The prior on the head is the same for all models, so the scale of "
+        "their features matters."
+    ),
+    source=(
+        "Ding, Chen, Levinboim, Changpinyo, Soricut: <cite>PACTran: PAC-Bayesian Metrics for "
+        "Estimating the Transferability of Pretrained Models to Classification Tasks</cite>, ECCV "
+        '2022. <a href="https://arxiv.org/abs/2203.05126" rel="noreferrer">arXiv:2203.05126</a>'
+    ),
+)

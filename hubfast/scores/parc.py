@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hubfast.scores.fitted import SampleScore
 from hubfast.scores.own_order import order_free
-from hubfast.scores.sample_score import SampleScore, class_problem, standardised
+from hubfast.scores.sample_score import class_problem, standardised
+from hubfast.scores.score import CLASSES, Score
 
 
 def parc(features: Any, targets: Any) -> float:
@@ -78,3 +80,25 @@ def _centred_ranks(values: Tensor) -> Tensor:
     # Products of correlations that are equal differ in their last digits.
     ranks = torch.from_numpy(rankdata((values * 2**40).round().numpy()))
     return ranks - ranks.mean()
+
+
+SCORE = Score(
+    name="parc",
+    title="PARC",
+    unit="",
+    range="-1 to 1",
+    tasks=CLASSES,
+    needs="samples",
+    fit=fit_parc,
+    meaning=(
+        "PARC is the Spearman correlation, over all pairs of samples, of how different their "
+        "features and how different their labels are. It lies between &minus;1 and 1, higher is "
+        "better. With many classes nearly all pairs differ alike and it says little; it also "
+        "counts likeness within a class that a classifier would not need."
+    ),
+    source=(
+        "Bolya, Mittapalli, Hoffman: <cite>Scalable Diverse Model Selection for Accessible "
+        'Transfer Learning</cite>, NeurIPS 2021. <a href="https://arxiv.org/abs/2111.06977" '
+        'rel="noreferrer">arXiv:2111.06977</a>'
+    ),
+)

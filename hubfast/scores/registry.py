@@ -1,89 +1,71 @@
-"""The scores by name: what each needs, and for which tasks it is."""
+"""The scores by name. A new one adds its line here; all else reads it."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from importlib import import_module
 
-from torch import Tensor
-
-from hubfast.scores.gbc import fit_gbc
 from hubfast.scores.inputs import Task
-from hubfast.scores.knn import fit_knn
-from hubfast.scores.linear_probe import fit_linear_probe
-from hubfast.scores.n_leep import fit_n_leep
-from hubfast.scores.pactran import fit_pactran
-from hubfast.scores.parc import fit_parc
-from hubfast.scores.sample_score import SampleScore
-from hubfast.scores.sfda import fit_sfda
-from hubfast.scores.silence import says_nothing as says_nothing
-from hubfast.scores.transrate import fit_transrate
+from hubfast.scores.score import Needs, Score
 
-Metric = Literal[
-    "logme",
-    "h_score",
-    "regularized_h_score",
-    "leep",
-    "nce",
-    "n_leep",
-    "transrate",
-    "gbc",
-    "sfda",
-    "parc",
-    "pactran",
-    "knn",
-    "linear_probe",
-    "parameters",
-    "imagenet",
-]
-ANY_TASK = ("logme", "knn", "linear_probe", "parameters", "imagenet")
-NEED_LOGITS = ("leep", "nce")
-NEED_STATISTICS = ("logme", "h_score", "regularized_h_score")
-NEED_SAMPLES = (
-    "n_leep",
-    "transrate",
-    "gbc",
-    "sfda",
-    "parc",
-    "pactran",
-    "knn",
-    "linear_probe",
-)
+Metric = str  # a key of SCORES, which `check_metric` makes sure of
+
+# Where each score's record is. The command line reads the names from this text, as it must not
+# import torch: they stay literals.
+HOMES = {
+    "logme": "hubfast.scores.logme.logme.SCORE",
+    "h_score": "hubfast.scores.hscore.SCORE",
+    "regularized_h_score": "hubfast.scores.hscore.REGULARIZED_SCORE",
+    "leep": "hubfast.scores.leep.SCORE",
+    "nce": "hubfast.scores.nce.SCORE",
+    "n_leep": "hubfast.scores.n_leep.SCORE",
+    "transrate": "hubfast.scores.transrate.SCORE",
+    "gbc": "hubfast.scores.gbc.SCORE",
+    "sfda": "hubfast.scores.sfda.SCORE",
+    "parc": "hubfast.scores.parc.SCORE",
+    "pactran": "hubfast.scores.pactran.SCORE",
+    "knn": "hubfast.scores.knn.SCORE",
+    "linear_probe": "hubfast.scores.linear_probe.SCORE",
+    "parameters": "hubfast.scores.static.PARAMETERS",
+    "imagenet": "hubfast.scores.static.IMAGENET",
+}
+
+
+def _record(home: str) -> Score:
+    module, _, attribute = home.rpartition(".")
+    record: Score = getattr(import_module(module), attribute)
+    return record
+
+
+SCORES: dict[str, Score] = {name: _record(home) for name, home in HOMES.items()}
+
+
+def names_of(*, task: Task | None = None, needs: Sequence[Needs] | None = None) -> tuple[str, ...]:
+    """Names of the scores that are for this task and need one of these; by default of all."""
+    return tuple(
+        name
+        for name, score in SCORES.items()
+        if (task is None or task in score.tasks) and (needs is None or score.needs in needs)
+    )
 
 
 def check_metric(metric: str, task: Task) -> None:
     """Refuses an unknown metric, or one that the task has no use for.
 
     Raises:
-        ValueError: So it is.
+        ValueError: Unknown metric, or one that does not fit the task.
     """
-    if metric not in get_args(Metric):
-        raise ValueError(f"metric must be one of {get_args(Metric)}, got {metric!r}")
-    if metric not in ANY_TASK and task != "classification":
+    if metric not in SCORES:
+        raise ValueError(f"metric must be one of {tuple(SCORES)}, got {metric!r}")
+    if task not in SCORES[metric].tasks:
         raise ValueError(f"metric {metric!r} is for classification, the targets are {task}")
 
 
 def check_metrics(metrics: Sequence[str], task: Task) -> None:
-    """`check_metric` for each of several.
+    """Calls `check_metric` for each of several.
 
     Raises:
-        ValueError: None, or one twice.
+        ValueError: No metric, one twice, an unknown one, or one that does not fit the task.
     """
     if not metrics or len(set(metrics)) < len(metrics):
         raise ValueError(f"metrics must be at least one, each once, got {list(metrics)}")
     for metric in metrics:
         check_metric(metric, task)
-
-
-def sample_score(metric: str, features: Tensor, targets: Tensor, task: Task) -> SampleScore:
-    """One of NEED_SAMPLES for features `(n, D)` and targets as `as_targets` returns them."""
-    task_free: dict[str, Any] = {"knn": fit_knn, "linear_probe": fit_linear_probe}
-    if metric in task_free:
-        return task_free[metric](features, targets, task=task)
-    fit: dict[str, Any] = {
-        "n_leep": fit_n_leep,
-        "transrate": fit_transrate,
-        "gbc": fit_gbc,
-        "sfda": fit_sfda,
-        "parc": fit_parc,
-        "pactran": fit_pactran,
-    }
-    return fit[metric](features, targets)

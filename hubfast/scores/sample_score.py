@@ -1,23 +1,15 @@
-"""What scores computed from samples share: result, input checks, influences, exact rotations."""
+"""What scores computed from samples share: input checks, influences, exact rotations."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import scipy.linalg
 import torch
 from torch import Tensor
 
+from hubfast.scores.fitted import SampleScore
 from hubfast.scores.inputs import as_features, as_targets
 from hubfast.utils.threads import one_torch_thread
-
-
-@dataclass(frozen=True, eq=False)
-class SampleScore:
-    """A score with the influence of each sample on it."""
-
-    score: float
-    influence: Tensor = field(repr=False)  # (n,) float64; its mean is the score, to first order
 
 
 def class_problem(features: Any, targets: Any, name: str) -> tuple[Tensor, Tensor, int]:

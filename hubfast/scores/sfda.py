@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from hubfast.ops import class_sums
+from hubfast.scores.fitted import SampleScore
 from hubfast.scores.own_order import order_free
-from hubfast.scores.sample_score import SampleScore, class_problem, compact
+from hubfast.scores.sample_score import class_problem, compact
+from hubfast.scores.score import CLASSES, NATS, Score
 from hubfast.utils.threads import one_torch_thread
 
 STRENGTH = 5.0  # a of the shrinkage exp(-a sigma), the paper's
@@ -94,3 +96,32 @@ def _log_posterior(x: Tensor, index: Tensor, classes: int, shrinkage: float, wid
     weights = torch.cholesky_solve((means - x.mean(0)).T, factor)  # centred: no cancellation
     offsets = ((means - x.mean(0)) * weights.T).sum(1) / 2
     return (x - x.mean(0)) @ weights - offsets + shares.log()
+
+
+def _too_few(count: int, width: int) -> str:
+    too_few = count <= width
+    return "with n <= D every model separates all samples, and it is near 0" if too_few else ""
+
+
+SCORE = Score(
+    name="sfda",
+    title="SFDA",
+    unit=NATS,
+    range="nats, at most 0",
+    tasks=CLASSES,
+    needs="samples",
+    fit=fit_sfda,
+    silence=_too_few,
+    meaning=(
+        "SFDA is the mean log-likelihood of a linear discriminant with shrunk covariance, fitted "
+        "a second time after each sample was mixed with the means of the other classes, the more "
+        "the less sure the first fit was. In nats per sample, at most 0, higher is better. Its "
+        "shrinkage depends on the scale of the features, which differs between models, and with "
+        "fewer samples than features every model separates the classes."
+    ),
+    source=(
+        "Shao, Zhao, Ge, Zhang, Yang, Wang, Shan, Luo: <cite>Not All Models Are Equal: Predicting "
+        "Model Transferability in a Self-challenging Fisher Space</cite>, ECCV 2022. <a "
+        'href="https://arxiv.org/abs/2207.03036" rel="noreferrer">arXiv:2207.03036</a>'
+    ),
+)

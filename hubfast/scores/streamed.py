@@ -7,20 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hubfast.scores.hscore import HScore
+from hubfast.scores.fitted import FittedScore
 from hubfast.scores.inputs import Task
-from hubfast.scores.leep import Leep
-from hubfast.scores.logme.logme import LogME
-from hubfast.scores.nce import Nce
-from hubfast.scores.registry import (
-    NEED_LOGITS,
-    NEED_SAMPLES,
-    NEED_STATISTICS,
-    Metric,
-    check_metrics,
-    sample_score,
-)
-from hubfast.scores.static import imagenet_prior, static_prior
+from hubfast.scores.registry import SCORES, Metric, check_metrics
 from hubfast.scores.statistics import FeatureStatistics
 
 
@@ -62,7 +51,8 @@ class StreamedScores:
         self.rows = rows
         self.statistics = FeatureStatistics(task)
         self._every = torch.arange(len(targets), device=targets.device)
-        self._features = rows.kept if set(metrics) & {*NEED_SAMPLES} else rows.sample
+        self._needs = {SCORES[metric].needs for metric in self.metrics}
+        self._features = rows.kept if "samples" in self._needs else rows.sample
         self._buffers: dict[str, Tensor] = {}
         self._count = 0
         self._no_logits = False
@@ -74,12 +64,11 @@ class StreamedScores:
             ValueError: Every metric needs the source classifier's logits, and there are none.
         """
         self._count += len(index)
-        wanted = set(self.metrics)
-        if wanted & {*NEED_LOGITS}:
+        if self._needs & {"logits", "labels"}:
             self._add_logits(index, logits)
-        if wanted & {*NEED_STATISTICS}:
+        if "statistics" in self._needs:
             self.statistics.update(features, self.targets[index])
-        if wanted & {*NEED_STATISTICS, *NEED_SAMPLES}:
+        if self._needs & {"statistics", "samples"}:
             self._keep("features", self._features, index, features)
 
     def score(
@@ -97,43 +86,40 @@ class StreamedScores:
         """
         if not self._count:
             raise ValueError("the model gave no features")
-        if metric in NEED_LOGITS and self._no_logits:
+        record, sample = SCORES[metric], self.rows.sample
+        if record.needs_source and self._no_logits:
             raise ValueError(_needs_logits(metric))
-        sample = self.rows.sample
-        if metric in ("parameters", "imagenet"):
-            by_size = metric == "parameters"
-            constant = static_prior(parameters) if by_size else imagenet_prior(imagenet)
-            influence = torch.full((len(sample),), constant, dtype=torch.float64, device="cpu")
-            return Scored(constant, influence, self._count)
-        if metric == "leep":
-            leep = Leep.fit(self._buffers["probabilities"], self.targets)
-            return Scored(leep.score, leep.influence[sample].cpu(), self._count)
-        if metric == "nce":
-            nce = Nce.fit(self._buffers["labels"], self.targets)
-            return Scored(nce.score, nce.influence[sample].cpu(), self._count)
-        kept = self._buffers["features"]
-        chosen = torch.searchsorted(self._features, sample)
-        if metric in NEED_SAMPLES:
-            found = sample_score(metric, kept, self.targets[self._features], self.task)
-            return Scored(found.score, found.influence[chosen].cpu(), len(kept))
-        fitted: LogME | HScore
-        if metric == "logme":
-            fitted = LogME.from_statistics(self.statistics)
-        else:
-            shrunk = metric == "regularized_h_score"
-            fitted = HScore.from_statistics(self.statistics, regularized=shrunk)
-        influence = fitted.influence(kept[chosen.to(kept.device)], self.targets[sample]).cpu()
-        return Scored(fitted.score, influence, self._count)
+        fitted: FittedScore
+        count = self._count
+        match record.needs:
+            case "nothing":
+                fitted = record.fit(parameters=parameters, imagenet=imagenet)
+                influence = fitted.influence(sample)
+            case "logits" | "labels":
+                fitted = record.fit(self._buffers[record.needs], self.targets)
+                influence = fitted.influence(sample)
+            case "samples":
+                kept = self._buffers["features"]
+                fitted = record.fit_samples(kept, self.targets[self._features], self.task)
+                influence = fitted.influence(torch.searchsorted(self._features, sample))
+                count = len(kept)
+            case "statistics":
+                fitted = record.fit(self.statistics)
+                chosen = torch.searchsorted(self._features, sample)
+                kept = self._buffers["features"]
+                kept = kept[chosen.to(kept.device)]
+                influence = fitted.influence(kept, self.targets[sample])
+        return Scored(fitted.score, influence.cpu(), count)
 
     def _add_logits(self, index: Tensor, logits: Tensor | None) -> None:
         if logits is None:
             self._no_logits = True
-            if set(self.metrics) <= {*NEED_LOGITS}:
+            if self._needs <= {"logits", "labels"}:
                 raise ValueError(_needs_logits(self.metrics[0]))
             return
-        if "leep" in self.metrics:
-            self._keep("probabilities", self._every, index, logits.float().softmax(1))
-        if "nce" in self.metrics:
+        if "logits" in self._needs:
+            self._keep("logits", self._every, index, logits.float().softmax(1))
+        if "labels" in self._needs:
             self._keep("labels", self._every, index, logits.argmax(1))
 
     def _keep(self, name: str, positions: Tensor, index: Tensor, rows: Tensor) -> None:

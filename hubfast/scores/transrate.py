@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hubfast.scores.fitted import SampleScore
 from hubfast.scores.own_order import order_free
-from hubfast.scores.sample_score import SampleScore, by_weights, centred, class_problem, compact
+from hubfast.scores.sample_score import by_weights, centred, class_problem, compact
+from hubfast.scores.score import CLASSES, Score
 from hubfast.utils.threads import one_torch_thread
 
 DISTORTION = 1e-4  # the paper's
@@ -63,3 +65,27 @@ def _rate(rows: Tensor, weights: Tensor) -> Tensor:
     small = scaled @ scaled.T if len(scaled) < scaled.shape[1] else scaled.T @ scaled
     eye = torch.eye(len(small), dtype=small.dtype, device=small.device)
     return 0.5 * torch.linalg.slogdet(eye + small).logabsdet
+
+
+SCORE = Score(
+    name="transrate",
+    title="TransRate",
+    unit="nats",
+    range="nats, at least 0",
+    tasks=CLASSES,
+    needs="samples",
+    fit=fit_transrate,
+    meaning=(
+        "TransRate is by how much knowing the classes lowers the coding rate of the features, "
+        "½&nbsp;log&nbsp;det(I&nbsp;+&nbsp;<var>Z</var>&prime;<var>Z</var>&thinsp;/&thinsp;"
+        "(<var>n</var>&thinsp;ε)), "
+        "ε&nbsp;=&nbsp;10⁻⁴, the features centred and scaled to unit norm. In nats, at least 0, "
+        "higher is better. It favours wide features, and its size depends on the number of "
+        "samples."
+    ),
+    source=(
+        "Huang, Huang, Rong, Yang, Wei: <cite>Frustratingly Easy Transferability "
+        'Estimation</cite>, ICML 2022. <a href="https://arxiv.org/abs/2106.09362" '
+        'rel="noreferrer">arXiv:2106.09362</a>'
+    ),
+)

@@ -19,9 +19,9 @@ from hubfast.hub.preprocessing import TimmTransform
 from hubfast.ops import reference
 from hubfast.ops.backends import missing
 from hubfast.ops.linalg import native
-from hubfast.scores import FeatureStatistics, HScore, Leep, LogME, Nce, fit_hub
+from hubfast.scores import LEEP, NCE, FeatureStatistics, HScore, LogME, fit_hub
 from hubfast.scores.bootstrap import bootstrap
-from hubfast.scores.registry import NEED_SAMPLES, sample_score
+from hubfast.scores.registry import SCORES, names_of
 
 CLASSES = 3
 needs_core = pytest.mark.skipif(missing("native") is not None, reason="no native core")
@@ -72,13 +72,13 @@ def same(setting, compute):
 
 @every_setting
 @pytest.mark.parametrize("shape", [(301, 6), (40, 60)], ids=str)
-@pytest.mark.parametrize("metric", NEED_SAMPLES)
+@pytest.mark.parametrize("metric", names_of(needs=["samples"]))
 def test_scores_of_samples(metric, shape, setting):
     x, y = problem(*shape)
 
     def compute():
-        found = sample_score(metric, x, y, "classification")
-        return torch.from_numpy(np.array(found.score)), found.influence
+        found = SCORES[metric].fit_samples(x, y, "classification")
+        return torch.from_numpy(np.array(found.score)), found.influence()
 
     same(setting, compute)
 
@@ -87,7 +87,7 @@ def test_scores_of_samples(metric, shape, setting):
 @pytest.mark.parametrize("metric", ["parc", "transrate", "knn"])
 def test_constant_features(metric, setting):
     x, y = np.full((30, 4), 0.3), np.arange(30) % CLASSES
-    same(setting, lambda: sample_score(metric, x, y, "classification").influence)
+    same(setting, lambda: SCORES[metric].fit_samples(x, y, "classification").influence())
 
 
 @every_setting
@@ -143,9 +143,15 @@ def test_scores_of_sums(setting):
 
     def compute():
         plain, shrunk = HScore.fit(x, y), HScore.fit(x, y, regularized=True)
-        leep, nce = Leep.fit(x.softmax(1), y), Nce.fit(x.argmax(1), y)
+        leep, nce = LEEP.fit(x.softmax(1), y), NCE.fit(x.argmax(1), y)
         hub = [each.column_scores for each in fit_hub([x, x[:, :3]], y)]
-        return plain.influence(x, y), shrunk.influence(x, y), leep.influence, nce.influence, *hub
+        return (
+            plain.influence(x, y),
+            shrunk.influence(x, y),
+            leep.influence(),
+            nce.influence(),
+            *hub,
+        )
 
     same(setting, compute)
 

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from typing import get_args
 
 import pytest
 from rankings import ranking, several
@@ -10,10 +9,10 @@ from rich.console import Console
 
 from hubfast.ranking.names import printable, shortened
 from hubfast.ranking.rows import RankedModel
-from hubfast.scores.registry import Metric
+from hubfast.scores.registry import SCORES
 from hubfast.utils.terminal import WideTable
 
-METRICS = get_args(Metric)
+METRICS = tuple(SCORES)
 LONG_ERROR = "RuntimeError: " + "the weights do not fit the network " * 6
 
 

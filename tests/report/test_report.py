@@ -1,7 +1,6 @@
 import math
 import re
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,8 +15,8 @@ from hubfast.report.labels import place, text_width
 from hubfast.report.numbers import MISSING, clip, decimals, evenly, number
 from hubfast.report.scatter import Point, cheapest
 from hubfast.report.steps import tune_command
-from hubfast.report.titles import TITLES
-from hubfast.scores.registry import Metric
+from hubfast.report.titles import title_of
+from hubfast.scores.registry import SCORES
 
 
 def test_page_holds_every_name_and_number(tmp_path):
@@ -74,7 +73,7 @@ def test_ids_are_unique_and_links_lead_somewhere(tmp_path):
             assert value.removeprefix("#") in {*ids, "data:,"}
 
 
-@pytest.mark.parametrize("metric", [*get_args(Metric), "x"])
+@pytest.mark.parametrize("metric", [*SCORES, "x"])
 def test_every_metric_is_explained(tmp_path, metric):
     text = " ".join(written(tmp_path, ranking(metric=metric)).text.split())
     assert ("arXiv:" in text) == (metric != "x")
@@ -83,7 +82,10 @@ def test_every_metric_is_explained(tmp_path, metric):
 
 
 def test_every_metric_has_a_title():
-    assert set(get_args(Metric)) < set(TITLES)
+    titles = {metric: title_of(metric) for metric in (*SCORES, "consensus")}
+    assert all(title[0].isupper() or metric == "knn" for metric, title in titles.items())
+    assert len(set(titles.values())) == len(titles)
+    assert title_of("x") == "x"
 
 
 def test_several_scores_stand_side_by_side(tmp_path):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubfast.scores import Leep, Nce, leep, nce
+from hubfast.scores import LEEP, NCE, leep, nce
 
 
 def outputs(count=300, sources=6, classes=3, seed=0):
@@ -85,10 +85,10 @@ def test_influence_gives_the_spread_of_fresh_data(kind):
         labels = torch.randint(0, 3, (300,), generator=g)
         logits = prototypes[labels] + torch.randn(300, 6, generator=g)
         theta = (2 * logits).softmax(1)
-        fitted = Leep.fit(theta, labels) if kind == "leep" else Nce.fit(theta.argmax(1), labels)
+        fitted = LEEP.fit(theta, labels) if kind == "leep" else NCE.fit(theta.argmax(1), labels)
         scores.append(fitted.score)
-        errors.append(float(fitted.influence.std()) / 300**0.5)
-        assert fitted.influence.mean().item() == pytest.approx(fitted.score, rel=1e-6)
+        errors.append(float(fitted.influence().std()) / 300**0.5)
+        assert fitted.influence().mean().item() == pytest.approx(fitted.score, rel=1e-6)
     assert np.mean(errors) == pytest.approx(np.std(scores), rel=0.2)
 
 

@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubfast.scores import FeatureStatistics, HScore, Leep, LogME, Nce
+from hubfast.scores import LEEP, NCE, FeatureStatistics, HScore, LogME
 from hubfast.scores.held_out import interleaved
 from hubfast.scores.knn import fit_knn, knn
 from hubfast.scores.own_order import own_order
-from hubfast.scores.registry import NEED_SAMPLES, sample_score
+from hubfast.scores.registry import SCORES, names_of
 
 CLASSES = 3
 KINDS = ("normal", "binary", "quantised", "dead", "duplicates", "repeated", "constant", "zero")
@@ -43,16 +43,16 @@ def problem(kind, width, seed, count=30):
     return torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(rng.permutation(count))
 
 
-@pytest.mark.parametrize("metric", NEED_SAMPLES)
+@pytest.mark.parametrize("metric", names_of(needs=["samples"]))
 @few
 @given(kind=kinds, width=widths, seed=seeds)
 def test_scores_of_samples(metric, kind, width, seed):
     x, y, order = problem(kind, width, seed)
-    expected = sample_score(metric, x, y, "classification")
-    found = sample_score(metric, x[order], y[order], "classification")
+    expected = SCORES[metric].fit_samples(x, y, "classification")
+    found = SCORES[metric].fit_samples(x[order], y[order], "classification")
     assert found.score == expected.score
     # Sorted, as samples that are the same may be in different folds.
-    influences = (each.influence.sort().values for each in (found, expected))
+    influences = (each.influence().sort().values for each in (found, expected))
     torch.testing.assert_close(*influences, rtol=1e-9, atol=1e-12)
 
 
@@ -62,8 +62,8 @@ def test_scores_of_samples(metric, kind, width, seed):
 def test_scores_of_regression(metric, kind, width, seed):
     x, y, order = problem(kind, width, seed)
     targets = torch.stack([y.double(), x.sum(1) + y.square()], 1)
-    expected = sample_score(metric, x, targets, "regression").score
-    assert sample_score(metric, x[order], targets[order], "regression").score == expected
+    expected = SCORES[metric].fit_samples(x, targets, "regression").score
+    assert SCORES[metric].fit_samples(x[order], targets[order], "regression").score == expected
 
 
 def summed(metric, x, y):
@@ -78,9 +78,9 @@ def summed(metric, x, y):
         case "h_score" | "regularized_h_score":
             return HScore.fit(x, y, regularized=metric != "h_score").score
         case "leep":
-            return Leep.fit(x.softmax(1), y).score
+            return LEEP.fit(x.softmax(1), y).score
         case "nce":
-            return Nce.fit(x.argmax(1), y).score
+            return NCE.fit(x.argmax(1), y).score
 
 
 @pytest.mark.filterwarnings("ignore:h_score says nothing", "ignore:the sums over these float64")
@@ -101,10 +101,10 @@ def test_equally_near_samples_share_a_place():
     y = np.array([0, 0, 1, 1, 0])
     # k = 1: the first two are right. The last three see two others each at cosine 1: of those in
     # class 1 one neighbour is in each class, so half right; the last sees class 1 only.
-    assert fit_knn(x, y, k=1).influence.tolist() == [1.0, 1.0, 0.5, 0.5, 0.0]
+    assert fit_knn(x, y, k=1).influence().tolist() == [1.0, 1.0, 0.5, 0.5, 0.0]
     assert knn(x, y, k=1) == pytest.approx(0.6)
     # k = 2: the second place of the first two is 2/3 class 1, 1/3 class 0: class 0 wins.
-    assert fit_knn(x, y, k=2).influence.tolist() == [1.0, 1.0, 0.5, 0.5, 0.0]
+    assert fit_knn(x, y, k=2).influence().tolist() == [1.0, 1.0, 0.5, 0.5, 0.0]
 
 
 def test_mean_of_equally_near_samples():
@@ -122,7 +122,7 @@ def test_near_in_another_sum_is_as_near():
     for row in x[1:]:
         row[rng.permutation(7)[:3]] = row[7 + rng.permutation(60)[:4]] = 1.0
     y = np.array([0] + [0, 1] * 20)
-    right = {float(fit_knn(x[:, rng.permutation(67)], y, k=1).influence[0]) for _ in range(20)}
+    right = {float(fit_knn(x[:, rng.permutation(67)], y, k=1).influence()[0]) for _ in range(20)}
     assert right == {0.5}
 
 
@@ -144,5 +144,7 @@ def test_influences_come_back_in_the_order_of_the_samples():
     y = torch.arange(30) % CLASSES
     x = torch.eye(CLASSES)[y] + 0.01 * torch.randn(30, CLASSES)
     y[7] = (y[7] + 1) % CLASSES  # now among samples of another class
-    for metric in NEED_SAMPLES:
-        assert int(sample_score(metric, x, y, "classification").influence.argmin()) == 7, metric
+    for metric in names_of(needs=["samples"]):
+        assert int(SCORES[metric].fit_samples(x, y, "classification").influence().argmin()) == 7, (
+            metric
+        )

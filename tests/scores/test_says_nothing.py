@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hubfast.scores import h_score, n_leep, sfda
-from hubfast.scores.registry import says_nothing
+from hubfast.scores.registry import SCORES as RECORDS
 
 SCORES = {"h_score": h_score, "sfda": sfda, "n_leep": n_leep}
 
@@ -26,14 +26,18 @@ def found(metric, count, width):
     ],
 )
 def test_what_it_says_is_so(metric, silent, speaks):
-    assert says_nothing(metric, *silent).startswith(f"{metric} says nothing for n = {silent[0]}")
-    assert says_nothing(metric, *speaks) is None
+    assert (
+        RECORDS[metric]
+        .says_nothing(*silent)
+        .startswith(f"{metric} says nothing for n = {silent[0]}")
+    )
+    assert RECORDS[metric].says_nothing(*speaks) is None
     assert np.ptp(found(metric, *silent)) < 1e-3
     assert np.ptp(found(metric, *speaks)) > 1e-3
 
 
 def test_a_score_that_always_speaks():
-    assert says_nothing("logme", 5, 2000) is None
+    assert RECORDS["logme"].says_nothing(5, 2000) is None
 
 
 def test_the_plain_h_score_warns_of_it():

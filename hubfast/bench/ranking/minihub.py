@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from statistics import mean
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from hubfast.bench.ranking.records import Records
 from hubfast.minihub import Truth, load_target, model_names, truth
 from hubfast.ranking.consensus import CONSENSUS, borda
 from hubfast.ranking.run import rank
-from hubfast.scores.registry import ANY_TASK, Metric
+from hubfast.scores.registry import names_of
 
 
 def minihub_records(
@@ -39,7 +39,7 @@ def minihub_records(
     rows = []
     for target in dict.fromkeys(run.target for run in runs):
         rows += _rows(target, runs, full, progress)
-    return Records(pd.DataFrame(rows), (*_known(get_args(Metric)), CONSENSUS))
+    return Records(pd.DataFrame(rows), (*_known(names_of()), CONSENSUS))
 
 
 def _known(metrics: Sequence[str]) -> list[str]:
@@ -49,7 +49,7 @@ def _known(metrics: Sequence[str]) -> list[str]:
 
 def _rows(target: str, runs: Sequence[Truth], full: bool, progress: bool) -> list[dict]:
     classes = load_target(target).kind == "classification"
-    metrics: Any = _known(get_args(Metric) if classes else ANY_TASK)
+    metrics: Any = _known(names_of(task="classification" if classes else "regression"))
     hub = [f"minihub:{name}" for name in model_names(full=full)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "h_score says nothing")  # here that is measured

@@ -18,6 +18,7 @@ from hubfast.scores.inputs import Task, as_features, as_targets, like
 from hubfast.scores.logme import thuml
 from hubfast.scores.logme.solve import System, solve
 from hubfast.scores.logme.spectral_system import EPSILON, decompose
+from hubfast.scores.score import ANY_TASK, NATS, Score
 from hubfast.scores.statistics import FeatureStatistics
 from hubfast.utils.threads import one_torch_thread
 
@@ -204,3 +205,28 @@ def columns_of(stats: FeatureStatistics) -> Tensor:
     elif int(seen.sum()) < 2:
         raise ValueError(f"targets must have at least 2 classes, got {stats.classes.tolist()}")
     return seen.nonzero().flatten()
+
+
+SCORE = Score(
+    name="logme",
+    title="LogME",
+    unit=NATS,
+    range="nats per sample, unbounded",
+    tasks=ANY_TASK,
+    needs="statistics",
+    fit=LogME.from_statistics,
+    meaning=(
+        "LogME is the logarithm of the evidence of a Bayesian linear model that predicts the "
+        "targets from a model&rsquo;s features, at its largest over the two precisions, per "
+        "sample and averaged over target columns. It is in nats per sample, higher is better, and "
+        "has no bounds. Compare it only between models on the same samples and targets: it rises "
+        "with the number of classes and shifts by &minus;log&nbsp;<var>c</var> when regression "
+        "targets are multiplied by <var>c</var>. Its value is not an accuracy. It sees the "
+        "features as they are, not what fine-tuning makes of them."
+    ),
+    source=(
+        "You, Liu, Wang, Long: <cite>LogME: Practical Assessment of Pre-trained Models for "
+        'Transfer Learning</cite>, ICML 2021. <a href="https://arxiv.org/abs/2102.11005" '
+        'rel="noreferrer">arXiv:2102.11005</a>'
+    ),
+)
