@@ -66,12 +66,12 @@ def spectra() -> None:
             )
 
 
-def problem(k: int, classes: int, count: int) -> cuda.Problem:
+def problem(k: int, classes: int, count: int) -> ops.EvidenceInputs:
     eigenvalues = (2 * torch.randn(k, dtype=torch.float64, device="cuda")).exp() * 100
     share = 0.01 * torch.rand(k, classes, dtype=torch.float64, device="cuda")
     energy = share * eigenvalues[:, None] / eigenvalues.max()
     residual = torch.full((classes,), 10.0, dtype=torch.float64, device="cuda")
-    return cuda.Problem(eigenvalues, energy, residual, count)
+    return ops.EvidenceInputs(eigenvalues, energy, residual, count)
 
 
 def evidence() -> None:

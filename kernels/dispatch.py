@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from hubfast.ops.reference import memory_format
+from hubfast.ops.routing.reference import memory_format
 
 BLOCK = 1024
 

@@ -9,7 +9,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from hubfast.ops.reference import GRID_STEP, NEWTON_STEPS, NEWTON_TOLERANCE, EvidenceMaximum
+from hubfast.ops.evidence.reference import (
+    GRID_STEP,
+    NEWTON_STEPS,
+    NEWTON_TOLERANCE,
+    EvidenceMaximum,
+)
 
 MAX_BLOCK = 1024
 

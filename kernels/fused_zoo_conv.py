@@ -17,7 +17,7 @@ import triton.language as tl
 from hubfast.kernels.sample_conv import precision, tile_of
 from torch import Tensor
 
-from hubfast.ops.reference import Geometry
+from hubfast.ops.zoo_conv.geometry import Geometry
 
 SAMPLES = 4  # that share a tile of weights
 PIXELS, OUT = 64, 32

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from hubfast.ops.reference import Geometry
+from hubfast.ops.zoo_conv.geometry import Geometry
 
 TILE = 64
 

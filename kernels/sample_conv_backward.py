@@ -17,7 +17,7 @@ from hubfast.kernels.sample_conv import (
 )
 from torch import Tensor
 
-from hubfast.ops.reference import Geometry
+from hubfast.ops.zoo_conv.geometry import Geometry
 
 
 @triton.jit

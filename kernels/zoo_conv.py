@@ -12,7 +12,7 @@ from hubfast.kernels.sample_conv import empty_like, sample_conv
 from hubfast.kernels.sample_conv_backward import sample_conv_backward
 from torch import Tensor
 
-from hubfast.ops.reference import Geometry
+from hubfast.ops.zoo_conv.geometry import Geometry
 
 FUSED_PIXELS = 0  # of the larger map; 14 * 14 by arithmetic for an H200, never until measured
 

@@ -49,7 +49,7 @@ ALLOWED = {
     "report": {"ranking", "scores", "tuning", "pathway", "utils"},
     "plots": {"ranking", "report"},
     "info": {"ops"},
-    "functional": {"ops"},  # former names, for one release
+    "functional": {"ops", "utils"},  # former names, for one release
     "evaluation": {"bench", "utils"},
     "__init__": {"data", "hub", "ranking", "tuning"},
     "cli": {

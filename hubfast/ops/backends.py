@@ -1,8 +1,11 @@
-"""Which implementation of an op runs: the one place that picks."""
+"""Which implementation of an op runs: the one place that picks; and what its arguments must be."""
 
 import functools
 import importlib
 import os
+
+import torch
+from torch import Tensor
 
 _MODULES = {
     "torch": "torch",
@@ -51,3 +54,34 @@ def choose(requested: str | None, *candidates: str) -> str:
         usable = [name for name in supported if missing(name) is None]
         raise ValueError(f"backend must be one of {usable} for this input, got {requested!r}")
     return requested
+
+
+def on_device(x: Tensor, **backends: tuple[str, ...]) -> tuple[str, ...]:
+    """The backends for the device of `x`."""
+    return backends.get(x.device.type, ())
+
+
+def takes_triton(backend: str | None, x: Tensor, fits: bool = True) -> bool:
+    """Whether an op's Triton kernel runs. Kernels sum in float32, so float64 takes torch.
+
+    Ops ask inside their registered function, where torch.compile does not look.
+
+    Args:
+        backend: The backend as given to the op.
+        x: An argument whose device and dtype decide.
+        fits: Whether the kernel takes these shapes.
+    """
+    fast = on_device(x, cuda=("triton",)) if fits and x.dtype != torch.float64 else ()
+    return choose(backend, *fast) == "triton"
+
+
+def expect(x: Tensor, name: str, shape: tuple[int | None, ...]) -> None:
+    """Checks dtype and shape of an argument; None stands for any size."""
+    if x.dtype != torch.float64:
+        raise TypeError(f"{name} must be float64, got {x.dtype}")
+    fits = x.ndim == len(shape) and all(
+        want in (None, got) for want, got in zip(shape, x.shape, strict=True)
+    )
+    if not fits:
+        wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+        raise ValueError(f"{name} must have shape {wanted}, got {tuple(x.shape)}")

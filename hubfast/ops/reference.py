@@ -1,4 +1,7 @@
-"""Every op in plain torch, float64-capable: the specification, the fallback, the tests' truth."""
+"""Every op in plain torch, in float64 where asked: the specification and the tests' truth.
+
+Each op's own `reference.py` holds the code; ops import from there.
+"""
 
 from hubfast.ops.bss.reference import bss, smaller_gram, smallest
 from hubfast.ops.evidence.fixed_point import FixedPoint, fixed_point, mackay
@@ -11,6 +14,7 @@ from hubfast.ops.evidence.reference import (
     T_CEILING,
     T_FLOOR,
     Climb,
+    EvidenceInputs,
     EvidenceMaximum,
     climb,
     evidence,
@@ -22,21 +26,27 @@ from hubfast.ops.evidence.reference import (
     take_larger,
 )
 from hubfast.ops.linalg.reference import add_gram, add_moments, spectrum, truncate, truncated_svd
-from hubfast.ops.routing.dispatch_reference import (
+from hubfast.ops.routing.reference import (
+    Routes,
     combine,
     combine_backward,
     dispatch,
     dispatch_backward,
+    group,
     memory_format,
+    route,
+    route_backward,
 )
-from hubfast.ops.routing.reference import Routes, group, route, route_backward
-from hubfast.ops.zoo_conv.geometry import (
-    Geometry,
+from hubfast.ops.zoo_conv.geometry import Geometry
+from hubfast.ops.zoo_conv.reference import (
+    aggregate,
+    aggregate_backward,
+    align,
+    align_and_mix,
     sample_conv,
     sample_conv_backward,
     zoo_conv,
 )
-from hubfast.ops.zoo_conv.reference import aggregate, aggregate_backward, align, align_and_mix
 
 __all__ = [
     "CURVATURE",
@@ -47,6 +57,7 @@ __all__ = [
     "T_CEILING",
     "T_FLOOR",
     "Climb",
+    "EvidenceInputs",
     "EvidenceMaximum",
     "FixedPoint",
     "Geometry",

@@ -121,7 +121,7 @@ class ZooConv2d(_ZooConv):
         align: Transform each model's output channels by a trained matrix, at first the identity.
         gate: Activation, see `Gate`.
         lite: Gates are shared by all samples, see `LiteGate`.
-        form: Of `functional.zoo_conv`; None lets `plan` choose by shapes.
+        form: Of `hubfast.ops.zoo_conv`; None lets `plan` choose by shapes.
 
     Parameters are `weight` `(M, O, I / groups * k * k)`, `bias` `(M, O)`, `alignment`
     `(M, O, O / groups)`, and the gate's.
@@ -156,7 +156,7 @@ class ZooLinear(ZooLayer):
         align: As in `ZooConv2d`; so are gate, lite and form.
         gate: Activation, see `Gate`.
         lite: See `LiteGate`.
-        form: Of `functional.zoo_conv`.
+        form: Of `hubfast.ops.zoo_conv`.
         samples: Where a network cuts samples into windows and makes those its rows, tells how many
             samples there are; `ZooTuning` keeps it up to date.
     """

@@ -18,6 +18,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+import hubfast
 from hubfast import ops
 from hubfast.ops import reference
 from hubfast.ops.backends import missing
@@ -195,6 +196,10 @@ def core_at(monkeypatch, tmp_path):
     missing.cache_clear()
 
 
+def test_the_core_lies_beside_the_package():
+    assert Path(hubfast.__file__).with_name("_cuda.so") == cuda.PATH
+
+
 def test_a_core_that_was_not_built_is_named(core_at):
     with pytest.raises(ModuleNotFoundError, match=rf"CUDA core was not built \(no {core_at.name}"):
         cuda.library()
@@ -235,7 +240,7 @@ def test_cuda_equals_reference(case):
 @on_gpu
 def test_cuda_models_of_different_widths_in_several_launches():
     hub = [problem(5 + m, 1 + m % 4, 200 + m) for m in range(70)]
-    on_device = [cuda.Problem(*(x.cuda() for x in p[:3]), p[3]) for p in hub]
+    on_device = [ops.EvidenceInputs(*(x.cuda() for x in p[:3]), p[3]) for p in hub]
     maxima, missed = cuda.evidence(on_device)
     again, _ = cuda.evidence(on_device)
     assert not any(int(where.sum()) for where in missed)
@@ -368,7 +373,7 @@ def test_evidence_halves_the_models_of_a_launch_when_memory_ends(monkeypatch):
 
 @pytest.fixture
 def cusolver_on_the_cpu(monkeypatch):
-    """`functional.spectra(backend="cusolver")` with torch's eigh in cuSOLVER's place."""
+    """`ops.spectrum_batch(backend="cusolver")` with torch's eigh in cuSOLVER's place."""
     info = torch.zeros(3, dtype=torch.int32)
 
     def eigh(grams):
@@ -377,7 +382,7 @@ def cusolver_on_the_cpu(monkeypatch):
         return list(values), [v.T for v in vectors], info
 
     monkeypatch.setattr(cusolver, "eigh", eigh)
-    module = sys.modules[ops.spectra.__module__]  # the op hides it under its own name
+    module = sys.modules[ops.spectrum_batch.__module__]  # the op hides it under its own name
     monkeypatch.setattr(module, "on_device", lambda x, cpu=(), cuda=(): cuda or cpu)
     return info
 
@@ -385,15 +390,15 @@ def cusolver_on_the_cpu(monkeypatch):
 def test_spectra_side_by_side(cusolver_on_the_cpu):
     rows = [torch.randn(9, size, dtype=torch.float64) for size in (4, 1, 6)]
     grams, rhs = [x.T @ x for x in rows], [torch.ones(x.shape[1], 2).double() for x in rows]
-    found = ops.spectra(grams, rhs, backend="cusolver")
+    found = ops.spectrum_batch(grams, rhs, backend="cusolver")
     for gram, columns, spectrum in zip(grams, rhs, found, strict=True):
         again = spectrum.basis.expand(spectrum.eigenvalues[:, None] * spectrum.projections)
         assert_close(again, gram @ columns)
     cusolver_on_the_cpu[[0, 2]] = 1
     with pytest.raises(RuntimeError, match=r"eigenvalues were not found of: matrix 0, matrix 2"):
-        ops.spectra(grams, rhs, backend="cusolver")
+        ops.spectrum_batch(grams, rhs, backend="cusolver")
     with pytest.raises(RuntimeError, match=r"not found of: resnet, vit"):
-        ops.spectra(grams, rhs, names=["resnet", "swin", "vit"], backend="cusolver")
+        ops.spectrum_batch(grams, rhs, names=["resnet", "swin", "vit"], backend="cusolver")
 
 
 def test_a_hub_is_solved_at_once(cusolver_on_the_cpu, monkeypatch):
@@ -429,16 +434,18 @@ def test_a_hub_is_solved_at_once(cusolver_on_the_cpu, monkeypatch):
 def test_spectra_by_cusolver_need_cuda():
     eye = torch.eye(3, dtype=torch.float64)
     with pytest.raises(ValueError, match="got 'cusolver'"):
-        ops.spectra([eye], [eye], backend="cusolver")
+        ops.spectrum_batch([eye], [eye], backend="cusolver")
     with pytest.raises(TypeError, match="matrix 0: gram must be float64"):
-        ops.spectra([eye.float()], [eye], backend="cusolver")
+        ops.spectrum_batch([eye.float()], [eye], backend="cusolver")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_cuda_spectra_by_cusolver():
     rows = [torch.randn(3 * size, size, dtype=torch.float64, device="cuda") for size in (1, 7, 200)]
     grams = [x.T @ x for x in rows]
-    for gram, found in zip(grams, ops.spectra(grams, grams, backend="cusolver"), strict=True):
+    for gram, found in zip(
+        grams, ops.spectrum_batch(grams, grams, backend="cusolver"), strict=True
+    ):
         assert_close(found.basis.expand(found.projections), gram)
 
 

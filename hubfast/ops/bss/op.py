@@ -2,15 +2,14 @@
 
 import math
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from scipy.linalg import lapack
 from torch import Tensor
-from torch.library import custom_op
 
-from hubfast.ops import reference
-from hubfast.ops.arguments import on_device
-from hubfast.ops.backends import choose
+from hubfast.ops.backends import choose, on_device
+from hubfast.ops.bss import reference
 from hubfast.ops.linalg import native
 from hubfast.utils.threads import one_blas_thread
 
@@ -27,7 +26,7 @@ def bss(features: Tensor, k: int = 1, *, backend: str | None = None) -> Tensor:
 
     Args:
         features: `(B, D)`, any float type, autocast or not.
-        k: How many, of min(B, D).
+        k: How many singular values, of min(B, D).
         backend: `"scipy"` (CPU: computes these k eigenpairs only), `"native"` (CPU: that, from a
             Gram matrix at half the flops), `"torch"`, or None.
 
@@ -40,11 +39,53 @@ def bss(features: Tensor, k: int = 1, *, backend: str | None = None) -> Tensor:
         )
     if not torch.compiler.is_compiling():
         return _Bss.apply(features, k, backend)
-    value, _ = bss_op(features, k, backend)
+    value, _ = _bss_op(features, k, backend)
     return value.to(torch.promote_types(features.dtype, torch.float32))
 
 
+@torch.library.custom_op("hubfast::bss", mutates_args=())
+def _bss_op(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tensor]:
+    return _smallest(features, k, backend)
+
+
+@_bss_op.register_fake
+def _(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tensor]:
+    vectors = features.new_empty((min(features.shape), k), dtype=torch.float64)
+    return vectors.new_empty(()), vectors
+
+
+def _setup_bss(ctx: Any, inputs: tuple, output: tuple) -> None:
+    ctx.save_for_backward(inputs[0], output[1])
+    ctx.mark_non_differentiable(output[1])
+
+
+def _grad_bss(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+    features, vectors = ctx.saved_tensors
+    return _gradient(features, vectors, grad), None, None
+
+
+_bss_op.register_autograd(_grad_bss, setup_context=_setup_bss)
+
+
+class _Bss(torch.autograd.Function):
+    """The op without its wrapper, which takes twice as long as the eigenvalue; not compiled."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, k: int, backend: str | None) -> Tensor:
+        value, vectors = _smallest(features, k, backend)
+        ctx.save_for_backward(features, vectors)
+        return value.to(torch.promote_types(features.dtype, torch.float32))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        if torch.is_grad_enabled():  # create_graph: derivatives of the vectors would be missing
+            raise RuntimeError("bss has no second derivative")
+        features, vectors = ctx.saved_tensors
+        return _gradient(features, vectors, grad), None, None
+
+
 def _smallest(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tensor]:
+    """`reference.bss` by the chosen backend."""
     chosen = choose(backend, *on_device(features, cpu=("native", "scipy")))
     if features.device.type != "cpu":
         return reference.bss(features, k)
@@ -62,62 +103,17 @@ def _smallest(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Te
         values, vectors, _, _, info = lapack.dsyevr(gram.numpy(), range="I", il=1, iu=k, lower=1)
     if info:
         raise RuntimeError(f"LAPACK's dsyevr failed with {info}")
-    found = torch.from_numpy(values[:k]).clamp(min=0).sum()
-    return found, torch.from_numpy(vectors[:, :k].copy())
-
-
-@custom_op("hubfast::bss", mutates_args=())
-def bss_op(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tensor]:
-    """As `reference.bss`."""
-    return _smallest(features, k, backend)
-
-
-@bss_op.register_fake
-def _(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tensor]:
-    vectors = features.new_empty((min(features.shape), k), dtype=torch.float64)
-    return vectors.new_empty(()), vectors
-
-
-def _save(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: tuple) -> None:
-    ctx.save_for_backward(inputs[0], output[1])
-    ctx.mark_non_differentiable(output[1])
+    total = torch.from_numpy(values[:k]).clamp(min=0).sum()
+    return total, torch.from_numpy(vectors[:, :k].copy())
 
 
 def _gradient(features: Tensor, vectors: Tensor, grad: Tensor) -> Tensor:
+    """`2 grad u u' F` for the unit vectors u, without the smaller Gram matrix."""
     kept = torch.promote_types(features.dtype, torch.float32)
     x, u = features.to(kept), vectors.to(kept)
     u_scaled = u * (2 * grad.to(kept))
     if len(x) > x.shape[1]:
-        found = (x @ u) @ u_scaled.T
+        gradient = (x @ u) @ u_scaled.T
     else:  # one outer product is a product by entries
-        found = u_scaled * (u.T @ x) if u.shape[1] == 1 else u_scaled @ (u.T @ x)
-    return found.to(features.dtype)
-
-
-def _backward(
-    ctx: torch.autograd.function.FunctionCtx, grad: Tensor, _: Tensor
-) -> tuple[Tensor, None, None]:
-    features, vectors = ctx.saved_tensors  # type: ignore[attr-defined]
-    return _gradient(features, vectors, grad), None, None
-
-
-bss_op.register_autograd(_backward, setup_context=_save)
-
-
-class _Bss(torch.autograd.Function):
-    """The op without its wrapper, which takes twice as long as the eigenvalue; not compiled."""
-
-    @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx, features: Tensor, k: int, backend: str | None
-    ) -> Tensor:
-        value, vectors = _smallest(features, k, backend)
-        ctx.save_for_backward(features, vectors)
-        return value.to(torch.promote_types(features.dtype, torch.float32))
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[no-untyped-def]
-        if torch.is_grad_enabled():  # create_graph: derivatives of the vectors would be missing
-            raise RuntimeError("bss has no second derivative")
-        features, vectors = ctx.saved_tensors
-        return _gradient(features, vectors, grad), None, None
+        gradient = u_scaled * (u.T @ x) if u.shape[1] == 1 else u_scaled @ (u.T @ x)
+    return gradient.to(features.dtype)

@@ -9,16 +9,15 @@ import warnings
 from collections.abc import Sequence
 from ctypes import POINTER, c_char_p, c_double, c_int, c_void_p
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hubfast.ops import reference
-from hubfast.ops.reference import EvidenceMaximum
+from hubfast.ops.evidence import reference
+from hubfast.ops.evidence.reference import EvidenceInputs, EvidenceMaximum
 
-PATH = Path(__file__).with_name("_cuda.so")
-MODELS = 64  # a launch; kModels of csrc/cuda_evidence.hpp
+PATH = Path(__file__).parents[2] / "_cuda.so"
+MODELS = 64  # of one launch; kModels of csrc/cuda_evidence.hpp
 
 
 class Settings(ctypes.Structure):
@@ -50,11 +49,11 @@ class Models(ctypes.Structure):
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The core.
+    """The loaded core, with prototypes.
 
     Raises:
-        ModuleNotFoundError: It was not built.
-        OSError: It was, and cannot be loaded.
+        ModuleNotFoundError: The core was not built.
+        OSError: The core was built and cannot be loaded.
     """
     if not PATH.exists():
         raise ModuleNotFoundError(f"the CUDA core was not built (no {PATH.name} beside hubfast)")
@@ -68,18 +67,9 @@ def library() -> ctypes.CDLL:
 
 
 def architectures() -> list[str]:
-    """What the core was compiled for, as in ["sm_80", "sm_90"]."""
+    """The architectures that the core was compiled for, such as ["sm_80", "sm_90"]."""
     listed = library().hubfast_cuda_architectures().decode()
     return [f"sm_{int(number) // 10}" for number in listed.split(",")]
-
-
-class Problem(NamedTuple):
-    """A model's arguments of `functional.evidence`, all on one CUDA device, float64."""
-
-    eigenvalues: Tensor  # (k,)
-    energy: Tensor  # (k, C)
-    residual: Tensor  # (C,)
-    samples: int
 
 
 def settings() -> tuple[float, float, float, float, float, float, int]:
@@ -95,23 +85,23 @@ def settings() -> tuple[float, float, float, float, float, float, int]:
     )
 
 
-def evidence(problems: Sequence[Problem]) -> tuple[list[EvidenceMaximum], list[Tensor]]:
-    """`reference.evidence` of several models, every (model, class) pair a block of one launch.
+def evidence(inputs: Sequence[EvidenceInputs]) -> tuple[list[EvidenceMaximum], list[Tensor]]:
+    """`reference.evidence` of several models: each (model, class) pair is a block of one launch.
 
-    Up to MODELS models a launch; out of memory halves that, with a warning.
+    A launch takes up to MODELS models; out of memory halves that, with a warning.
 
     Returns:
-        Each model's maximum, and where its search did not converge, `(C,)` int32: for the caller
-        to look at when it next waits for the GPU.
+        Each model's maximum, and `(C,)` int32 that is 1 where its search did not converge: the
+        caller looks at it when it next waits for the GPU.
 
     Raises:
         torch.OutOfMemoryError: One model alone does not fit.
     """
     found: list[tuple[EvidenceMaximum, Tensor]] = []
     size = MODELS
-    while len(found) < len(problems):
+    while len(found) < len(inputs):
         try:
-            found += _launch(problems[len(found) : len(found) + size])
+            found += _launch(inputs[len(found) : len(found) + size])
         except torch.OutOfMemoryError:
             if size == 1:
                 raise
@@ -120,32 +110,32 @@ def evidence(problems: Sequence[Problem]) -> tuple[list[EvidenceMaximum], list[T
     return [maximum for maximum, _ in found], [missed for _, missed in found]
 
 
-def search(problem: Problem) -> EvidenceMaximum:
+def search(model: EvidenceInputs) -> EvidenceMaximum:
     """`evidence` of one model; waits for the GPU.
 
     Raises:
-        RuntimeError: A column did not converge.
+        RuntimeError: The search did not converge for a column.
     """
-    (maximum,), (missed,) = evidence([problem])
+    (maximum,), (missed,) = evidence([model])
     if failed := int(missed.sum()):
         raise RuntimeError(f"the evidence search did not converge for {failed} columns")
     # An op's outputs may not share memory.
     return EvidenceMaximum(*(x.clone() for x in maximum))
 
 
-def _launch(problems: Sequence[Problem]) -> list[tuple[EvidenceMaximum, Tensor]]:
-    device = problems[0].energy.device
-    # By name until the launch: what a temporary held could be given to another tensor.
+def _launch(inputs: Sequence[EvidenceInputs]) -> list[tuple[EvidenceMaximum, Tensor]]:
+    device = inputs[0].energy.device
+    # Held by name until the launch: the memory of a temporary could go to another tensor.
     kept = [
         (p.eigenvalues.contiguous(), p.energy.T.contiguous(), p.residual.contiguous())
-        for p in problems
+        for p in inputs
     ]
-    columns = [p.energy.shape[1] for p in problems]
-    models, end = Models(used=len(problems)), 0
-    for i, (problem, tensors) in enumerate(zip(problems, kept, strict=True)):
+    columns = [p.energy.shape[1] for p in inputs]
+    models, end = Models(used=len(inputs)), 0
+    for i, (model, tensors) in enumerate(zip(inputs, kept, strict=True)):
         end += columns[i]
         addresses = (x.data_ptr() for x in tensors)
-        models.entries[i] = Model(*addresses, problem.samples, len(problem.eigenvalues), end)
+        models.entries[i] = Model(*addresses, model.count, len(model.eigenvalues), end)
     out = torch.empty(3, end, dtype=torch.float64, device=device)
     missed = torch.empty(end, dtype=torch.int32, device=device)
     with torch.cuda.device(device):

@@ -24,6 +24,15 @@ NEWTON_STEPS = 60  # each at worst halves a bracket of 1.0, so this reaches roun
 NEWTON_TOLERANCE = 1e-8  # in log t; L is flat at its maximum, so L is then exact to ~1e-16
 
 
+class EvidenceInputs(NamedTuple):
+    """What the evidence of one model is computed from, as `evidence` takes it; float64."""
+
+    eigenvalues: Tensor  # lambda, (k,)
+    energy: Tensor  # z^2, (k, C)
+    residual: Tensor  # Delta, (C,)
+    count: int  # n
+
+
 class EvidenceMaximum(NamedTuple):
     """Maximum over t of the evidence of each target column; all `(C,)` float64."""
 

@@ -1,13 +1,11 @@
 """Sums over samples that statistics are made of."""
 
+import torch
 from torch import Tensor
-from torch.library import custom_op
 from torch.nn.functional import one_hot
 
-from hubfast.ops import reference
-from hubfast.ops.arguments import expect, on_device
-from hubfast.ops.backends import choose
-from hubfast.ops.linalg import lapack, native
+from hubfast.ops.backends import choose, expect, on_device
+from hubfast.ops.linalg import lapack, native, reference
 
 
 def add_gram(gram: Tensor, rows: Tensor, *, backend: str | None = None) -> None:
@@ -20,11 +18,11 @@ def add_gram(gram: Tensor, rows: Tensor, *, backend: str | None = None) -> None:
     """
     expect(gram, "gram", (rows.shape[-1], rows.shape[-1]))
     expect(rows, "rows", (None, gram.shape[1]))
-    add_gram_op(gram, rows, backend)
+    _add_gram_op(gram, rows, backend)
 
 
-@custom_op("hubfast::add_gram", mutates_args=("gram",))
-def add_gram_op(gram: Tensor, rows: Tensor, backend: str | None) -> None:
+@torch.library.custom_op("hubfast::add_gram", mutates_args=("gram",))
+def _add_gram_op(gram: Tensor, rows: Tensor, backend: str | None) -> None:
     match choose(backend, *on_device(gram, cpu=("native", "scipy"))):
         case "native":
             native.add_gram(gram, rows)
@@ -34,7 +32,7 @@ def add_gram_op(gram: Tensor, rows: Tensor, backend: str | None) -> None:
             reference.add_gram(gram, rows)
 
 
-@add_gram_op.register_fake
+@_add_gram_op.register_fake
 def _(gram: Tensor, rows: Tensor, backend: str | None) -> None:
     return None
 
@@ -45,8 +43,8 @@ def add_moments(rows: Tensor, total: Tensor, cubic: Tensor, *, backend: str | No
     Args:
         rows: `(n, D)` float64.
         total: Takes the sum of x, `(D,)` float64, contiguous.
-        cubic: Takes the sum of |x|^2 x, likewise.
-        backend: `"native"` (CPU, one pass), `"torch"`, or None for the best one.
+        cubic: Takes the sum of |x|^2 x, `(D,)` float64, contiguous.
+        backend: `"native"` (CPU, one pass), `"torch"`, or None for the best.
     """
     expect(rows, "rows", (None, None))
     expect(total, "total", (rows.shape[1],))
@@ -64,8 +62,8 @@ def class_sums(rows: Tensor, index: Tensor, classes: int) -> Tensor:
     Args:
         rows: `(n, D)`.
         index: Class of each row, `(n,)` int64 in 0..classes - 1.
-        classes: How many there are.
+        classes: Number of classes.
     """
-    if rows.is_cuda:  # index_add_ adds in any order there
+    if rows.is_cuda:  # there index_add_ adds in any order
         return one_hot(index, classes).to(rows.dtype).T @ rows
     return rows.new_zeros(classes, rows.shape[1]).index_add_(0, index, rows)

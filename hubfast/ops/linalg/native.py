@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hubfast.ops.reference import GRID_STEP, NEWTON_STEPS, NEWTON_TOLERANCE, EvidenceMaximum
 from hubfast.utils.threads import cores
 
 
@@ -35,33 +34,6 @@ def row_gram(rows: Tensor) -> Tensor:
     gram = rows.new_empty(len(rows), len(rows), dtype=torch.float64)
     core.row_gram(array(rows, rows.dtype), memory(gram), torch.get_num_threads())
     return gram
-
-
-def climb(
-    log_t: Tensor, eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int
-) -> EvidenceMaximum:
-    """`reference.climb` in one fused pass per step.
-
-    Raises:
-        RuntimeError: A column did not converge.
-    """
-    import hubfast._native as core
-
-    *found, failed = core.climb(
-        eigenvalues=array(eigenvalues),
-        energy=array(energy.T),  # (C, k)
-        residual=array(residual),
-        count=count,
-        log_t=array(log_t),
-        grid_step=GRID_STEP,
-        tolerance=NEWTON_TOLERANCE,
-        max_steps=NEWTON_STEPS,
-        threads=cores(),
-    )
-    if failed:
-        raise RuntimeError(f"the evidence search did not converge for {failed} columns")
-    log_t, value, quadratic = map(torch.from_numpy, found)
-    return EvidenceMaximum(value, log_t.exp(), quadratic)
 
 
 def reduce_to_band(gram: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,12 +4,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.library import custom_op
 
-from hubfast.ops import reference
-from hubfast.ops.arguments import expect, on_device
-from hubfast.ops.backends import choose
-from hubfast.ops.linalg import cusolver, lapack
+from hubfast.ops.backends import choose, expect, on_device
+from hubfast.ops.linalg import cusolver, lapack, reference
 from hubfast.ops.linalg.bases import DenseBasis, Spectrum
 from hubfast.ops.linalg.lapack import TridiagonalBasis
 from hubfast.utils.threads import cores, one_torch_thread, parallel_map
@@ -19,7 +16,7 @@ def spectrum(gram: Tensor, rhs: Tensor, *, backend: str | None = None) -> Spectr
     """Eigenvalues of a symmetric matrix and the projections of `rhs` on its eigenvectors.
 
     Args:
-        gram: `(D, D)` float64, its upper triangle is read.
+        gram: `(D, D)` float64; its upper triangle is read.
         rhs: `(D, C)` float64.
         backend: `"scipy"` (CPU: tridiagonal, no eigenvectors formed), `"torch"`, or None.
 
@@ -28,30 +25,58 @@ def spectrum(gram: Tensor, rhs: Tensor, *, backend: str | None = None) -> Spectr
     """
     expect(gram, "gram", (gram.shape[-1], gram.shape[-1]))
     expect(rhs, "rhs", (len(gram), None))
-    eigenvalues, projections, vectors, reflectors, tau = spectrum_op(gram, rhs, backend)
-    if not len(tau):  # V itself
-        return Spectrum(eigenvalues, projections, DenseBasis(vectors.T))
-    return Spectrum(eigenvalues, projections, TridiagonalBasis(vectors, reflectors, tau))
+    eigenvalues, projections, vectors, reflectors, tau = _spectrum_op(gram, rhs, backend)
+    dense = len(tau) == 0  # torch.compile cannot ask which backend ran, but it knows the shapes
+    basis = DenseBasis(vectors.T) if dense else TridiagonalBasis(vectors, reflectors, tau)
+    return Spectrum(eigenvalues, projections, basis)
 
 
-def spectra(
+@torch.library.custom_op("hubfast::spectrum", mutates_args=())
+def _spectrum_op(
+    gram: Tensor, rhs: Tensor, backend: str | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Eigenvalues, projections, and the basis as the backend holds it.
+
+    "scipy" gives the fields of a TridiagonalBasis; "torch" gives V' and two empty tensors.
+    """
+    if _spectrum_backend(gram, backend) == "scipy":
+        return lapack.spectrum(gram, rhs)
+    with one_torch_thread():
+        eigenvalues, projections, vectors = reference.spectrum(gram, rhs)
+    return eigenvalues, projections, vectors.T.contiguous(), gram.new_empty(0, 0), gram.new_empty(0)
+
+
+@_spectrum_op.register_fake
+def _(gram: Tensor, rhs: Tensor, backend: str | None) -> tuple[Tensor, ...]:
+    width = len(gram)
+    kept = width - 1 if _spectrum_backend(gram, backend) == "scipy" else 0
+    shapes = ((width,), rhs.shape, (width, width), (kept, kept), (kept,))
+    return tuple(gram.new_empty(shape) for shape in shapes)
+
+
+def _spectrum_backend(gram: Tensor, backend: str | None) -> str:
+    """Whose basis the op returns: "scipy" or "torch"."""
+    return choose(backend, *on_device(gram, cpu=("scipy",)))
+
+
+def spectrum_batch(
     grams: Sequence[Tensor],
     rhs: Sequence[Tensor],
     *,
     names: Sequence[str] | None = None,
     backend: str | None = None,
 ) -> list[Spectrum]:
-    """`spectrum` of many matrices of any sizes; on the CPU one a core, each on one thread.
+    """`spectrum` of many matrices of any sizes; on the CPU one per core, each on one thread.
 
     Args:
-        grams: `(D_i, D_i)` float64.
-        rhs: `(D_i, C_i)` float64, as many.
-        names: What errors call them; None for "matrix 0" and so on.
-        backend: As in `spectrum`, or `"cusolver"` (CUDA): small ones of one size as a batch, large
-            ones several at a time on streams, and one wait for all.
+        grams: Symmetric matrices, `(D_i, D_i)` float64.
+        rhs: One `(D_i, C_i)` float64 for each of `grams`.
+        names: What errors call the matrices; None for "matrix 0" and so on.
+        backend: As in `spectrum`, or `"cusolver"` (CUDA): small matrices of one size as a batch,
+            large ones several at a time on streams, and one wait for all.
 
     Raises:
-        TypeError, ValueError, RuntimeError: As `spectrum`; the message says of which matrix.
+        TypeError, ValueError, RuntimeError: As for `spectrum`; the message names the matrix.
     """
     if len(grams) != len(rhs):
         raise ValueError(f"rhs must be as many as grams, {len(grams)}, got {len(rhs)}")
@@ -88,49 +113,26 @@ def _side_by_side(
     ]
 
 
-@custom_op("hubfast::spectrum", mutates_args=())
-def spectrum_op(
-    gram: Tensor, rhs: Tensor, backend: str | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Eigenvalues, projections, and V as TridiagonalBasis holds it; for "torch" V' and no more."""
-    if _spectrum_backend(gram, backend) == "scipy":
-        return lapack.spectrum(gram, rhs)
-    with one_torch_thread():
-        eigenvalues, projections, vectors = reference.spectrum(gram, rhs)
-    return eigenvalues, projections, vectors.T.contiguous(), gram.new_empty(0, 0), gram.new_empty(0)
-
-
-@spectrum_op.register_fake
-def _(gram: Tensor, rhs: Tensor, backend: str | None) -> tuple[Tensor, ...]:
-    width = len(gram)
-    kept = width - 1 if _spectrum_backend(gram, backend) == "scipy" else 0
-    shapes = ((width,), rhs.shape, (width, width), (kept, kept), (kept,))
-    return tuple(gram.new_empty(shape) for shape in shapes)
-
-
-def _spectrum_backend(gram: Tensor, backend: str | None) -> str:
-    return choose(backend, *on_device(gram, cpu=("scipy",)))
-
-
 def truncated_svd(
     matrices: Tensor, rank: int | None = None, tol: float | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Singular value decomposition, thin and truncated: a drop-in for `torch.linalg.svd`.
 
-    On the CPU a batch runs one matrix a core, each on one thread; torch takes them in turn, on
+    On the CPU a batch runs one matrix per core, each on one thread; torch takes them in turn, on
     threads that get into each other's way.
 
     Args:
         matrices: `(..., n, D)` float32 or float64, any device; differentiable.
-        rank: Keep at most so many singular values, the largest.
+        rank: How many singular values to keep at most, the largest first; None for all.
         tol: Drop singular values <= tol times the largest of their matrix. In a batch they become
-            0, and columns go that are 0 in every matrix.
+            0, and columns that are 0 in every matrix are dropped.
 
     Returns:
         U `(..., n, k)`, S `(..., k)` descending, Vh `(..., k, D)`.
 
     Raises:
-        TypeError, ValueError: Bad input, NaN and inf included.
+        TypeError: Matrices that are neither float32 nor float64.
+        ValueError: Fewer than two dimensions, `rank` or `tol` out of range, or NaN or inf.
     """
     if matrices.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"matrices must be float32 or float64, got {matrices.dtype}")
@@ -145,25 +147,25 @@ def truncated_svd(
     differentiable = matrices.requires_grad and torch.is_grad_enabled()
     if differentiable or matrices.device.type != "cpu" or not matrices.numel():
         return reference.truncated_svd(matrices, rank, tol)
-    u, s, vh = svd_op(matrices)
+    u, s, vh = _truncated_svd_op(matrices)
     return reference.truncate(u, s, vh, rank, tol)
 
 
-@custom_op("hubfast::svd", mutates_args=())
-def svd_op(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+@torch.library.custom_op("hubfast::svd", mutates_args=())
+def _truncated_svd_op(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Thin U, S, Vh of `(..., n, D)` on the CPU."""
     flat = matrices.reshape(-1, *matrices.shape[-2:])
     if len(flat) >= cores():
-        found = parallel_map(lambda x: torch.linalg.svd(x, full_matrices=False), list(flat))
+        each = parallel_map(lambda x: torch.linalg.svd(x, full_matrices=False), list(flat))
     else:
         with one_torch_thread():
-            found = [lapack.svd(x) for x in flat]
-    u, s, vh = (torch.stack(parts) for parts in zip(*found, strict=True))
+            each = [lapack.svd(x) for x in flat]
+    u, s, vh = (torch.stack(parts) for parts in zip(*each, strict=True))
     batch = matrices.shape[:-2]
     return u.view(*batch, *u.shape[1:]), s.view(*batch, -1), vh.view(*batch, *vh.shape[1:])
 
 
-@svd_op.register_fake
+@_truncated_svd_op.register_fake
 def _(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     *batch, n, width = matrices.shape
     k = min(n, width)
@@ -173,5 +175,5 @@ def _(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def resolvent_backend(like: Tensor, *, backend: str | None = None) -> str:
-    """`"native"` (CPU: `banded.BandForm`) or `"torch"`, for matrices where `like` lives."""
+    """Who computes resolvents where `like` lives: `"native"` (CPU, by `BandForm`) or `"torch"`."""
     return choose(backend, *on_device(like, cpu=("native",)))

@@ -1,10 +1,15 @@
-"""Routing of samples to k of M models: registered, differentiable, deterministic ops."""
+"""Routing of samples to k of M models: registered, differentiable and deterministic."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hubfast.ops.reference import Routes
-from hubfast.ops.routing import library as ops
+from hubfast.ops.backends import takes_triton
+from hubfast.ops.routing import reference
+from hubfast.ops.routing.reference import Routes
+
+MOST_MODELS = 64  # a kernel's row of models is one tile in registers
 
 
 def route(
@@ -25,14 +30,15 @@ def route(
 
     Args:
         logits: `(B, M)`, any float dtype.
-        k: Models for a sample, 1..M.
-        spread: Softplus of it is the deviation of the noise, `(B, M)`.
-        noise: Standard normal, `(B, M)`; None with `spread`: no noise.
+        k: Number of models per sample, 1..M.
+        spread: `(B, M)`; its softplus is the std of the noise. None, with `noise`, for no noise.
+        noise: Draws from a standard normal, `(B, M)`; None, with `spread`, for no noise.
         backend: `"triton"` (CUDA, not float64, up to 64 models), `"torch"`, or None.
 
     Raises:
-        ValueError: Shapes that do not fit, k out of range, one of spread and noise alone.
-        TypeError: Logits that are no floats.
+        ValueError: Shapes that do not fit each other, k out of range, or only one of `spread` and
+            `noise`.
+        TypeError: Logits that are not of a float dtype.
     """
     if logits.ndim != 2 or not logits.shape[1]:
         raise ValueError(f"logits must be (batch, models), got {tuple(logits.shape)}")
@@ -45,65 +51,72 @@ def route(
     for name, x in (("spread", spread), ("noise", noise)):
         if x is not None and x.shape != logits.shape:
             raise ValueError(f"{name} must be {tuple(logits.shape)}, got {tuple(x.shape)}")
-    return Routes(*ops.route(logits, spread, noise, k, backend))
+    return Routes(*_route_op(logits, spread, noise, k, backend))
 
 
-def dispatch(
-    batch: Tensor,
-    routes: Routes,
-    start: int = 0,
-    stop: int | None = None,
-    *,
-    dtype: torch.dtype | None = None,
-    backend: str | None = None,
-) -> Tensor:
-    """Rows start..stop of a batch in the order of the models that take them.
+@torch.library.custom_op("hubfast::route", mutates_args=())
+def _route_op(
+    logits: Tensor, spread: Tensor | None, noise: Tensor | None, k: int, backend: str | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    if takes_triton(backend, logits, logits.shape[1] <= MOST_MODELS):
+        from hubfast.kernels.route import route as kernel  # triton is slow to import
 
-    Gathers, casts and, for images, turns to channels last, in one pass.
-
-    Args:
-        batch: `(B, ...)`, any float dtype; differentiable.
-        routes: Of the batch's samples.
-        start, stop: Rows, as in `routes.offsets`; all by default.
-        dtype: Of the result; None keeps the batch's.
-        backend: `"triton"` (CUDA, not float64), `"torch"`, or None.
-
-    Returns:
-        `(stop - start, ...)`.
-
-    Raises:
-        ValueError: Another number of samples than routed, rows that are not there.
-    """
-    samples = len(routes.chosen)
-    if len(batch) != samples:
-        raise ValueError(f"batch must hold {samples} samples as routed, got {len(batch)}")
-    stop = len(routes.order) if stop is None else stop
-    if not 0 <= start <= stop <= len(routes.order):
-        raise ValueError(f"rows must be within 0..{len(routes.order)}, got {start}..{stop}")
-    wanted = batch.dtype if dtype is None else dtype
-    return ops.dispatch(batch, routes.order, routes.position, start, stop, wanted, backend)
+        return kernel(logits, k, spread, noise)
+    return reference.route(logits, k, spread, noise)
 
 
-def combine(rows: Tensor, gates: Tensor, position: Tensor, *, backend: str | None = None) -> Tensor:
-    """What k models say of each sample, weighted.
+@_route_op.register_fake
+def _(
+    logits: Tensor, spread: Tensor | None, noise: Tensor | None, k: int, backend: str | None
+) -> tuple[Tensor, ...]:
+    batch, models = logits.shape
+    exact = torch.promote_types(logits.dtype, torch.float32)
+    floats = [logits.new_empty(s, dtype=exact) for s in ((batch, k), (batch, models), (2,))]
+    shapes = ((batch, k), (models,), (models + 1,), (batch * k,), (batch, k))
+    return *floats, *(logits.new_empty(s, dtype=torch.int64) for s in shapes)
 
-    `out[b] = sum_j gates[b, j] rows[position[b, j]]`.
 
-    Args:
-        rows: `(B k, E)`, in the order of models; any float dtype, summed in float32 or better.
-        gates: `(B, k)`; differentiable, as are the rows.
-        position: Row of each (sample, choice), `(B, k)` int64: a permutation of the rows.
-        backend: `"triton"` (CUDA, not float64), `"torch"`, or None.
+@torch.library.custom_op("hubfast::route_backward", mutates_args=())
+def _route_backward_op(
+    d_gates: Tensor,
+    d_probabilities: Tensor,
+    d_entropy: Tensor,
+    gates: Tensor,
+    probabilities: Tensor,
+    index: Tensor,
+    spread: Tensor | None,
+    noise: Tensor | None,
+    backend: str | None,
+) -> tuple[Tensor, Tensor]:
+    saved = (gates, probabilities, index, spread, noise)
+    if takes_triton(backend, probabilities, probabilities.shape[1] <= MOST_MODELS):
+        from hubfast.kernels.route_backward import route_backward as kernel
 
-    Returns:
-        `(B, E)` in the dtype of the rows.
+        return kernel(d_gates, d_probabilities, d_entropy, *saved)
+    return reference.route_backward(d_gates, d_probabilities, d_entropy, *saved)
 
-    Raises:
-        ValueError: Shapes that do not fit.
-    """
-    if gates.shape != position.shape or gates.ndim != 2:
-        found = f"{tuple(gates.shape)} and {tuple(position.shape)}"
-        raise ValueError(f"gates and position must both be (batch, k), got {found}")
-    if rows.ndim != 2 or len(rows) != gates.numel():
-        raise ValueError(f"rows must be ({gates.numel()}, width), got {tuple(rows.shape)}")
-    return ops.combine(rows, gates, position, backend)
+
+@_route_backward_op.register_fake
+def _(d_gates: Tensor, d_probabilities: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(d_probabilities), torch.empty_like(d_probabilities)
+
+
+def _setup_route(ctx: Any, inputs: tuple, output: tuple) -> None:
+    logits, spread, noise, _, ctx.backend = inputs
+    gates, probabilities, _, index, *_ = output
+    ctx.save_for_backward(gates, probabilities, index, spread, noise)
+    ctx.dtype = logits.dtype
+
+
+def _grad_route(
+    ctx: Any, d_gates: Tensor, d_probabilities: Tensor, d_entropy: Tensor, *_: object
+) -> tuple:
+    saved = ctx.saved_tensors
+    spread = saved[3]
+    given = [d.contiguous() for d in (d_gates, d_probabilities, d_entropy)]
+    d_logits, d_spread = _route_backward_op(*given, *saved, ctx.backend)
+    d_spread = None if spread is None else d_spread.to(spread.dtype)
+    return d_logits.to(ctx.dtype), d_spread, None, None, None
+
+
+_route_op.register_autograd(_grad_route, setup_context=_setup_route)

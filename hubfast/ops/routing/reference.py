@@ -1,4 +1,5 @@
-"""Routing of samples to k of M models: noisy top-k gates, and the maps that group rows by model."""
+"""Routing of samples to k of M models: noisy top-k gates, the maps that group rows by model, the
+rows of a batch in that order, and the way back."""
 
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ class Routes(NamedTuple):
 def route(
     logits: Tensor, k: int, spread: Tensor | None = None, noise: Tensor | None = None
 ) -> Routes:
-    """Noisy top-k routing: see `functional.route`."""
+    """Noisy top-k routing: see `hubfast.ops.route`."""
     exact = torch.promote_types(logits.dtype, torch.float32)
     noisy = logits.to(exact)
     if spread is not None and noise is not None:
@@ -55,7 +56,7 @@ def _entropy(probabilities: Tensor, log_probabilities: Tensor) -> Tensor:
 
 
 def _mean(probabilities: Tensor) -> Tensor:
-    """Over the batch; never 0, where its logarithm would be infinite."""
+    """The mean over the batch; never 0, since its logarithm would be infinite."""
     mean = probabilities.sum(0) / max(len(probabilities), 1)
     return mean.clamp(min=torch.finfo(mean.dtype).tiny)
 
@@ -89,3 +90,47 @@ def route_backward(
     if spread is None or noise is None:
         return d_noisy, torch.zeros_like(d_noisy)
     return d_noisy, d_noisy * noise.to(d_noisy.dtype) * spread.to(d_noisy.dtype).sigmoid()
+
+
+def dispatch(
+    batch: Tensor, order: Tensor, k: int, start: int, stop: int, dtype: torch.dtype
+) -> Tensor:
+    """Rows start..stop: `out[p - start] = batch[order[p] // k]`, cast; images channels last."""
+    rows = batch.index_select(0, order[start:stop] // k).to(dtype)
+    return rows.contiguous(memory_format=memory_format(batch))
+
+
+def dispatch_backward(d_rows: Tensor, position: Tensor, start: int, dtype: torch.dtype) -> Tensor:
+    """Gradient of the batch: each sample sums over those of its k rows that were dispatched."""
+    stop = start + len(d_rows)
+    inside = (position >= start) & (position < stop)
+    exact = torch.promote_types(d_rows.dtype, torch.float32)
+    total = d_rows.new_zeros(len(position), *d_rows.shape[1:], dtype=exact)
+    for j in range(position.shape[1]):
+        samples = inside[:, j].nonzero()[:, 0]
+        total[samples] += d_rows[position[samples, j] - start].to(exact)
+    return total.to(dtype).contiguous(memory_format=memory_format(d_rows))
+
+
+def memory_format(batch: Tensor) -> torch.memory_format:
+    """Channels last for images, which convolutions read fastest."""
+    return torch.channels_last if batch.ndim == 4 else torch.contiguous_format
+
+
+def combine(rows: Tensor, gates: Tensor, position: Tensor) -> Tensor:
+    """`out[b] = sum_j gates[b, j] rows[position[b, j]]`: (B k, E) to (B, E)."""
+    exact = torch.promote_types(rows.dtype, gates.dtype)
+    chosen = rows.to(exact).index_select(0, position.flatten()).unflatten(0, position.shape)
+    return (gates.to(exact)[:, :, None] * chosen).sum(1).to(rows.dtype)
+
+
+def combine_backward(
+    d_out: Tensor, rows: Tensor, gates: Tensor, position: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of rows, (B k, E), and of gates, (B, k)."""
+    exact = torch.promote_types(rows.dtype, gates.dtype)
+    chosen = rows.to(exact).index_select(0, position.flatten()).unflatten(0, position.shape)
+    wanted = d_out.to(exact)[:, None]  # (B, 1, E)
+    d_rows = torch.empty_like(rows)
+    d_rows[position.flatten()] = (gates.to(exact)[:, :, None] * wanted).flatten(0, 1).to(rows.dtype)
+    return d_rows, (wanted * chosen).sum(2).to(gates.dtype)

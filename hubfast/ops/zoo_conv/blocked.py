@@ -15,23 +15,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import fold, unfold
 
-from hubfast.ops.zoo_conv.geometry import Geometry, convolve, convolve_backward
+from hubfast.ops.zoo_conv.geometry import (
+    Geometry,
+    convolve,
+    convolve_backward,
+    empty_like,
+    pixels,
+    pointwise,
+)
 
 BLOCK_BYTES = 16 * 2**20  # of mixed weights: half of a shared cache
 PATCH_BYTES = 16 * 2**20  # of unfolded patches
 SMALL_MAP = 100  # output pixels up to which unfolding was faster than torch's convolution
-
-
-def channels_last(x: Tensor) -> bool:
-    """Whether the channels of `x` `(B, C, ...)` are next to each other in memory."""
-    return x.ndim > 2 and x.shape[1] > 1 and x.stride(1) == 1
-
-
-def empty_like(x: Tensor, channels: int, size: tuple[int, ...]) -> Tensor:
-    """Room for `(B, channels, *size)` in the memory order of `x`."""
-    if channels_last(x):
-        return x.new_empty(x.shape[0], *size, channels).movedim(-1, 1)
-    return x.new_empty(x.shape[0], channels, *size)
 
 
 def forward(x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry) -> Tensor:
@@ -64,11 +59,6 @@ def backward(
     return (dx, *run(dx, grad, x, weights, gates, geometry))
 
 
-def pointwise(kernel: tuple[int, ...], geometry: Geometry) -> bool:
-    """Whether this is a matrix product a pixel."""
-    return geometry.groups == 1 and set(kernel) <= {1} and set(geometry.padding) <= {0}
-
-
 def _by_rows(y: Tensor, weights: Tensor, geometry: Geometry) -> bool:
     kernel = tuple(weights.shape[3:])
     small = y.ndim == 4 and geometry.groups == 1 and y.shape[2:].numel() <= SMALL_MAP
@@ -77,7 +67,7 @@ def _by_rows(y: Tensor, weights: Tensor, geometry: Geometry) -> bool:
 
 def _forward_rows(y: Tensor, x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry) -> None:
     kernel = tuple(weights.shape[3:])
-    flat, out = weights.flatten(2), _pixels(y)
+    flat, out = weights.flatten(2), pixels(y)
     for samples in _patch_parts(x, flat, out):
         patches = _patches(x[samples], kernel, geometry)
         for rows in _row_parts(flat, patches):
@@ -89,12 +79,12 @@ def _backward_rows(
     dx: Tensor, grad: Tensor, x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry
 ) -> tuple[Tensor, Tensor]:
     kernel = tuple(weights.shape[3:])
-    flat, grad = weights.flatten(2), _pixels(grad)
+    flat, grad = weights.flatten(2), pixels(grad)
     d_weights, d_gates = torch.zeros_like(flat), torch.zeros_like(gates)
     for samples in _patch_parts(x, flat, grad):
         patches = _patches(x[samples], kernel, geometry)
-        in_place = dx.numel() > 0 and patches.shape[1:] == _pixels(dx).shape[1:]
-        d_patches = _pixels(dx)[samples] if in_place else torch.empty_like(patches)
+        in_place = dx.numel() > 0 and patches.shape[1:] == pixels(dx).shape[1:]
+        d_patches = pixels(dx)[samples] if in_place else torch.empty_like(patches)
         for rows in _row_parts(flat, patches):
             d_out = grad[samples, rows]
             if dx.numel():
@@ -158,17 +148,10 @@ def _row_parts(flat: Tensor, patches: Tensor) -> Iterator[slice]:
     return _parts(flat.shape[1], len(patches) * flat.shape[2] * flat.itemsize, limit)
 
 
-def _pixels(x: Tensor) -> Tensor:
-    """`(B, C, ...)` as `(B, C, pixels)`, without a copy where memory allows it."""
-    if channels_last(x):
-        return x.movedim(1, -1).flatten(1, -2).mT
-    return x.flatten(2)
-
-
 def _patches(x: Tensor, kernel: tuple[int, ...], geometry: Geometry) -> Tensor:
     """What each output pixel sees, `(B, I * kernel, pixels)`."""
     if pointwise(kernel, geometry):
-        return _pixels(x[_strided(geometry)])
+        return pixels(x[_strided(geometry)])
     stride, padding, dilation, _ = geometry
     return unfold(x, kernel, dilation, padding, stride)
 

@@ -1,23 +1,25 @@
-"""Convolutions whose weights differ from sample to sample, and Zoo-Tuning's of M models' weights.
-
-Any number of spatial dimensions. `Geometry` holds what torch's convolutions take.
-"""
+"""What the convolutions here share: their geometry, checked arguments, and the memory order."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hubfast.ops.zoo_conv.reference import align
-
 
 class Geometry(NamedTuple):
-    """Stride, zero padding and dilation, an integer a spatial dimension; and groups."""
+    """What torch's convolutions take: one integer per spatial dimension, and the groups."""
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int = 1
+
+    @classmethod
+    def of(
+        cls, stride: list[int], padding: list[int], dilation: list[int], groups: int
+    ) -> "Geometry":
+        """The geometry that a registered op gets as lists."""
+        return cls(tuple(stride), tuple(padding), tuple(dilation), groups)
 
     def output_size(self, size: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...]:
         """Spatial size of the result."""
@@ -30,31 +32,6 @@ def convolve(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     nothing = (0,) * len(geometry.stride)
     stride, padding, dilation, groups = geometry
     return torch.convolution(x, weight, None, stride, padding, dilation, False, nothing, groups)
-
-
-def sample_conv(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    """`y_b = conv(x_b, W_b)`.
-
-    Args:
-        x: `(B, I, ...)`.
-        weight: `(B, O, I / groups, ...)`.
-        geometry: Of the convolution.
-
-    Returns:
-        `(B, O, ...)`.
-    """
-    samples = zip(x, weight, strict=True)
-    return torch.stack([convolve(one[None], w, geometry)[0] for one, w in samples])
-
-
-def sample_conv_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry
-) -> tuple[Tensor, Tensor]:
-    """Gradients of `x` and `weight` from `grad` `(B, O, ...)`, sample by sample."""
-    found = [
-        convolve_backward(grad[b : b + 1], x[b : b + 1], weight[b], geometry) for b in range(len(x))
-    ]
-    return torch.cat([dx for dx, _ in found]), torch.stack([dw for _, dw in found])
 
 
 def convolve_backward(
@@ -70,31 +47,59 @@ def convolve_backward(
     return dx, dw
 
 
-def zoo_conv(
+def as_geometry(
     x: Tensor,
-    weights: Tensor,
-    gates: Tensor,
-    geometry: Geometry,
-    bias: Tensor | None = None,
-    alignment: Tensor | None = None,
-) -> Tensor:
-    """`y_b = sum_m a_bm [conv(x_b, T_m W_m) + bias_m]`, a convolution a model.
+    stride: tuple[int, ...] | None,
+    padding: tuple[int, ...] | None,
+    dilation: tuple[int, ...] | None,
+    groups: int,
+) -> Geometry:
+    """Checked arguments of a convolution of `x`."""
+    dimensions = x.ndim - 2
+    if dimensions < 1:
+        raise ValueError(f"x must be (B, I, ...) with spatial dimensions, got {tuple(x.shape)}")
+    ones = (1,) * dimensions
+    found = Geometry(stride or ones, padding or (0,) * dimensions, dilation or ones, groups)
+    for name, value in zip(("stride", "padding", "dilation"), found[:3], strict=True):
+        if len(value) != dimensions:
+            raise ValueError(f"{name} must have {dimensions} integers for this x, got {value}")
+    return found
 
-    Args:
-        x: `(B, I, ...)`.
-        weights: `(M, O, I / groups, ...)`.
-        gates: a, `(B, M)`.
-        geometry: Of the convolution.
-        bias: `(M, O)`.
-        alignment: T, see `align`.
-    """
-    if alignment is not None:
-        weights = align(weights, alignment)
-    spatial = (1,) * (x.ndim - 2)
-    out = x.new_zeros(())
-    for model, weight in enumerate(weights):
-        y = convolve(x, weight, geometry)
-        if bias is not None:
-            y = y + bias[model].view(-1, *spatial)
-        out = out + gates[:, model].view(-1, 1, *spatial) * y
-    return out
+
+def check_weight(name: str, x: Tensor, weight: Tensor, groups: int) -> None:
+    """Whether `weight` `(any, O, I / groups, ...)` fits `x` `(B, I, ...)`."""
+    fits = weight.ndim == x.ndim + 1 and weight.shape[2] * groups == x.shape[1]
+    if not fits or weight.shape[1] % groups:
+        raise ValueError(
+            f"{name} must be (., O, I / groups, ...) for x (B, I, ...) and {groups} groups, "
+            f"got {tuple(weight.shape)} for {tuple(x.shape)}"
+        )
+
+
+def kernel_fits(x: Tensor, geometry: Geometry) -> bool:
+    """Whether the Triton kernels take this convolution."""
+    return x.ndim == 4 and geometry.groups == 1
+
+
+def channels_last(x: Tensor) -> bool:
+    """Whether the channels of `x` `(B, C, ...)` are next to each other in memory."""
+    return x.ndim > 2 and x.shape[1] > 1 and x.stride(1) == 1
+
+
+def empty_like(x: Tensor, channels: int, size: tuple[int, ...]) -> Tensor:
+    """Room for `(B, channels, *size)` in the memory order of `x`."""
+    if channels_last(x):
+        return x.new_empty(x.shape[0], *size, channels).movedim(-1, 1)
+    return x.new_empty(x.shape[0], channels, *size)
+
+
+def pointwise(kernel: tuple[int, ...], geometry: Geometry) -> bool:
+    """Whether each pixel of the result is one matrix product."""
+    return geometry.groups == 1 and set(kernel) <= {1} and set(geometry.padding) <= {0}
+
+
+def pixels(x: Tensor) -> Tensor:
+    """`(B, C, ...)` as `(B, C, pixels)`, without a copy where memory allows it."""
+    if channels_last(x):
+        return x.movedim(1, -1).flatten(1, -2).mT
+    return x.flatten(2)

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from hubfast.ops.linalg.native import array, memory
-from hubfast.ops.zoo_conv.blocked import channels_last
-from hubfast.ops.zoo_conv.geometry import Geometry
+from hubfast.ops.zoo_conv.geometry import Geometry, channels_last
 
 MOST_TAPS = 126  # of a kernel
 MOST_PIXELS = 200  # of an output up to which this was faster than torch's convolutions

@@ -1,25 +1,26 @@
 """The convolution of a Zoo-Tuning layer, in three forms that compute the same."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.amp import is_autocast_available
 from torch.nn.functional import linear
 
-from hubfast.ops.arguments import takes_triton
-from hubfast.ops.backends import choose
-from hubfast.ops.reference import Geometry, align_and_mix
+from hubfast.ops.backends import choose, takes_triton
 from hubfast.ops.zoo_conv import blocked, native
-from hubfast.ops.zoo_conv.blocked import empty_like
-from hubfast.ops.zoo_conv.geometry import convolve
-from hubfast.ops.zoo_conv.sample_conv import (
-    aggregate,
-    align,
+from hubfast.ops.zoo_conv.aggregate import aggregate
+from hubfast.ops.zoo_conv.geometry import (
+    Geometry,
     as_geometry,
+    channels_last,
     check_weight,
+    convolve,
+    empty_like,
     kernel_fits,
+    pointwise,
 )
+from hubfast.ops.zoo_conv.reference import align, align_and_mix
 
 Form = Literal["mix", "concatenate", "separate"]
 
@@ -50,21 +51,21 @@ def zoo_conv(
         gates: a, `(B, M)`, or `(1, M)` for all samples.
         bias: `(M, O)`.
         alignment: T, `(M, O, O / groups)`, see `align`.
-        stride: An integer a spatial dimension; so are padding and dilation.
-        padding: Zeros added on either side.
-        dilation: Distance of the kernel's taps.
-        groups: As in torch's convolutions.
+        stride: One integer per spatial dimension; ones by default.
+        padding: Zeros added on either side, per spatial dimension; none by default.
+        dilation: Distance of the kernel's taps, per spatial dimension; ones by default.
+        groups: Groups of channels, as in torch's convolutions.
         form: `"mix"` mixes the weights of each sample and keeps none for backward;
             `"concatenate"` convolves the M gated copies of x at once; `"separate"` convolves x
             with all M models' weights and sums: for maps of few pixels. The latter two take one
             group.
-        backend: Of `"mix"`: `"triton"` (CUDA), `"native"` (CPU, float32), `"torch"`, or None.
+        backend: Who runs `"mix"`: `"triton"` (CUDA), `"native"` (CPU, float32), `"torch"`, or None.
 
     Returns:
         `(B, O, ...)`.
 
     Raises:
-        ValueError: Shapes that do not fit, or an unknown form.
+        ValueError: Shapes that do not fit each other, or an unknown form.
     """
     geometry = as_geometry(x, stride, padding, dilation, groups)
     check_weight("weights", x, weights, groups)
@@ -108,12 +109,12 @@ def _mixed(
     if form == "concatenate":
         copies = _gated_copies(x, gates.to(x.dtype))
         return _dense(copies, weights.transpose(0, 1).flatten(1, 2).to(x.dtype), geometry)
-    return _zoo_conv(x, weights.to(wide), gates.to(wide), *geometry, backend)
+    return _zoo_conv_op(x, weights.to(wide), gates.to(wide), *geometry, backend)
 
 
 def _gated_copies(x: Tensor, gates: Tensor) -> Tensor:
     """`(B, M I, ...)`, in the memory order of `x` `(B, I, ...)`."""
-    if blocked.channels_last(x):
+    if channels_last(x):
         gates = gates.view(x.shape[0], *(1,) * (x.ndim - 2), -1, 1)
         return (gates * x.movedim(1, -1).unsqueeze(-2)).flatten(-2).movedim(-1, 1)
     return (gates.view(x.shape[0], -1, *(1,) * (x.ndim - 1)) * x.unsqueeze(1)).flatten(1, 2)
@@ -121,8 +122,8 @@ def _gated_copies(x: Tensor, gates: Tensor) -> Tensor:
 
 def _dense(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """A plain convolution; tokens are multiplied as `nn.Linear` does."""
-    plain = set(geometry.stride) == {1} and blocked.pointwise(tuple(weight.shape[2:]), geometry)
-    if plain and blocked.channels_last(x):
+    plain = set(geometry.stride) == {1} and pointwise(tuple(weight.shape[2:]), geometry)
+    if plain and channels_last(x):
         return linear(x.movedim(1, -1), weight.flatten(1)).movedim(-1, 1)
     return convolve(x, weight, geometry)
 
@@ -150,7 +151,7 @@ def _choose(backend: str | None, x: Tensor, weights: Tensor, geometry: Geometry)
 
 
 @torch.library.custom_op("hubfast::zoo_conv", mutates_args=())
-def _zoo_conv(
+def _zoo_conv_op(
     x: Tensor,
     weights: Tensor,
     gates: Tensor,
@@ -160,7 +161,7 @@ def _zoo_conv(
     groups: int,
     backend: str | None,
 ) -> Tensor:
-    geometry = Geometry(tuple(stride), tuple(padding), tuple(dilation), groups)
+    geometry = Geometry.of(stride, padding, dilation, groups)
     chosen = _choose(backend, x, weights, geometry)
     if chosen == "triton":
         from hubfast.kernels.zoo_conv import zoo_conv as kernel  # triton is slow to import
@@ -170,7 +171,7 @@ def _zoo_conv(
     return run(x, weights, gates, geometry)
 
 
-@_zoo_conv.register_fake
+@_zoo_conv_op.register_fake
 def _(
     x: Tensor,
     weights: Tensor,
@@ -181,13 +182,13 @@ def _(
     groups: int,
     backend: str | None,
 ) -> Tensor:
-    geometry = Geometry(tuple(stride), tuple(padding), tuple(dilation), groups)
+    geometry = Geometry.of(stride, padding, dilation, groups)
     size = geometry.output_size(tuple(x.shape[2:]), tuple(weights.shape[3:]))
     return empty_like(x, weights.shape[1], size)
 
 
 @torch.library.custom_op("hubfast::zoo_conv_backward", mutates_args=())
-def _zoo_conv_backward(
+def _zoo_conv_backward_op(
     grad: Tensor,
     x: Tensor,
     weights: Tensor,
@@ -199,7 +200,7 @@ def _zoo_conv_backward(
     backend: str | None,
     input_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    geometry = Geometry(tuple(stride), tuple(padding), tuple(dilation), groups)
+    geometry = Geometry.of(stride, padding, dilation, groups)
     chosen = _choose(backend, x, weights, geometry)
     if chosen == "triton":
         from hubfast.kernels.zoo_conv import zoo_conv_backward as kernel
@@ -209,7 +210,7 @@ def _zoo_conv_backward(
     return run(grad, x, weights, gates, geometry, input_grad=input_grad)
 
 
-@_zoo_conv_backward.register_fake
+@_zoo_conv_backward_op.register_fake
 def _(
     grad: Tensor,
     x: Tensor,
@@ -226,15 +227,15 @@ def _(
     return dx, weights.new_empty(weights.shape), gates.new_empty(gates.shape)
 
 
-def _save(ctx, inputs: tuple, output: Tensor) -> None:  # type: ignore[no-untyped-def]
-    x, weights, gates, *ctx.how = inputs
+def _setup_zoo_conv(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    x, weights, gates, *ctx.options = inputs
     ctx.save_for_backward(x, weights, gates)
 
 
-def _grad(ctx, grad: Tensor) -> tuple:  # type: ignore[no-untyped-def]
+def _grad_zoo_conv(ctx: Any, grad: Tensor) -> tuple:
     wanted = ctx.needs_input_grad[0]
-    dx, *others = _zoo_conv_backward(grad, *ctx.saved_tensors, *ctx.how, wanted)
-    return (dx if wanted else None, *others, *(None,) * len(ctx.how))
+    dx, *others = _zoo_conv_backward_op(grad, *ctx.saved_tensors, *ctx.options, wanted)
+    return (dx if wanted else None, *others, *(None,) * len(ctx.options))
 
 
-_zoo_conv.register_autograd(_grad, setup_context=_save)
+_zoo_conv_op.register_autograd(_grad_zoo_conv, setup_context=_setup_zoo_conv)

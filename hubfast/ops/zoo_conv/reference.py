@@ -1,4 +1,4 @@
-"""Zoo-Tuning's weights: channel alignment, and the gate-weighted sum of a hub's weights.
+"""Zoo-Tuning's weights and convolutions: alignment, gate-weighted sums, kernels for each sample.
 
 Shu et al., "Zoo-Tuning: Adaptive Transfer from A Zoo of Models", ICML 2021: a layer's weights W_m
 of M models become, for sample b, `W_b = sum_m a_bm T_m W_m`.
@@ -6,6 +6,8 @@ of M models become, for sample b, `W_b = sum_m a_bm T_m W_m`.
 
 import torch
 from torch import Tensor
+
+from hubfast.ops.zoo_conv.geometry import Geometry, convolve, convolve_backward
 
 
 def align(weights: Tensor, alignment: Tensor) -> Tensor:
@@ -68,3 +70,58 @@ def aggregate_backward(grad: Tensor, weights: Tensor, gates: Tensor) -> tuple[Te
     weights_grad = gates.to(wide).T @ mixed
     gates_grad = mixed @ rows.T
     return weights_grad.view(weights.shape).to(weights.dtype), gates_grad.to(gates.dtype)
+
+
+def sample_conv(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    """`y_b = conv(x_b, W_b)`.
+
+    Args:
+        x: `(B, I, ...)`.
+        weight: `(B, O, I / groups, ...)`.
+        geometry: Of the convolution.
+
+    Returns:
+        `(B, O, ...)`.
+    """
+    samples = zip(x, weight, strict=True)
+    return torch.stack([convolve(one[None], w, geometry)[0] for one, w in samples])
+
+
+def sample_conv_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry
+) -> tuple[Tensor, Tensor]:
+    """Gradients of `x` and `weight` from `grad` `(B, O, ...)`, sample by sample."""
+    found = [
+        convolve_backward(grad[b : b + 1], x[b : b + 1], weight[b], geometry) for b in range(len(x))
+    ]
+    return torch.cat([dx for dx, _ in found]), torch.stack([dw for _, dw in found])
+
+
+def zoo_conv(
+    x: Tensor,
+    weights: Tensor,
+    gates: Tensor,
+    geometry: Geometry,
+    bias: Tensor | None = None,
+    alignment: Tensor | None = None,
+) -> Tensor:
+    """`y_b = sum_m a_bm [conv(x_b, T_m W_m) + bias_m]`, a convolution a model.
+
+    Args:
+        x: `(B, I, ...)`.
+        weights: `(M, O, I / groups, ...)`.
+        gates: a, `(B, M)`.
+        geometry: Of the convolution.
+        bias: `(M, O)`.
+        alignment: T, see `align`.
+    """
+    if alignment is not None:
+        weights = align(weights, alignment)
+    spatial = (1,) * (x.ndim - 2)
+    out = x.new_zeros(())
+    for model, weight in enumerate(weights):
+        y = convolve(x, weight, geometry)
+        if bias is not None:
+            y = y + bias[model].view(-1, *spatial)
+        out = out + gates[:, model].view(-1, 1, *spatial) * y
+    return out

@@ -78,13 +78,13 @@ def solve_together(
     sides = [target_rows(stats[i], columns[i]) for i in together]
     named = [names[i] for i in together]
     grams, rhs = [side[0] for side in sides], [side[1].T for side in sides]
-    spectra = ops.spectra(grams, rhs, names=named, backend="cusolver")
+    spectra = ops.spectrum_batch(grams, rhs, names=named, backend="cusolver")
     forms = [
         decomposition_of(stats[i], columns[i], spectrum, side[2])
         for i, side, spectrum in zip(together, sides, spectra, strict=True)
     ]
-    problems = [form.problem(stats[i].count) for i, form in zip(together, forms, strict=True)]
-    maxima = ops.evidences(problems, names=named, backend="cuda")
+    inputs = [form.evidence_inputs(stats[i].count) for i, form in zip(together, forms, strict=True)]
+    maxima = ops.evidence_batch(inputs, names=named, backend="cuda")
     found: dict[int, tuple[EvidenceMaximum, System]] = {}
     found.update(zip(together, zip(maxima, forms, strict=True), strict=True))
     return [found[i] if i in found else solve(stats[i], columns[i]) for i in range(len(stats))]

@@ -29,11 +29,11 @@ class Decomposition:
 
     def maximum(self, count: int) -> EvidenceMaximum:
         """The evidence's maximum over t for every column; `count` is n."""
-        return ops.evidence(*self.problem(count))
+        return ops.evidence(*self.evidence_inputs(count))
 
-    def problem(self, count: int) -> ops.Problem:
-        """The arguments of `functional.evidence`."""
-        return ops.Problem(self.eigenvalues, self.z.square(), self.residual, count)
+    def evidence_inputs(self, count: int) -> ops.EvidenceInputs:
+        """The arguments of `hubfast.ops.evidence`."""
+        return ops.EvidenceInputs(self.eigenvalues, self.z.square(), self.residual, count)
 
     def means(self, t: Tensor) -> Tensor:
         """(F'F + t_c I)^-1 F'y_c, `(C, D)`; 0 where t is infinite."""

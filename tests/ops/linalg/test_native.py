@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from hubfast.ops import reference
 from hubfast.ops.backends import missing
+from hubfast.ops.evidence.native import climb
 from hubfast.ops.linalg import native
 
 pytestmark = pytest.mark.skipif(missing("native") is not None, reason="no native core")
@@ -115,7 +116,7 @@ def test_climb(directions, columns, count, seed):
     eigenvalues = normal(seed, directions).exp()
     energy = normal(seed + 1, directions, columns).square() * (1 + eigenvalues[:, None])
     residual, start = normal(seed + 2, columns).square(), normal(seed + 3, columns)
-    ours = native.climb(start, eigenvalues, energy, residual, count)
+    ours = climb(start, eigenvalues, energy, residual, count)
     expected = reference.climb(start, eigenvalues, energy, residual, count)
     assert_close(ours.value, expected.value)
 

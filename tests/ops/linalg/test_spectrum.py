@@ -115,7 +115,7 @@ def test_bad_input_is_named():
 def test_many_at_once():
     grams = [symmetric(width) for width in (5, 1, 33, 12)]
     rhs = [torch.randn(len(gram), 3, dtype=torch.float64) for gram in grams]
-    for gram, columns, found in zip(grams, rhs, ops.spectra(grams, rhs), strict=True):
+    for gram, columns, found in zip(grams, rhs, ops.spectrum_batch(grams, rhs), strict=True):
         alone = ops.spectrum(gram, columns)
         assert torch.equal(found.eigenvalues, alone.eigenvalues)
         assert torch.equal(found.projections, alone.projections)
@@ -125,6 +125,6 @@ def test_the_bad_one_of_many_is_named():
     grams = [symmetric(4), symmetric(5).float(), symmetric(3)]
     rhs = [torch.zeros(len(gram), 1, dtype=torch.float64) for gram in grams]
     with pytest.raises(TypeError, match="matrix 1: gram must be float64"):
-        ops.spectra(grams, rhs)
+        ops.spectrum_batch(grams, rhs)
     with pytest.raises(ValueError, match="rhs must be as many as grams, 3, got 2"):
-        ops.spectra(grams, rhs[:2])
+        ops.spectrum_batch(grams, rhs[:2])

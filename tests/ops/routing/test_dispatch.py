@@ -5,7 +5,6 @@ import torch
 from torch.testing import assert_close
 
 from hubfast import ops
-from hubfast.ops.routing import library
 
 SHAPES = [(1, 1, 1), (4, 3, 2), (5, 4, 4), (9, 2, 1)]  # B, M, k
 
@@ -69,10 +68,10 @@ def test_registered():
     images = torch.rand(4, 3, 5, 5, dtype=torch.float64, requires_grad=True)
     maps = (routes.order, routes.position)
     arguments = (images, *maps, 1, 6, torch.float32, "torch")
-    torch.library.opcheck(library.dispatch, arguments)
+    torch.library.opcheck(torch.ops.hubfast.dispatch, arguments)
     rows = torch.rand(8, 5, dtype=torch.float64, requires_grad=True)
     gates = routes.gates.clone().requires_grad_()
-    torch.library.opcheck(library.combine, (rows, gates, routes.position, "torch"))
+    torch.library.opcheck(torch.ops.hubfast.combine, (rows, gates, routes.position, "torch"))
 
 
 def test_refuses():

@@ -1,0 +1,184 @@
+"""Rows of a batch in the order of the models that take them, and the way back."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hubfast.ops.backends import takes_triton
+from hubfast.ops.routing import reference
+from hubfast.ops.routing.reference import Routes
+
+
+def dispatch(
+    batch: Tensor,
+    routes: Routes,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    backend: str | None = None,
+) -> Tensor:
+    """Rows start..stop of a batch in the order of the models that take them.
+
+    Gathers, casts and, for images, turns to channels last, in one pass.
+
+    Args:
+        batch: `(B, ...)`, any float dtype; differentiable.
+        routes: Where each sample of the batch goes.
+        start: First row, counted as in `routes.offsets`.
+        stop: Row after the last one; None for all rows.
+        dtype: Dtype of the result; None keeps the batch's.
+        backend: `"triton"` (CUDA, not float64), `"torch"`, or None.
+
+    Returns:
+        `(stop - start, ...)`.
+
+    Raises:
+        ValueError: The batch has another number of samples than `routes`, or rows are asked for
+            that do not exist.
+    """
+    n_samples = len(routes.chosen)
+    if len(batch) != n_samples:
+        raise ValueError(f"batch must hold {n_samples} samples as routed, got {len(batch)}")
+    stop = len(routes.order) if stop is None else stop
+    if not 0 <= start <= stop <= len(routes.order):
+        raise ValueError(f"rows must be within 0..{len(routes.order)}, got {start}..{stop}")
+    wanted = batch.dtype if dtype is None else dtype
+    return _dispatch_op(batch, routes.order, routes.position, start, stop, wanted, backend)
+
+
+@torch.library.custom_op("hubfast::dispatch", mutates_args=())
+def _dispatch_op(
+    batch: Tensor,
+    order: Tensor,
+    position: Tensor,
+    start: int,
+    stop: int,
+    dtype: torch.dtype,
+    backend: str | None,
+) -> Tensor:
+    k = position.shape[1]
+    if takes_triton(backend, batch):
+        from hubfast.kernels.dispatch import dispatch as kernel  # triton is slow to import
+
+        return kernel(batch, order, k, start, stop, dtype)
+    return reference.dispatch(batch, order, k, start, stop, dtype)
+
+
+@_dispatch_op.register_fake
+def _(
+    batch: Tensor,
+    order: Tensor,
+    position: Tensor,
+    start: int,
+    stop: int,
+    dtype: torch.dtype,
+    backend: str | None,
+) -> Tensor:
+    out = batch.new_empty(stop - start, *batch.shape[1:], dtype=dtype)
+    return out.contiguous(memory_format=reference.memory_format(batch))
+
+
+@torch.library.custom_op("hubfast::dispatch_backward", mutates_args=())
+def _dispatch_backward_op(
+    d_rows: Tensor, position: Tensor, start: int, dtype: torch.dtype, backend: str | None
+) -> Tensor:
+    if takes_triton(backend, d_rows):
+        from hubfast.kernels.dispatch import dispatch_backward as kernel
+
+        return kernel(d_rows, position, start, dtype)
+    return reference.dispatch_backward(d_rows, position, start, dtype)
+
+
+@_dispatch_backward_op.register_fake
+def _(
+    d_rows: Tensor, position: Tensor, start: int, dtype: torch.dtype, backend: str | None
+) -> Tensor:
+    out = d_rows.new_empty(len(position), *d_rows.shape[1:], dtype=dtype)
+    return out.contiguous(memory_format=reference.memory_format(d_rows))
+
+
+def _setup_dispatch(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    batch, _, position, ctx.start, _, _, ctx.backend = inputs
+    ctx.save_for_backward(position)
+    ctx.dtype = batch.dtype
+
+
+def _grad_dispatch(ctx: Any, d_rows: Tensor) -> tuple:
+    (position,) = ctx.saved_tensors
+    d_batch = _dispatch_backward_op(d_rows, position, ctx.start, ctx.dtype, ctx.backend)
+    return d_batch, None, None, None, None, None, None
+
+
+_dispatch_op.register_autograd(_grad_dispatch, setup_context=_setup_dispatch)
+
+
+def combine(rows: Tensor, gates: Tensor, position: Tensor, *, backend: str | None = None) -> Tensor:
+    """The gate-weighted sum of what k models say of each sample.
+
+    `out[b] = sum_j gates[b, j] rows[position[b, j]]`.
+
+    Args:
+        rows: `(B k, E)`, in the order of models; any float dtype, summed in float32 or better.
+        gates: `(B, k)`; differentiable, as are the rows.
+        position: Row of each (sample, choice), `(B, k)` int64: a permutation of the rows.
+        backend: `"triton"` (CUDA, not float64), `"torch"`, or None.
+
+    Returns:
+        `(B, E)` in the dtype of the rows.
+
+    Raises:
+        ValueError: Shapes that do not fit each other.
+    """
+    if gates.shape != position.shape or gates.ndim != 2:
+        shapes = f"{tuple(gates.shape)} and {tuple(position.shape)}"
+        raise ValueError(f"gates and position must both be (batch, k), got {shapes}")
+    if rows.ndim != 2 or len(rows) != gates.numel():
+        raise ValueError(f"rows must be ({gates.numel()}, width), got {tuple(rows.shape)}")
+    return _combine_op(rows, gates, position, backend)
+
+
+@torch.library.custom_op("hubfast::combine", mutates_args=())
+def _combine_op(rows: Tensor, gates: Tensor, position: Tensor, backend: str | None) -> Tensor:
+    if takes_triton(backend, rows):
+        from hubfast.kernels.dispatch import combine as kernel
+
+        return kernel(rows, gates, position)
+    return reference.combine(rows, gates, position)
+
+
+@_combine_op.register_fake
+def _(rows: Tensor, gates: Tensor, position: Tensor, backend: str | None) -> Tensor:
+    return rows.new_empty(len(gates), rows.shape[1])
+
+
+@torch.library.custom_op("hubfast::combine_backward", mutates_args=())
+def _combine_backward_op(
+    d_out: Tensor, rows: Tensor, gates: Tensor, position: Tensor, backend: str | None
+) -> tuple[Tensor, Tensor]:
+    if takes_triton(backend, rows):
+        from hubfast.kernels.dispatch import combine_backward as kernel
+
+        return kernel(d_out, rows, gates, position)
+    return reference.combine_backward(d_out, rows, gates, position)
+
+
+@_combine_backward_op.register_fake
+def _(
+    d_out: Tensor, rows: Tensor, gates: Tensor, position: Tensor, backend: str | None
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(rows), torch.empty_like(gates)
+
+
+def _setup_combine(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    rows, gates, position, ctx.backend = inputs
+    ctx.save_for_backward(rows, gates, position)
+
+
+def _grad_combine(ctx: Any, d_out: Tensor) -> tuple:
+    d_rows, d_gates = _combine_backward_op(d_out.contiguous(), *ctx.saved_tensors, ctx.backend)
+    return d_rows, d_gates, None, None
+
+
+_combine_op.register_autograd(_grad_combine, setup_context=_setup_combine)

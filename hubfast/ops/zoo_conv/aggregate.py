@@ -1,0 +1,87 @@
+"""The gate-weighted sum of a hub's weights for each sample, and the alignment of their channels."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hubfast.ops.backends import takes_triton
+from hubfast.ops.zoo_conv import reference
+
+align = reference.align
+
+
+def aggregate(
+    weights: Tensor,
+    gates: Tensor,
+    *,
+    dtype: torch.dtype | None = None,
+    backend: str | None = None,
+) -> Tensor:
+    """Gate-weighted sum of a hub's weights for each sample: `out_b = sum_m gates_bm weights_m`.
+
+    Shu et al., "Zoo-Tuning", ICML 2021. Reads the weights once for many samples.
+
+    Args:
+        weights: `(M, ...)`, any float dtype.
+        gates: `(B, M)`.
+        dtype: Dtype of the result; None for that of the weights. Sums are in the wider of the
+            arguments' dtypes.
+        backend: `"triton"` (CUDA), `"torch"`, or None for the best there is.
+
+    Returns:
+        `(B, ...)`.
+
+    Raises:
+        ValueError: Shapes that do not fit each other.
+    """
+    if gates.ndim != 2 or weights.ndim < 2 or gates.shape[1] != weights.shape[0]:
+        raise ValueError(
+            "gates must be (B, M) for weights (M, ...), "
+            f"got {tuple(gates.shape)} and {tuple(weights.shape)}"
+        )
+    return _aggregate_op(weights, gates, dtype or weights.dtype, backend)
+
+
+@torch.library.custom_op("hubfast::aggregate", mutates_args=())
+def _aggregate_op(
+    weights: Tensor, gates: Tensor, dtype: torch.dtype, backend: str | None
+) -> Tensor:
+    if takes_triton(backend, weights):
+        from hubfast.kernels.aggregate import aggregate as kernel  # triton is slow to import
+
+        return kernel(weights, gates, dtype)
+    return reference.aggregate(weights, gates, dtype)
+
+
+@_aggregate_op.register_fake
+def _(weights: Tensor, gates: Tensor, dtype: torch.dtype, backend: str | None) -> Tensor:
+    return weights.new_empty(gates.shape[0], *weights.shape[1:], dtype=dtype)
+
+
+@torch.library.custom_op("hubfast::aggregate_backward", mutates_args=())
+def _aggregate_backward_op(
+    grad: Tensor, weights: Tensor, gates: Tensor, backend: str | None
+) -> tuple[Tensor, Tensor]:
+    if takes_triton(backend, weights):
+        from hubfast.kernels.aggregate import aggregate_backward as kernel
+
+        return kernel(grad, weights, gates)
+    return reference.aggregate_backward(grad, weights, gates)
+
+
+@_aggregate_backward_op.register_fake
+def _(grad: Tensor, weights: Tensor, gates: Tensor, backend: str | None) -> tuple[Tensor, Tensor]:
+    return weights.new_empty(weights.shape), gates.new_empty(gates.shape)
+
+
+def _setup_aggregate(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    weights, gates, _, ctx.backend = inputs
+    ctx.save_for_backward(weights, gates)
+
+
+def _grad_aggregate(ctx: Any, grad: Tensor) -> tuple:
+    return (*_aggregate_backward_op(grad, *ctx.saved_tensors, ctx.backend), None, None)
+
+
+_aggregate_op.register_autograd(_grad_aggregate, setup_context=_setup_aggregate)
