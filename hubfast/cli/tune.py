@@ -93,7 +93,7 @@ def tune(
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, auto.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="How many, by DDP.")] = 1,
     precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, 16-mixed.")] = "32-true",
-    workers: Annotated[int, typer.Option(min=0, help="Processes preparing pictures.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare images.")] = 0,
     seed: Annotated[int, typer.Option(help="Of the split and of training.")] = 0,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Live metrics in OUTPUT/tensorboard.")
@@ -213,7 +213,7 @@ def _show(tuned: "Tuned", output: Path) -> None:
         for each in tuned.baselines:
             table.add_row(f"  {each.name}, not tuned", f"{each.values[name]:.4f}")
     table.add_row("parameters", f"{tuned.cost.parameters / 1e6:.2f}M")
-    table.add_row("multiply-adds", f"{tuned.cost.multiply_adds / 1e9:.4f}G a picture")
+    table.add_row("multiply-adds", f"{tuned.cost.multiply_adds / 1e9:.4f}G per image")
     table.add_row("training", speed(tuned.cost.iterations_per_second, "step"))
     table.add_row("inference", speed(tuned.cost.samples_per_second, "image"))
     for stage, seconds in tuned.seconds.items():

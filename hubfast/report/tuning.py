@@ -52,7 +52,7 @@ def _result(tuned: Tuned) -> Section:
         "Method": tuned.method,
         "Models": ", ".join(tuned.models),
         "Outputs": f"{whole(tuned.labels.outputs)} ({tuned.labels.task})",
-        "Pictures": f"{tuned.size[0]} x {tuned.size[1]}",
+        "Images": f"{tuned.size[0]} x {tuned.size[1]}",
         "Training": f"{plural(recipe.epochs, 'epoch')}, {plural(tuned.history.steps, 'step')}",
         "Recipe": f"{recipe.optimizer}, rate {recipe.rate:g}, {recipe.schedule}, "
         f"batch {recipe.batch_size}, decay {recipe.weight_decay:g}, seed {recipe.seed}",
@@ -155,7 +155,7 @@ def _cost(tuned: Tuned) -> Section:
     rows = {
         "Parameters of the tuned model": whole(cost.parameters),
         "Parameters held in training": whole(cost.train_parameters),
-        "Multiply-adds of one picture": whole(cost.multiply_adds),
+        "Multiply-adds per image": whole(cost.multiply_adds),
         "Speed of training": speed(cost.iterations_per_second, "step"),
         "Speed in use": speed(cost.samples_per_second, "image"),
         "Memory that training took": MISSING if memory is None else f"{memory / 1e6:.0f} MB",

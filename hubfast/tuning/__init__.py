@@ -6,7 +6,7 @@
 from hubfast.tuning.baselines import Baseline
 from hubfast.tuning.evaluation import Evaluation, evaluate, predict
 from hubfast.tuning.history import History
-from hubfast.tuning.images import Pictures
+from hubfast.tuning.images import ImageDataset
 from hubfast.tuning.labels import TargetEncoder, aligned
 from hubfast.tuning.methods.ensemble import Ensemble
 from hubfast.tuning.methods.knowledge_flow import KnowledgeFlow
@@ -41,10 +41,10 @@ __all__ = [
     "Evaluation",
     "ForwardPass",
     "History",
+    "ImageDataset",
     "KnowledgeFlow",
     "Method",
     "Objective",
-    "Pictures",
     "Recipe",
     "Regularised",
     "Setting",
@@ -81,6 +81,7 @@ __all__ = [
 RENAMED = {
     "Delta": "DELTA",
     "Labels": "TargetEncoder",
+    "Pictures": "ImageDataset",
     "Pretrained": "TransferModel",
     "Seen": "ForwardPass",
 }

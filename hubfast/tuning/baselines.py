@@ -10,7 +10,7 @@ from torch.nn.functional import one_hot
 from hubfast.scores.knn import NEIGHBOURS, mean, neighbours, votes
 from hubfast.scores.logme.logme import LogME
 from hubfast.tuning.evaluation import Evaluation, quality
-from hubfast.tuning.images import Pictures
+from hubfast.tuning.images import ImageDataset
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.setting import Setting
 from hubfast.tuning.teachers import Teachers
@@ -32,7 +32,7 @@ class Baseline:
     values: dict[str, float]  # quality by "validation" and "test", in the metric of the evaluation
 
 
-def baselines(setting: Setting, held_out: Mapping[str, Pictures]) -> tuple[Baseline, ...]:
+def baselines(setting: Setting, held_out: Mapping[str, ImageDataset]) -> tuple[Baseline, ...]:
     """Three baselines of the best model, on the samples that the tuned model is evaluated on.
 
     - The most frequent class, or the mean of regression targets, whatever the image.
@@ -42,16 +42,16 @@ def baselines(setting: Setting, held_out: Mapping[str, Pictures]) -> tuple[Basel
 
     Args:
         setting: The best model first, and training data.
-        held_out: Pictures by name.
+        held_out: Data by name.
     """
     if not held_out:
         return ()
     labels, features = setting.labels, setting.posterior(0)[0]
     found: dict[str, dict[str, float]] = {}
-    for part, pictures in held_out.items():
-        new = setting.cached(Teachers([setting.load()]), pictures).get_buffer("values_0")
-        for name, logits in predictions(features, setting.pictures.targets, new, labels).items():
-            value, _ = quality(logits, pictures.targets, labels)
+    for part, images in held_out.items():
+        new = setting.cached(Teachers([setting.load()]), images).get_buffer("values_0")
+        for name, logits in predictions(features, setting.images.targets, new, labels).items():
+            value, _ = quality(logits, images.targets, labels)
             found.setdefault(name, {})[part] = value
     best = setting.sources[0].name
     return tuple(Baseline(name, best, values) for name, values in found.items())

@@ -88,7 +88,7 @@ def _costs(record: Mapping[str, Any]) -> dict[str, str]:
     cost, history = record["cost"], record["history"]
     return {
         "parameters": f"{cost['parameters']:,}",
-        "multiply-adds of a picture": f"{cost['multiply_adds']:,}",
+        "multiply-adds per image": f"{cost['multiply_adds']:,}",
         "training": f"{history['steps']} steps in {history['seconds']:.1f} s",
     }
 

@@ -7,7 +7,7 @@ from hubfast.data import TargetData
 from hubfast.hub import Source
 from hubfast.ranking import Ranking
 from hubfast.tuning.framing import choose_framing
-from hubfast.tuning.images import Pictures
+from hubfast.tuning.images import ImageDataset
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.methods.zoo import same_architecture
 from hubfast.tuning.setting import Setting
@@ -76,7 +76,7 @@ def _same(spec: str, other: str) -> bool:
 def _of_one_architecture(sources: Sequence[Source], count: int, data: TargetData) -> list[Source]:
     labels = TargetEncoder.of(data)
     framing = choose_framing(data, sources[:1], None)
-    setting = Setting(sources, Pictures(data, labels, framing), labels, steps=1)
+    setting = Setting(sources, ImageDataset(data, labels, framing), labels, steps=1)
     first, found = setting.load(0), [sources[0]]
     for k in range(1, len(sources)):
         if len(found) < count and same_architecture(first, setting.load(k)):

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from hubfast.nn.hooks import eval_mode
-from hubfast.tuning.images import Pictures
+from hubfast.tuning.images import ImageDataset
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.teachers import in_order
+from hubfast.utils.moved import renamed
 
 METRICS = {"classification": "accuracy", "multilabel": "mean average precision", "regression": "R2"}
 
@@ -24,35 +25,37 @@ class Evaluation:
     confusion: Tensor | None  # (C, C) counts, rows the true classes; for classification
 
 
+@renamed(pictures="images")
 @torch.inference_mode()
 def predict(
-    method: nn.Module, pictures: Pictures, *, batch_size: int = 32, device: str = "cpu"
+    method: nn.Module, images: ImageDataset, *, batch_size: int = 32, device: str = "cpu"
 ) -> Tensor:
-    """Logits of all `pictures` in eval mode, `(n, C)` on the CPU; the mode is restored."""
-    batches = in_order(pictures, batch_size)
+    """Logits of all `images` in eval mode, `(n, C)` on the CPU; the mode is restored."""
+    batches = in_order(images, batch_size)
     with eval_mode(method):
-        found = [method(images.to(device)).float().cpu() for images, _, _ in batches]
+        found = [method(batch.to(device)).float().cpu() for batch, _, _ in batches]
     return torch.cat(found)
 
 
+@renamed(pictures="images")
 def evaluate(
     method: nn.Module,
-    pictures: Pictures,
+    images: ImageDataset,
     labels: TargetEncoder,
     *,
     batch_size: int = 32,
     device: str = "cpu",
 ) -> Evaluation:
-    """Accuracy, mean average precision or R2 (torchmetrics) of a method on `pictures`.
+    """Accuracy, mean average precision or R2 (torchmetrics) of a method on `images`.
 
     The mean average precision is over the labels that some sample has.
 
     Raises:
-        ValueError: The pictures are encoded with other labels.
+        ValueError: The images are encoded with other labels.
     """
-    labels.check_same(pictures.labels)
-    logits = predict(method, pictures, batch_size=batch_size, device=device)
-    targets = pictures.targets
+    labels.check_same(images.labels)
+    logits = predict(method, images, batch_size=batch_size, device=device)
+    targets = images.targets
     value, confusion = quality(logits, targets, labels)
     return Evaluation(METRICS[labels.task], value, logits, targets, confusion)
 

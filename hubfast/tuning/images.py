@@ -1,4 +1,4 @@
-"""Target data as training batches: pictures in [0, 1] of one size, targets, positions."""
+"""Target data as training batches: images in [0, 1] of one size, targets, positions."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, get_args
@@ -14,11 +14,11 @@ from hubfast.tuning.framing import Framing, Size
 from hubfast.tuning.labels import TargetEncoder, aligned
 
 Augment = Literal["none", "crop", "crop-flip"]
-MEMORY = 2**30  # bytes of decoded pictures that are kept
+MEMORY = 2**30  # bytes of decoded images that are kept
 
 
-class Pictures(Dataset):
-    """Samples by `(epoch, position)`: picture `(3, H, W)` float32, target, position.
+class ImageDataset(Dataset):
+    """Samples by `(epoch, position)`: image `(3, H, W)` float32, target, position.
 
     Augmentation is seeded by seed, epoch and position: the same in any process, and after a
     restart.
@@ -61,20 +61,20 @@ class Pictures(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, int]:
         epoch, position = key
-        return self._picture(epoch, position), self.targets[position], position
+        return self._image(epoch, position), self.targets[position], position
 
     def batch(self, positions: Sequence[int]) -> Tensor:
-        """The pictures at `positions`, as in epoch 0."""
-        return torch.stack([self._picture(0, position) for position in positions])
+        """The images at `positions`, as in epoch 0."""
+        return torch.stack([self._image(0, position) for position in positions])
 
-    def _picture(self, epoch: int, position: int) -> Tensor:
-        picture = self._kept.get(position)
-        if picture is None:
-            picture = self._read(epoch, position)
-            if picture.nbytes <= self._room:
-                self._kept[position] = picture
-                self._room -= picture.nbytes
-        return picture.float() / 255 if picture.dtype == torch.uint8 else picture
+    def _image(self, epoch: int, position: int) -> Tensor:
+        image = self._kept.get(position)
+        if image is None:
+            image = self._read(epoch, position)
+            if image.nbytes <= self._room:
+                self._kept[position] = image
+                self._room -= image.nbytes
+        return image.float() / 255 if image.dtype == torch.uint8 else image
 
     def _read(self, epoch: int, position: int) -> Tensor:
         sample = self.data[position]
@@ -93,7 +93,7 @@ class Pictures(Dataset):
 
 
 class BatchOrder(Sampler[list[tuple[int, int]]]):
-    """Keys of `Pictures` for every step from `first` on; each epoch holds every sample once.
+    """Keys of an `ImageDataset` for every step from `first` on; each epoch holds every sample once.
 
     Args:
         count: Samples.

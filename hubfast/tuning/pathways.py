@@ -8,7 +8,7 @@ from torch import nn
 from hubfast.pathway import HubPathway, RoutingSurvey, survey
 from hubfast.pathway.diagnostics import LOAD
 from hubfast.tuning.history import History
-from hubfast.tuning.images import Pictures
+from hubfast.tuning.images import ImageDataset
 from hubfast.tuning.labels import TargetEncoder
 
 MOST = 512  # images looked at,
@@ -17,7 +17,7 @@ MEMORY = 2**28  # and bytes of them at most
 
 def pathways(
     method: nn.Module,
-    pictures: Pictures,
+    images: ImageDataset,
     labels: TargetEncoder,
     history: History,
     batch_size: int = 32,
@@ -25,9 +25,9 @@ def pathways(
     """The survey of up to MOST images, with the load by epoch; None for other methods."""
     if not isinstance(method, HubPathway):
         return None
-    one = pictures.batch([0]).nbytes
-    images = pictures.batch(range(min(MOST, max(1, MEMORY // one), len(pictures))))
-    targets = pictures.targets[: len(images)]
-    found = survey(method, images, targets, class_names=labels.names, batch_size=batch_size)
+    one = images.batch([0]).nbytes
+    batch = images.batch(range(min(MOST, max(1, MEMORY // one), len(images))))
+    targets = images.targets[: len(batch)]
+    found = survey(method, batch, targets, class_names=labels.names, batch_size=batch_size)
     loads = [history.diagnostics[f"{LOAD}/{name}"] for name in method.names]
     return replace(found, history=torch.tensor(loads, device="cpu").T, steps=history.steps)

@@ -1,4 +1,4 @@
-"""A pre-trained model with a new head, fed with pictures in [0, 1]."""
+"""A pre-trained model with a new head, fed with images in [0, 1]."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ class TransferModel(nn.Module):
         model: Maps `(B, 3, h, w)` to the output of an `nn.Linear`, which is taken off, or to
             features `(B, D)`. It is changed in place.
         outputs: Width of the new head: classes, or regression columns.
-        example: A batch of the data's pictures, `(b, 3, H, W)`: run once to find the classifier.
+        example: A batch of the data's images, `(b, 3, H, W)`: run once to find the classifier.
         mean, deviation: Of a channel, what the model subtracts and divides by.
         size: Height and width that the model wants; None: whatever comes.
         shift, scale: `(outputs,)`: forward gives `scale * head + shift`, so that a regression
@@ -69,7 +69,7 @@ class TransferModel(nn.Module):
         self.register_buffer("scale", scale, persistent=False)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Pictures in [0, 1], of any size, as the model wants them."""
+        """Images in [0, 1], of any size, as the model wants them."""
         return (resized(images, self.size) - self.mean) / self.deviation
 
     def features(self, images: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ class Tuned:
     """A tuned model and how it came about."""
 
     method: str
-    module: nn.Module  # pictures (B, 3, H, W) in [0, 1] -> logits, in eval mode
+    module: nn.Module  # images (B, 3, H, W) in [0, 1] -> logits, in eval mode
     models: tuple[str, ...]  # that it was made of, best first
     data: str
     labels: TargetEncoder
@@ -41,7 +41,7 @@ class Tuned:
     cost: MethodCost
     seconds: dict[str, float]  # by stage
     ranking: Ranking | None
-    pathways: RoutingSurvey | None = None  # of Hub-Pathway: where it sends the pictures
+    pathways: RoutingSurvey | None = None  # of Hub-Pathway: where it sends the images
     notes: tuple[str, ...] = ()  # on the data: samples left out, classes without samples
     baselines: tuple[Baseline, ...] = ()  # of the untouched best model, on the same samples
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from hubfast.tuning.images import Pictures
+from hubfast.tuning.images import ImageDataset
+from hubfast.utils.moved import renamed
 
 Output = Literal["features", "logits"]
 
@@ -36,7 +37,7 @@ class Teachers(nn.Module):
 
 
 class CachedTeachers(nn.Module):
-    """Looks up what was computed before, `values[k][rows]`: for pictures that are not augmented.
+    """Looks up what was computed before, `values[k][rows]`: for images that are not augmented.
 
     Args:
         values: Of every teacher, `(n, D_k)`.
@@ -54,22 +55,23 @@ class CachedTeachers(nn.Module):
         return [self.get_buffer(f"values_{k}")[rows] for k in range(self.count)]
 
 
+@renamed(pictures="images")
 def cache(
-    teachers: Teachers, pictures: Pictures, *, batch_size: int = 32, device: str = "cpu"
+    teachers: Teachers, images: ImageDataset, *, batch_size: int = 32, device: str = "cpu"
 ) -> CachedTeachers:
-    """Runs `teachers` once over `pictures`, in their order.
+    """Runs `teachers` once over `images`, in their order.
 
     Raises:
-        ValueError: The pictures are augmented, so that they differ from epoch to epoch.
+        ValueError: The images are augmented, so that they differ from epoch to epoch.
     """
-    if pictures.augment is not None:
-        raise ValueError("pictures must not be augmented for their teachers to be cached")
+    if images.augment is not None:
+        raise ValueError("images must not be augmented for their teachers to be cached")
     teachers.to(device)
-    found = [teachers(images.to(device)) for images, _, _ in in_order(pictures, batch_size)]
+    found = [teachers(batch.to(device)) for batch, _, _ in in_order(images, batch_size)]
     return CachedTeachers([torch.cat(values) for values in zip(*found, strict=True)])
 
 
-def in_order(pictures: Pictures, batch_size: int, workers: int = 0) -> DataLoader:
+def in_order(images: ImageDataset, batch_size: int, workers: int = 0) -> DataLoader:
     """Every sample once, in order, not shuffled."""
-    keys = [(0, position) for position in range(len(pictures))]
-    return DataLoader(pictures, batch_size=batch_size, sampler=keys, num_workers=workers)
+    keys = [(0, position) for position in range(len(images))]
+    return DataLoader(images, batch_size=batch_size, sampler=keys, num_workers=workers)

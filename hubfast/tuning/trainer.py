@@ -13,13 +13,14 @@ from hubfast.nn.batch_norm import single_values_named
 from hubfast.tuning.distributed import strategy_for
 from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.history import EpochMeans, History
-from hubfast.tuning.images import BatchOrder, Pictures, seed_of
+from hubfast.tuning.images import BatchOrder, ImageDataset, seed_of
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.objective import Objective, TaskLoss, check_finite
 from hubfast.tuning.precision import fabric_of
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.tensorboard import summary_writer
 from hubfast.utils import files
+from hubfast.utils.moved import renamed
 from hubfast.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Trainer:
         folder: Where checkpoints and TensorBoard logs go; None for neither.
         accelerator, devices, strategy, precision: As in `lightning_fabric.Fabric`; strategy "ddp"
             under torchrun for several processes.
-        workers: Processes that prepare pictures.
+        workers: Processes that prepare images.
         tensorboard: Write live metrics to `folder/tensorboard`.
         save_every: Steps between checkpoints; None for once an epoch.
         progress: Show a bar.
@@ -56,13 +57,14 @@ class Trainer:
     save_every: int | None = None
     progress: bool = True
 
+    @renamed(pictures="images")
     def fit(
         self,
         method: nn.Module,
-        pictures: Pictures,
+        images: ImageDataset,
         labels: TargetEncoder,
         *,
-        validation: Pictures | None = None,
+        validation: ImageDataset | None = None,
         resume: bool = False,
     ) -> History:
         """Trains `method` in place and leaves it in eval mode on the device.
@@ -71,7 +73,7 @@ class Trainer:
             method: `forward(images) -> logits`; with loss terms of its own `losses(images,
                 targets)` or `losses(images, targets, rows)`; with numbers to log of each step
                 `diagnostics()`.
-            pictures: Training data.
+            images: Training data.
             labels: What its outputs stand for.
             validation: Evaluated after each epoch.
             resume: Go on from the folder's files, if there is one.
@@ -84,10 +86,10 @@ class Trainer:
             raise ValueError("folder must say where checkpoints and logs are")
         fabric = self._fabric(self.strategy)
         if fabric.world_size > 1:
-            fabric = self._fabric(strategy_for(self.strategy, method, pictures.batch(range(1))))
+            fabric = self._fabric(strategy_for(self.strategy, method, images.batch(range(1))))
         device = fabric.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            return _Run(self, fabric, method, pictures, labels, validation).train(resume)
+            return _Run(self, fabric, method, images, labels, validation).train(resume)
 
     def _fabric(self, strategy: str) -> "Fabric":
         fabric = fabric_of(self.accelerator, self.devices, strategy, self.precision)
@@ -109,13 +111,13 @@ class _Run:
         trainer: Trainer,
         fabric: "Fabric",
         method: nn.Module,
-        pictures: Pictures,
+        images: ImageDataset,
         labels: TargetEncoder,
-        validation: Pictures | None,
+        validation: ImageDataset | None,
     ):
-        labels.check_same(pictures.labels)
+        labels.check_same(images.labels)
         self.trainer, self.recipe, self.fabric = trainer, trainer.recipe, fabric
-        self.method, self.pictures, self.labels = method, pictures, labels
+        self.method, self.images, self.labels = method, images, labels
         self.validation, self.order = validation, self._order(0)
         self.steps = len(self.order)
         self.history, self.means = History(), EpochMeans()
@@ -156,7 +158,7 @@ class _Run:
         started = time.perf_counter()
         images, targets, rows = (x.to(self.fabric.device, non_blocking=True) for x in batch)
         torch.manual_seed(seed_of(self.recipe.seed, step, self.fabric.global_rank))
-        with single_values_named(len(images), self.pictures.size):
+        with single_values_named(len(images), self.images.size):
             found: dict[str, Tensor] = self.objective(images, targets, rows)
         values = torch.stack([term.detach().double() for term in found.values()]).tolist()
         terms = dict(zip(found, values, strict=True))
@@ -187,7 +189,7 @@ class _Run:
 
     def _order(self, first: int) -> BatchOrder:
         return BatchOrder(
-            len(self.pictures),
+            len(self.images),
             self.recipe.batch_size,
             self.recipe.epochs,
             self.recipe.seed,
@@ -199,7 +201,7 @@ class _Run:
     def _loader(self, first: int) -> DataLoader:
         # Its own generator: with the global one, a worker's seed would be drawn from it.
         return DataLoader(
-            self.pictures,
+            self.images,
             batch_sampler=self._order(first),
             num_workers=self.trainer.workers,
             pin_memory=self.fabric.device.type == "cuda",
@@ -220,7 +222,7 @@ class _Run:
         content = {
             "step": step,
             "recipe": self.recipe.as_dict(),
-            "samples": len(self.pictures),
+            "samples": len(self.images),
             "labels": self.labels.key,
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -238,7 +240,7 @@ class _Run:
             return 0
         content = files.load(path)
         differ = self.recipe.differences(content["recipe"])
-        differ += ["data"] * (content["samples"] != len(self.pictures))
+        differ += ["data"] * (content["samples"] != len(self.images))
         differ += ["classes"] * (content.get("labels", self.labels.key) != self.labels.key)
         if differ:
             raise ValueError(f"{path} is of a run with another {', '.join(differ)}")

@@ -23,7 +23,7 @@ from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.finish import finished
 from hubfast.tuning.framing import Size, choose_framing
 from hubfast.tuning.history import History
-from hubfast.tuning.images import Augment, Pictures
+from hubfast.tuning.images import Augment, ImageDataset
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.measure import MethodCost
 from hubfast.tuning.methods.abilities import usable
@@ -73,7 +73,7 @@ def tune(
             corrupt images; these are left out and named in the notes.
         trainer: Recipe, devices, folder for checkpoints; None for the defaults.
         weight: Of the method's own loss term; None for the method's default.
-        augment: Of training pictures.
+        augment: Of training images.
         size: Height and width of images, for the model's own preprocessing otherwise; a model
             that wants another size resizes them inside. None: the size that the student wants; of
             methods whose result runs several models, the largest that one of them wants.
@@ -116,10 +116,10 @@ def tune(
     sources = choose_models(found.sources, ranking, count, alike, found.left_out)
     framing = choose_framing(train, sources if known.shared_images else sources[:1], size)
     seed, batch_size = trainer.recipe.seed, trainer.recipe.batch_size
-    pictures = Pictures(train, labels, framing, augment=augment, seed=seed)
-    held_out = {name: Pictures(part, labels, framing) for name, part in parts.held_out.items()}
+    images = ImageDataset(train, labels, framing, augment=augment, seed=seed)
+    held_out = {name: ImageDataset(part, labels, framing) for name, part in parts.held_out.items()}
     make = partial(build, method, weight=weight, seed=seed)
-    run = _train(make, sources, pictures, labels, trainer, held_out, resume)
+    run = _train(make, sources, images, labels, trainer, held_out, resume)
     built = run.module
     tuned = time.perf_counter()
     evaluations = {
@@ -136,11 +136,11 @@ def tune(
         recipe=trainer.recipe,
         history=run.history,
         evaluations=evaluations,
-        cost=_cost(run, pictures, batch_size),
+        cost=_cost(run, images, batch_size),
         seconds={"rank": ranked - started, "tune": tuned - ranked},
         ranking=ranking,
         pathways=pathways(
-            built, held_out.get("validation", pictures), labels, run.history, batch_size
+            built, held_out.get("validation", images), labels, run.history, batch_size
         ),
         notes=(*parts.notes, *found.notes),
         baselines=run.baselines,
@@ -159,16 +159,16 @@ class _Run:
 def _train(
     make: Callable[..., nn.Module],
     sources: Sequence[Source],
-    pictures: Pictures,
+    images: ImageDataset,
     labels: TargetEncoder,
     trainer: Trainer,
-    held_out: dict[str, Pictures],
+    held_out: dict[str, ImageDataset],
     resume: bool,
 ) -> _Run:
     recipe, device = trainer.recipe, trainer.device
-    steps = recipe.epochs * max(1, len(pictures) // recipe.batch_size)
+    steps = recipe.epochs * max(1, len(images) // recipe.batch_size)
     setting = Setting(
-        sources, pictures, labels, steps, recipe.smoothing, str(device), recipe.batch_size
+        sources, images, labels, steps, recipe.smoothing, str(device), recipe.batch_size
     )
     folder = trainer.folder and trainer.folder / "teachers"
     before = replace(trainer, folder=folder)
@@ -176,27 +176,27 @@ def _train(
 
     def fit(teacher: nn.Module) -> None:
         sizes.append(counts.parameters(teacher))
-        before.fit(teacher, pictures, labels, resume=resume)
+        before.fit(teacher, images, labels, resume=resume)
 
     untouched = baselines(setting, held_out)
     held = held_out.get("validation")
     with PeakMemory(device) as memory:
         built = make(setting, fit)
         sizes.append(counts.parameters(built))
-        history = trainer.fit(built, pictures, labels, validation=held, resume=resume)
-    plain = finished(built, pictures, recipe.batch_size)
+        history = trainer.fit(built, images, labels, validation=held, resume=resume)
+    plain = finished(built, images, recipe.batch_size)
     return _Run(plain, history, memory.bytes, sum(sizes), untouched)
 
 
-def _cost(run: _Run, pictures: Pictures, batch_size: int) -> MethodCost:
+def _cost(run: _Run, images: ImageDataset, batch_size: int) -> MethodCost:
     device = next(run.module.parameters()).device
-    images = pictures.batch(range(min(batch_size, len(pictures)))).to(device)
+    batch = images.batch(range(min(batch_size, len(images)))).to(device)
     deployed = getattr(run.module, "deployed", run.module)
     return MethodCost(
         train_parameters=run.parameters,
         parameters=counts.parameters(deployed),
-        multiply_adds=inference_cost(deployed, images[:1]),
+        multiply_adds=inference_cost(deployed, batch[:1]),
         iterations_per_second=run.history.iterations_per_second,
-        samples_per_second=inference_speed(deployed, images),
+        samples_per_second=inference_speed(deployed, batch),
         peak_memory=run.memory,
     )

@@ -2,8 +2,12 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import wraps
 from importlib import import_module
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def moved(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
@@ -25,3 +29,42 @@ def moved(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         return getattr(import_module(module), attribute)
 
     return find
+
+
+def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator of functions whose arguments are called otherwise now.
+
+    Args:
+        names: The new name of each old one, such as `pictures="images"`. An argument that is given
+            by its old name is passed on by the new one, with a DeprecationWarning.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def call(*args: P.args, **options: P.kwargs) -> R:
+            for old in names.keys() & options.keys():
+                called = f"{function.__qualname__}({old}=...)"
+                message = f"{called} is now {names[old]}=..."
+                warnings.warn(message, DeprecationWarning, stacklevel=2)
+                options[names[old]] = options.pop(old)
+            return function(*args, **options)
+
+        return call
+
+    return decorate
+
+
+class Former:
+    """An attribute by its old name: within a class, `pictures = Former("images")`."""
+
+    def __init__(self, now: str):
+        self.now, self.name = now, ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = f"{owner.__name__}.{name}"
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        warnings.warn(f"{self.name} is now {self.now}", DeprecationWarning, stacklevel=2)
+        return getattr(instance, self.now)

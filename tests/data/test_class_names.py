@@ -17,7 +17,7 @@ from torchvision.datasets import ImageFolder
 from hubfast.data import TargetData, as_target_data
 from hubfast.hub import as_source
 from hubfast.ranking import RankedModel, Ranking
-from hubfast.tuning import Pictures, Recipe, TargetEncoder, Trainer, aligned, evaluate, tune
+from hubfast.tuning import ImageDataset, Recipe, TargetEncoder, Trainer, aligned, evaluate, tune
 from hubfast.tuning.choice import choose_models
 
 COLOURS = {
@@ -61,7 +61,7 @@ def test_a_test_folder_that_lacks_a_class(tmp_path):
     train = as_target_data(folder(tmp_path / "train", COLOURS))
     test = as_target_data(folder(tmp_path / "test", ["amber", "cyan", "red"]))
     labels = TargetEncoder.of(train)
-    pictures = Pictures(test, labels, (8, 8))
+    pictures = ImageDataset(test, labels, (8, 8))
     assert pictures.targets.unique().tolist() == [0, 2, 3]
     assert evaluate(Nearest(labels.names), pictures, labels).value == 1
     assert pictures.notes == ("data 'test' has no samples of 1 of the 4 classes trained on: brown",)
@@ -210,7 +210,7 @@ def test_average_precision_leaves_out_labels_that_no_sample_has():
     train = as_target_data((list(images), np.array([[1, 0], [0, 1], [1, 1], [0, 0]])))
     test = as_target_data((list(images), np.array([[1, 0], [0, 0], [1, 0], [0, 0]])))
     labels = TargetEncoder.of(train)
-    pictures = Pictures(test, labels, tiny.SIZE)
+    pictures = ImageDataset(test, labels, tiny.SIZE)
 
     class Oracle(nn.Module):
         def forward(self, images):
@@ -278,7 +278,7 @@ def test_a_checkpoint_of_other_classes_is_refused(tmp_path):
     target = tiny.data()
     for names, resume in (("abc", False), ("abc", True), ("acb", True)):
         named = replace(target, class_names=tuple(names))
-        pictures = Pictures(named, TargetEncoder.of(named), tiny.SIZE)
+        pictures = ImageDataset(named, TargetEncoder.of(named), tiny.SIZE)
         if names == "acb":
             with pytest.raises(ValueError, match="of a run with another classes"):
                 trainer.fit(tiny.model(), pictures, pictures.labels, resume=resume)

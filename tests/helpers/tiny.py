@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hubfast.data import as_target_data
-from hubfast.tuning import Pictures, TargetEncoder, TransferModel
+from hubfast.tuning import ImageDataset, TargetEncoder, TransferModel
 
 SIZE = (8, 8)
 
@@ -27,7 +27,7 @@ def data(count=24, classes=3, seed=0):
 def pictures(count=24, classes=3, seed=0, **options):
     target = data(count, classes, seed)
     labels = TargetEncoder.of(target)
-    return Pictures(target, labels, SIZE, **options), labels
+    return ImageDataset(target, labels, SIZE, **options), labels
 
 
 class Small(nn.Module):

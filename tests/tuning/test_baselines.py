@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from hubfast.data import TargetData
 from hubfast.hub import as_source
 from hubfast.scores import knn
-from hubfast.tuning import Baseline, Evaluation, Pictures, Setting, TargetEncoder, aligned
+from hubfast.tuning import Baseline, Evaluation, ImageDataset, Setting, TargetEncoder, aligned
 from hubfast.tuning.baselines import baselines, not_worth_it, predictions
 
 
@@ -95,7 +95,7 @@ def test_a_label_that_no_sample_has():
 def test_baselines_of_a_model_on_held_out_images():
     """Colours tell the classes: k-NN and a head are right where the majority class is not."""
     pictures, labels = tiny.pictures(30)
-    held = Pictures(tiny.data(12, seed=1), labels, tiny.SIZE)
+    held = ImageDataset(tiny.data(12, seed=1), labels, tiny.SIZE)
     torch.manual_seed(0)
     source = as_source(tiny.Small(), name="net")
     found = baselines(Setting([source], pictures, labels, steps=1), {"validation": held})

@@ -15,7 +15,7 @@ from hubfast.data import as_target_data
 from hubfast.hub import as_source
 from hubfast.ranking import rank
 from hubfast.tuning import (
-    Pictures,
+    ImageDataset,
     Recipe,
     TargetEncoder,
     Trainer,
@@ -125,7 +125,7 @@ def test_the_first_image_decides_nothing():
     wanted = None
     for order in (torch.arange(20), torch.arange(20).flip(0), torch.arange(20).roll(1)):
         part = whole.subset(order)
-        pictures = Pictures(part, labels, choose_framing(part, [source], None))
+        pictures = ImageDataset(part, labels, choose_framing(part, [source], None))
         found = pictures.batch(order.argsort().tolist())
         assert found.shape == (20, 3, 16, 16)
         assert wanted is None or torch.equal(found, wanted)
@@ -176,7 +176,9 @@ def test_a_transform_whose_size_depends_on_the_image(side):
     framing = choose_framing(target, [source], None)
     assert framing.size == ((20, 24) if side is None else (10, 12))
     wanted = source.load().transform(target[3])
-    assert torch.equal(Pictures(target, TargetEncoder.of(target), framing).batch([3])[0], wanted)
+    assert torch.equal(
+        ImageDataset(target, TargetEncoder.of(target), framing).batch([3])[0], wanted
+    )
     with pytest.raises(ValueError, match="size must be given"):
         choose_framing(data(), [source], None)
     assert choose_framing(data(), [source], (8, 8)).size == (8, 8)
@@ -186,16 +188,16 @@ def test_float_tensors_pass_as_they_are():
     samples = torch.rand(6, 3, 9, 7)
     target = as_target_data((list(samples), np.arange(6) % 2))
     labels, framing = TargetEncoder.of(target), choose_framing(target, [as_source(model())], None)
-    assert torch.equal(Pictures(target, labels, framing).batch([4, 1]), samples[[4, 1]])
+    assert torch.equal(ImageDataset(target, labels, framing).batch([4, 1]), samples[[4, 1]])
     with pytest.raises(ValueError, match=r"size is for images, .* tensors of size \(9, 7\)"):
         choose_framing(target, [as_source(model())], (8, 8))
     with pytest.raises(ValueError, match="augment is for images"):
-        Pictures(target, labels, framing, augment="crop").batch([0])
+        ImageDataset(target, labels, framing, augment="crop").batch([0])
     with pytest.raises(ValueError, match=r"data must give float tensors, .* got images"):
-        Pictures(data(), labels, framing).batch([0])
+        ImageDataset(data(), labels, framing).batch([0])
     odd = as_target_data(([*samples[:5], torch.rand(3, 9, 8)], np.arange(6) % 2))
     with pytest.raises(ValueError, match=r"tensors of size \(9, 7\), sample 5 is \(3, 9, 8\)"):
-        Pictures(odd, labels, framing).batch([5])
+        ImageDataset(odd, labels, framing).batch([5])
 
 
 def test_random_crops_are_of_the_whole_image():
@@ -204,8 +206,8 @@ def test_random_crops_are_of_the_whole_image():
     pixels[:, :25] = pixels[:, 75:] = 255
     target = as_target_data(([pixels, pixels], np.array([0, 1])))
     labels, framing = TargetEncoder.of(target), choose_framing(target, [as_source(model(32))], None)
-    assert Pictures(target, labels, framing).batch([0]).max() == 0
-    crops = Pictures(target, labels, framing, augment="crop")
+    assert ImageDataset(target, labels, framing).batch([0]).max() == 0
+    crops = ImageDataset(target, labels, framing, augment="crop")
     seen = torch.stack([crops[(epoch, 0)][0] for epoch in range(20)])
     assert seen.shape == (20, 3, 32, 32)
     assert (seen.amax((1, 2, 3)) > 0.9).sum() > 10

@@ -11,7 +11,14 @@ from torchvision.transforms import v2
 from hubfast.data import as_target_data
 from hubfast.hub import StoredFeatures, as_source
 from hubfast.hub.network import features_of
-from hubfast.tuning import Pictures, TargetEncoder, TransferModel, evaluate, from_source, predict
+from hubfast.tuning import (
+    ImageDataset,
+    TargetEncoder,
+    TransferModel,
+    evaluate,
+    from_source,
+    predict,
+)
 from hubfast.tuning.pretrained import preprocessing
 
 
@@ -92,7 +99,7 @@ def test_pictures_are_in_0_1_and_cropped_to_size():
     wide[:, 4:12] = 255  # its middle
     target = as_target_data(([wide, wide], np.array([0, 1])))
     labels = TargetEncoder.of(target)
-    picture, encoded, position = Pictures(target, labels, (8, 8))[(0, 1)]
+    picture, encoded, position = ImageDataset(target, labels, (8, 8))[(0, 1)]
     assert picture.shape == (3, 8, 8)
     assert picture.dtype == torch.float32
     assert picture.min() == picture.max() == 1
@@ -101,14 +108,14 @@ def test_pictures_are_in_0_1_and_cropped_to_size():
 
 def test_augmentation_follows_from_seed_epoch_and_position():
     pictures, labels = tiny.pictures(augment="crop-flip", seed=0)
-    again = Pictures(pictures.data, labels, tiny.SIZE, augment="crop-flip", seed=0)
-    other = Pictures(pictures.data, labels, tiny.SIZE, augment="crop-flip", seed=1)
+    again = ImageDataset(pictures.data, labels, tiny.SIZE, augment="crop-flip", seed=0)
+    other = ImageDataset(pictures.data, labels, tiny.SIZE, augment="crop-flip", seed=1)
     torch.rand(7)  # nothing outside matters
     assert torch.equal(pictures[(2, 3)][0], again[(2, 3)][0])
     assert not torch.equal(pictures[(2, 3)][0], pictures[(1, 3)][0])
     assert not torch.equal(pictures[(2, 3)][0], other[(2, 3)][0])
     with pytest.raises(ValueError, match=r"augment must be one of .*, got 'x'"):
-        Pictures(pictures.data, labels, tiny.SIZE, augment="x")
+        ImageDataset(pictures.data, labels, tiny.SIZE, augment="x")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +130,7 @@ def test_evaluation_by_task(targets, task, metric):
     images, _ = tiny.coloured()
     target = as_target_data((list(images), targets), task=task)
     labels = TargetEncoder.of(target)
-    pictures = Pictures(target, labels, tiny.SIZE)
+    pictures = ImageDataset(target, labels, tiny.SIZE)
     model = tiny.model(outputs=labels.outputs)
     found = evaluate(model, pictures, labels)
     assert found.metric == metric

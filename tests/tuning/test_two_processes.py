@@ -21,14 +21,14 @@ import torch
 from pathways import CLASSES, small_hub
 from two_heads import TwoHeads
 from hubfast.data import as_target_data
-from hubfast.tuning import TargetEncoder, Pictures, Recipe, Trainer
+from hubfast.tuning import TargetEncoder, ImageDataset, Recipe, Trainer
 from hubfast.tuning.distributed import is_first_process
 
 if __name__ == "__main__":
     images = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3)).astype(np.uint8)
     data = as_target_data((list(images), np.arange(24) % CLASSES))
     labels = TargetEncoder.of(data)
-    pictures = Pictures(data, labels, (16, 16))
+    pictures = ImageDataset(data, labels, (16, 16))
     trainer = Trainer(Recipe(epochs=1, batch_size=6), accelerator="cpu", devices=2, progress=False)
     for name, method in (("hub", small_hub(1)), ("heads", TwoHeads())):
         before = [p.clone() for p in method.parameters()]

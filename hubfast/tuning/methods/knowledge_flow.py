@@ -33,7 +33,7 @@ class KnowledgeFlow(nn.Module):
         student: The model to tune.
         teachers: Frozen; only their bodies run.
         task: The task loss.
-        example: A batch of pictures, to learn the widths of the stages.
+        example: A batch of images, to learn the widths of the stages.
         steps: Of training, until the student stands alone.
         dependence: Weight of the dependence loss at the end.
 

@@ -50,7 +50,7 @@ def build_co_tuning(setting: Setting, options: Options) -> Regularised:
     if source_head is None:
         raise ValueError("co-tuning needs a model with its source classifier, and classes to tune")
     probabilities = source_probabilities(source_head, setting.posterior(0)[0])
-    targets = setting.pictures.targets
+    targets = setting.images.targets
     relationship = category_relationship(probabilities, targets, setting.labels.outputs)
     term = CoTuning(source_head, relationship, options.weight)
     return Regularised(model, setting.task, {"co_tuning": term})
@@ -70,7 +70,7 @@ def _attention(setting: Setting) -> dict[str, Tensor | None]:
     from sklearn.linear_model import LogisticRegression  # slow to import
 
     model = setting.load()
-    features, targets = setting.posterior(0)[0].numpy(), setting.pictures.targets
+    features, targets = setting.posterior(0)[0].numpy(), setting.images.targets
     fitted = LogisticRegression(max_iter=1000).fit(features, targets.numpy())
     weight, bias = (torch.from_numpy(x).float() for x in (fitted.coef_, fitted.intercept_))
     with torch.no_grad():
@@ -79,7 +79,7 @@ def _attention(setting: Setting) -> dict[str, Tensor | None]:
         model.head.weight.copy_(weight)
         model.head.bias.copy_(bias)
     some = torch.randperm(len(targets), device="cpu")[:ATTENTION_SAMPLES]
-    images = setting.pictures.batch(some.tolist())
+    images = setting.images.batch(some.tolist())
     return {
         name: channel_attention(model, name, images, targets[some])
         for name in stage_names(model.model)

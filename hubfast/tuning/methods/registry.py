@@ -27,7 +27,7 @@ Method = Literal[
     "zoo-lite",
 ]
 # Weights are as published, but for two: kd's is divided by the student's width, and B-Tuning's,
-# published as 100 for thousands of pictures, is what did best on held-out parts of the mini-hub's
+# published as 100 for thousands of images, is what did best on held-out parts of the mini-hub's
 # targets of a hundred or two.
 METHODS = {
     method.name: method

@@ -9,7 +9,7 @@ from hubfast.tuning.setting import Setting
 from hubfast.tuning.terms.b_tuning import teacher_weights
 
 PATHWAYS = 2  # models that a sample goes through, of Hub-Pathway
-SMALL_PICTURES = 64  # pixels: below, Hub-Pathway's generator is timm's smallest network
+SMALL_IMAGES = 64  # pixels: below, Hub-Pathway's generator is timm's smallest network
 
 
 def build_ensemble(setting: Setting, options: Options) -> Ensemble:
@@ -29,7 +29,7 @@ def build_hub_pathway(setting: Setting, options: Options) -> HubPathway:
         source.name: HubModel(model)
         for source, model in zip(setting.sources, setting.all(), strict=True)
     }
-    small = max(setting.pictures.size) <= SMALL_PICTURES
+    small = max(setting.images.size) <= SMALL_IMAGES
     generator = pathway_generator("test_resnet" if small else "resnet10", len(models))
     # The models resize and normalise by themselves: only the generator sees the images as they are.
     return HubPathway(
@@ -54,4 +54,4 @@ def build_zoo_lite(setting: Setting, options: Options) -> ZooMethod:
 def _prior(setting: Setting) -> list[float]:
     """Probability of each model: n times LogME is a log evidence."""
     scores = [setting.posterior(k)[1].score for k in range(len(setting.sources))]
-    return teacher_weights(scores, 1 / len(setting.pictures)).tolist()
+    return teacher_weights(scores, 1 / len(setting.images)).tolist()

@@ -39,7 +39,7 @@ def build_distill(setting: Setting, options: Options) -> Regularised:
     ensemble = Ensemble(setting.all(), setting.task)
     options.fit(ensemble)
     teachers: nn.Module = Teachers([ensemble], "logits")
-    if setting.pictures.augment is None:
-        teachers = setting.cached(Teachers([ensemble], "logits"), setting.pictures)
+    if setting.images.augment is None:
+        teachers = setting.cached(Teachers([ensemble], "logits"), setting.images)
     term = SoftTargets(teachers, options.weight, deviation=setting.labels.deviation)
     return Regularised(setting.load(), setting.task, {"distill": term})

@@ -13,7 +13,7 @@ from hubfast.zoo import ZooTuning
 
 
 class ZooMethod(nn.Module):
-    """A `ZooTuning` of a hub's models that resizes pictures as they want.
+    """A `ZooTuning` of a hub's models that resizes images to the size that they want.
 
     Args:
         models: At least two of one architecture and normalisation.
@@ -48,7 +48,7 @@ class ZooMethod(nn.Module):
 
     @torch.no_grad()
     def settle(self, batches: Iterable[Tensor]) -> None:
-        """Takes BatchNorm's running statistics anew, as means over `batches` of pictures.
+        """Takes BatchNorm's running statistics anew, as means over `batches` of images.
 
         They start at 0 and 1, and a run of few steps leaves much of that in their moving averages.
         """
@@ -85,7 +85,7 @@ class Plain(nn.Module):
         return self.model(self.prepare(images))
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Pictures in [0, 1] as the model wants them."""
+        """Images in [0, 1] as the model wants them."""
         return self.normalize(resized(images, self.size))
 
     def export(self) -> nn.Module:

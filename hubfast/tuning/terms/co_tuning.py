@@ -16,7 +16,7 @@ def category_relationship(probabilities: Tensor, targets: Tensor, classes: int) 
     """P(source class | target class): class means of source probabilities.
 
     Args:
-        probabilities: `(n, Cs)` of the source classifier on training pictures.
+        probabilities: `(n, Cs)` of the source classifier on training images.
         targets: `(n,)` int64 in 0..classes - 1.
         classes: C.
 
