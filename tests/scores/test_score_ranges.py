@@ -4,53 +4,18 @@ import math
 
 import numpy as np
 import pytest
+from every_score import OF_DATA, bounds, value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubfast.scores import (
-    gbc,
-    h_score,
-    knn,
-    leep,
-    linear_probe,
-    n_leep,
-    nce,
-    pactran,
-    parc,
-    regularized_h_score,
-    sfda,
-    transrate,
-)
+from hubfast.scores import leep, regularized_h_score
+from hubfast.scores.registry import SCORES
 
 ROUND_OFF = 1e-9
 
 
-def entropy(targets):
-    shares = np.unique(targets, return_counts=True)[1] / len(targets)
-    return float(-(shares * np.log(shares)).sum())
-
-
-def softmax(features):
-    shifted = features - features.max(1, keepdims=True)
-    return np.exp(shifted) / np.exp(shifted).sum(1, keepdims=True)
-
-
-RANGES = {  # of docs/scores/index.md, from features and targets
-    "h_score": (h_score, lambda x, y: (0, min(len(np.unique(y)) - 1, x.shape[1]))),
-    "regularized_h_score": (regularized_h_score, lambda x, y: (0, len(np.unique(y)) - 1)),
-    "leep": (lambda x, y: leep(softmax(x), y), lambda x, y: (-entropy(y), 0)),
-    "nce": (lambda x, y: nce(x.argmax(1), y), lambda x, y: (-entropy(y), 0)),
-    "n_leep": (n_leep, lambda x, y: (-entropy(y), 0)),
-    "transrate": (transrate, lambda x, y: (0, math.inf)),
-    "gbc": (gbc, lambda x, y: (-len(np.unique(y)) * (len(np.unique(y)) - 1), 0)),
-    "sfda": (sfda, lambda x, y: (-math.inf, 0)),
-    "parc": (parc, lambda x, y: (-1, 1)),
-    "pactran": (pactran, lambda x, y: (-math.inf, 0)),
-    "knn": (lambda x, y: knn(x, y, k=min(5, len(y) - 1)), lambda x, y: (0, 1)),
-    "linear_probe": (linear_probe, lambda x, y: (0, 1)),
-    "knn, R2": (lambda x, y: knn(x, target(x, y), k=min(5, len(y) - 1)), lambda x, y: (-99, 1)),
-    "linear_probe, R2": (lambda x, y: linear_probe(x, target(x, y)), lambda x, y: (-math.inf, 1)),
-}
+TIGHTER = {"h_score": lambda x, y: min(len(np.unique(y)) - 1, x.shape[1])}  # ends above
+MEASURED_BY_R2 = [name for name in OF_DATA if SCORES[name].range == "accuracy, or R2"]
 
 
 def target(features, classes):
@@ -73,15 +38,25 @@ def problems(draw):
     return draw(st.sampled_from([1e-3, 1, 1e3])) * x, y
 
 
-@pytest.mark.filterwarnings("ignore:h_score says nothing")
-@pytest.mark.parametrize("metric", RANGES)
+@pytest.mark.filterwarnings("ignore:h_score says nothing", "ignore:the sums over these float64")
+@pytest.mark.parametrize("metric", OF_DATA)
 @settings(max_examples=60, deadline=None)
 @given(problem=problems())
 def test_range(metric, problem):
-    score, bounds = RANGES[metric]
-    low, high = bounds(*problem)
-    found = score(*problem)
+    low, high = bounds(metric, problem[1])
+    if metric in TIGHTER:
+        high = TIGHTER[metric](*problem)
+    found = value(metric, *problem)
     assert low - ROUND_OFF * (1 + abs(low)) <= found <= high + ROUND_OFF * (1 + high)
+
+
+@pytest.mark.parametrize("metric", MEASURED_BY_R2)
+@settings(max_examples=60, deadline=None)
+@given(problem=problems())
+def test_range_of_r2(metric, problem):
+    x, y = problem
+    low = -99 if metric == "knn" else -math.inf
+    assert low <= value(metric, x, target(x, y), "regression") <= 1 + ROUND_OFF
 
 
 def test_regularised_h_score_of_classes_at_points_reaches_its_bound():
