@@ -62,10 +62,10 @@ def rank(
         hub: Models; see `hubfast.hub.as_hub`: `["timm:resnet50.a1_in1k", my_module, "f.npy"]`.
         data: Samples and targets; see `hubfast.data.as_target_data`: a folder, a Dataset, arrays.
             Take training data: a ranking on test data selects on test data.
-        metric: `"logme"`, `"knn"`, `"linear_probe"`, `"parameters"`, `"imagenet"` (any task), or
-            for classes `"h_score"`, `"regularized_h_score"`, `"n_leep"`, `"transrate"`, `"gbc"`,
-            `"sfda"`, `"parc"`, `"pactran"`, `"leep"`, `"nce"`; the last two need the source
-            classifier's output.
+        metric: A score that `hubfast.scores.registry` lists: such as `"logme"`, `"knn"`,
+            `"linear_probe"`, `"parameters"`, `"imagenet"` (any task), or for classes `"h_score"`,
+            `"regularized_h_score"`, `"n_leep"`, `"transrate"`, `"gbc"`, `"sfda"`, `"parc"`,
+            `"pactran"`, `"leep"`, `"nce"`; the last two need the source classifier's output.
         metrics: Several of these, from the same pass: the models are then ranked by their
             consensus (`consensus.borda`), and `metric` is not used. A metric that one model does
             not have, such as LEEP without a source classifier, is missing in its row.

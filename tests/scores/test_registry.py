@@ -61,13 +61,6 @@ def test_the_table_of_the_docs():
         assert limits == score.range
 
 
-def test_rank_names_every_score_in_its_docstring():
-    from hubfast.ranking import rank
-
-    said = set(re.findall(r'`"(\w+)"`', rank.__doc__))
-    assert {*SCORES} <= said
-
-
 @pytest.mark.parametrize("name", OF_DATA)
 def test_a_fitted_score_has_one_shape(name):
     rng = np.random.default_rng(0)
