@@ -178,6 +178,7 @@ def test_former_names_go_on_working(former, now, name):
         ("hubfast.data.labels", "Labels", "hubfast.data.labels.EncodedTargets"),
         ("hubfast.tuning", "Pretrained", "hubfast.tuning.TransferModel"),
         ("hubfast.tuning", "Labels", "hubfast.tuning.TargetEncoder"),
+        ("hubfast.tuning", "Setting", "hubfast.tuning.TuningContext"),
         ("hubfast.tuning", "Pictures", "hubfast.tuning.ImageDataset"),
         ("hubfast.tuning", "Seen", "hubfast.tuning.ForwardPass"),
         ("hubfast.tuning", "Delta", "hubfast.tuning.DELTA"),

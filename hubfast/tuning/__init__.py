@@ -4,6 +4,7 @@
 """
 
 from hubfast.tuning.baselines import Baseline
+from hubfast.tuning.context import TuningContext
 from hubfast.tuning.evaluation import Evaluation, evaluate, predict
 from hubfast.tuning.history import History
 from hubfast.tuning.images import ImageDataset
@@ -16,7 +17,6 @@ from hubfast.tuning.objective import ForwardPass, Objective, Regularised, TaskLo
 from hubfast.tuning.pretrained import TransferModel, from_source
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.result import Tuned
-from hubfast.tuning.setting import Setting
 from hubfast.tuning.teachers import CachedTeachers, Teachers, cache
 from hubfast.tuning.terms.b_tuning import BTuning, b_tuning, teacher_weights
 from hubfast.tuning.terms.bss import BSS, bss
@@ -47,7 +47,6 @@ __all__ = [
     "Objective",
     "Recipe",
     "Regularised",
-    "Setting",
     "SoftTargets",
     "StochNorm",
     "TargetEncoder",
@@ -57,6 +56,7 @@ __all__ = [
     "TrainingDiverged",
     "TransferModel",
     "Tuned",
+    "TuningContext",
     "aligned",
     "b_tuning",
     "bss",
@@ -84,5 +84,6 @@ RENAMED = {
     "Pictures": "ImageDataset",
     "Pretrained": "TransferModel",
     "Seen": "ForwardPass",
+    "Setting": "TuningContext",
 }
 __getattr__ = moved(__name__, {old: f"{__name__}.{new}" for old, new in RENAMED.items()})

@@ -9,10 +9,10 @@ from torch.nn.functional import one_hot
 
 from hubfast.scores.knn import NEIGHBOURS, mean, neighbours, votes
 from hubfast.scores.logme.logme import LogME
+from hubfast.tuning.context import TuningContext
 from hubfast.tuning.evaluation import Evaluation, quality
 from hubfast.tuning.images import ImageDataset
 from hubfast.tuning.labels import TargetEncoder
-from hubfast.tuning.setting import Setting
 from hubfast.tuning.teachers import Teachers
 
 CHUNK = 2048  # samples whose neighbours are looked for at once
@@ -32,7 +32,7 @@ class Baseline:
     values: dict[str, float]  # quality by "validation" and "test", in the metric of the evaluation
 
 
-def baselines(setting: Setting, held_out: Mapping[str, ImageDataset]) -> tuple[Baseline, ...]:
+def baselines(context: TuningContext, held_out: Mapping[str, ImageDataset]) -> tuple[Baseline, ...]:
     """Three baselines of the best model, on the samples that the tuned model is evaluated on.
 
     - The most frequent class, or the mean of regression targets, whatever the image.
@@ -41,19 +41,19 @@ def baselines(setting: Setting, held_out: Mapping[str, ImageDataset]) -> tuple[B
       the penalty, so that it needs neither steps nor held-out data.
 
     Args:
-        setting: The best model first, and training data.
+        context: The best model first, and training data.
         held_out: Data by name.
     """
     if not held_out:
         return ()
-    labels, features = setting.labels, setting.posterior(0)[0]
+    labels, features = context.labels, context.features_and_logme(0)[0]
     found: dict[str, dict[str, float]] = {}
     for part, images in held_out.items():
-        new = setting.cached(Teachers([setting.load()]), images).get_buffer("values_0")
-        for name, logits in predictions(features, setting.images.targets, new, labels).items():
+        new = context.cached(Teachers([context.load()]), images).get_buffer("values_0")
+        for name, logits in predictions(features, context.images.targets, new, labels).items():
             value, _ = quality(logits, images.targets, labels)
             found.setdefault(name, {})[part] = value
-    best = setting.sources[0].name
+    best = context.sources[0].name
     return tuple(Baseline(name, best, values) for name, values in found.items())
 
 

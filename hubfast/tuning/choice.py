@@ -6,11 +6,11 @@ from pathlib import Path
 from hubfast.data import TargetData
 from hubfast.hub import Source
 from hubfast.ranking import Ranking
+from hubfast.tuning.context import TuningContext
 from hubfast.tuning.framing import choose_framing
 from hubfast.tuning.images import ImageDataset
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.methods.zoo import same_architecture
-from hubfast.tuning.setting import Setting
 
 
 def choose_models(
@@ -76,10 +76,10 @@ def _same(spec: str, other: str) -> bool:
 def _of_one_architecture(sources: Sequence[Source], count: int, data: TargetData) -> list[Source]:
     labels = TargetEncoder.of(data)
     framing = choose_framing(data, sources[:1], None)
-    setting = Setting(sources, ImageDataset(data, labels, framing), labels, steps=1)
-    first, found = setting.load(0), [sources[0]]
+    context = TuningContext(sources, ImageDataset(data, labels, framing), labels, steps=1)
+    first, found = context.load(0), [sources[0]]
     for k in range(1, len(sources)):
-        if len(found) < count and same_architecture(first, setting.load(k)):
+        if len(found) < count and same_architecture(first, context.load(k)):
             found.append(sources[k])
     if len(found) < 2:
         raise ValueError(f"hub must hold two models of the architecture of {sources[0].name!r}")

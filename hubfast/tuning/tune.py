@@ -18,6 +18,7 @@ from hubfast.ranking.passes import INTERRUPTED
 from hubfast.scores.inputs import Task
 from hubfast.tuning.baselines import Baseline, baselines
 from hubfast.tuning.choice import choose_models
+from hubfast.tuning.context import TuningContext
 from hubfast.tuning.distributed import is_first_process
 from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.finish import finished
@@ -31,7 +32,6 @@ from hubfast.tuning.methods.registry import Method, build, find_method
 from hubfast.tuning.parts import Columns, Parts
 from hubfast.tuning.pathways import pathways
 from hubfast.tuning.result import Tuned
-from hubfast.tuning.setting import Setting
 from hubfast.tuning.trainer import Trainer
 
 
@@ -167,7 +167,7 @@ def _train(
 ) -> _Run:
     recipe, device = trainer.recipe, trainer.device
     steps = recipe.epochs * max(1, len(images) // recipe.batch_size)
-    setting = Setting(
+    context = TuningContext(
         sources, images, labels, steps, recipe.smoothing, str(device), recipe.batch_size
     )
     folder = trainer.folder and trainer.folder / "teachers"
@@ -178,10 +178,10 @@ def _train(
         sizes.append(counts.parameters(teacher))
         before.fit(teacher, images, labels, resume=resume)
 
-    untouched = baselines(setting, held_out)
+    untouched = baselines(context, held_out)
     held = held_out.get("validation")
     with PeakMemory(device) as memory:
-        built = make(setting, fit)
+        built = make(context, fit)
         sizes.append(counts.parameters(built))
         history = trainer.fit(built, images, labels, validation=held, resume=resume)
     plain = finished(built, images, recipe.batch_size)

@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from hubfast.data import TargetData
 from hubfast.hub import as_source
 from hubfast.scores import knn
-from hubfast.tuning import Baseline, Evaluation, ImageDataset, Setting, TargetEncoder, aligned
+from hubfast.tuning import Baseline, Evaluation, ImageDataset, TargetEncoder, TuningContext, aligned
 from hubfast.tuning.baselines import baselines, not_worth_it, predictions
 
 
@@ -98,14 +98,14 @@ def test_baselines_of_a_model_on_held_out_images():
     held = ImageDataset(tiny.data(12, seed=1), labels, tiny.SIZE)
     torch.manual_seed(0)
     source = as_source(tiny.Small(), name="net")
-    found = baselines(Setting([source], pictures, labels, steps=1), {"validation": held})
+    found = baselines(TuningContext([source], pictures, labels, steps=1), {"validation": held})
     assert [b.name for b in found] == ["majority class", "k-NN", "linear head"]
     assert {b.model for b in found} == {"net"}
     majority, near, linear = (b.values["validation"] for b in found)
     assert majority == pytest.approx(1 / 3)
     assert near > 0.9
     assert linear > 0.9
-    assert baselines(Setting([source], pictures, labels, steps=1), {}) == ()
+    assert baselines(TuningContext([source], pictures, labels, steps=1), {}) == ()
 
 
 def evaluated(value):

@@ -5,7 +5,7 @@ import warnings
 import pytest
 import tiny
 
-from hubfast.tuning import Setting, Teachers, Trainer, cache, evaluate, predict
+from hubfast.tuning import Teachers, Trainer, TuningContext, cache, evaluate, predict
 from hubfast.utils.moved import Former, renamed
 
 
@@ -40,9 +40,9 @@ def test_attributes_by_their_old_names():
 def test_pictures_are_images_in_tuning():
     images, labels = tiny.pictures()
     with pytest.warns(DeprecationWarning, match="is now images"):
-        setting = Setting([], pictures=images, labels=labels, steps=1)
+        context = TuningContext([], pictures=images, labels=labels, steps=1)
     with pytest.warns(DeprecationWarning, match="is now images"):
-        assert setting.pictures is setting.images is images
+        assert context.pictures is context.images is images
     with pytest.warns(DeprecationWarning, match="is now images"):
         found = evaluate(tiny.model(), pictures=images, labels=labels)
     assert len(found.logits) == len(images)
@@ -52,3 +52,13 @@ def test_pictures_are_images_in_tuning():
         assert cache(Teachers([tiny.model()]), pictures=images).count == 1
     with pytest.warns(match="is now images"), pytest.raises(ValueError, match="folder must say"):
         Trainer(progress=False).fit(tiny.model(), pictures=images, labels=labels, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("former", "now"),
+    [("all", "load_all"), ("once", "plain_features"), ("posterior", "features_and_logme")],
+)
+def test_former_methods_of_a_context(former, now):
+    context = TuningContext([], *tiny.pictures(), steps=1)
+    with pytest.warns(DeprecationWarning, match=f"TuningContext.{former} is now {now}$"):
+        assert getattr(context, former) == getattr(context, now)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from torch import nn
 
-from hubfast.tuning.setting import Setting
+from hubfast.tuning.context import TuningContext
 
 
 class Options(NamedTuple):
@@ -34,7 +34,7 @@ class TuningMethod:
     """
 
     name: str
-    build: Callable[[Setting, Options], nn.Module]
+    build: Callable[[TuningContext, Options], nn.Module]
     models: Literal["one", "several"]
     weight: float | None = None
     weight_decay: bool = True

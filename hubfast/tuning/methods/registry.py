@@ -6,9 +6,10 @@ from typing import Literal
 import torch
 from torch import nn
 
+from hubfast.tuning.context import TuningContext
 from hubfast.tuning.methods import one_model, together, with_teachers
 from hubfast.tuning.methods.method import Options, TuningMethod
-from hubfast.tuning.setting import Setting
+from hubfast.utils.moved import renamed
 
 Method = Literal[
     "single",
@@ -99,19 +100,20 @@ def find_method(name: str, top: int, weight: float | None = None) -> TuningMetho
     return method
 
 
+@renamed(setting="context")
 def build(
     name: Method,
-    setting: Setting,
+    context: TuningContext,
     fit: Callable[[nn.Module], object],
     *,
     weight: float | None = None,
     seed: int = 0,
 ) -> nn.Module:
-    """The module that a method trains; the student is the setting's first model.
+    """The module that a method trains; the student is the context's first model.
 
     Args:
         name: Of the method.
-        setting: Models and data.
+        context: Models and data.
         fit: Trains a module in place: for methods that need another one tuned before.
         weight: Of the method's term; None for its default.
         seed: Of new layers.
@@ -119,10 +121,10 @@ def build(
     Raises:
         ValueError: The method cannot be had for these models or this task.
     """
-    method, task = METHODS[name], setting.labels.task
+    method, task = METHODS[name], context.labels.task
     if method.classes_only and task != "classification":
         raise ValueError(f"{name} is for classification, the targets are {task}")
     options = Options((method.weight or 0.0) if weight is None else weight, fit)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return method.build(setting, options)
+        return method.build(context, options)

@@ -14,7 +14,7 @@ from hubfast.tuning.teachers import CachedTeachers, Teachers, cache
 from hubfast.utils.moved import Former, renamed
 
 
-class Setting:
+class TuningContext:
     """Models of a hub, best first, and the data to tune them on.
 
     Args:
@@ -43,7 +43,8 @@ class Setting:
         self.device, self.batch_size = device, batch_size
         self._fits: dict[int, tuple[Tensor, LogME]] = {}
 
-    pictures = Former("images")
+    pictures, all, once = Former("images"), Former("load_all"), Former("plain_features")
+    posterior = Former("features_and_logme")
 
     @property
     def task(self) -> TaskLoss:
@@ -65,24 +66,24 @@ class Setting:
             scale=self.labels.deviation,
         )
 
-    def all(self) -> list[TransferModel]:
+    def load_all(self) -> list[TransferModel]:
         """Fresh copies of all models."""
         return [self.load(k) for k in range(len(self.sources))]
 
     def teachers(self) -> Teachers | CachedTeachers:
         """Features of all models; computed once where images are not augmented."""
         if self.images.augment is not None:
-            return Teachers(self.all())
-        return CachedTeachers([self.posterior(k)[0] for k in range(len(self.sources))])
+            return Teachers(self.load_all())
+        return CachedTeachers([self.features_and_logme(k)[0] for k in range(len(self.sources))])
 
-    def posterior(self, k: int) -> tuple[Tensor, LogME]:
+    def features_and_logme(self, k: int) -> tuple[Tensor, LogME]:
         """Features `(n, D)` of the k-th model as it came, and their LogME; computed once."""
         if k not in self._fits:
-            (features,) = self.once([self.load(k)])
+            (features,) = self.plain_features([self.load(k)])
             self._fits[k] = features, LogME.fit(features, self.images.data.targets)
         return self._fits[k]
 
-    def once(self, models: Sequence[TransferModel]) -> list[Tensor]:
+    def plain_features(self, models: Sequence[TransferModel]) -> list[Tensor]:
         """Features of the training images, not augmented, `(n, D)` of each model."""
         plain = self.images
         if plain.augment is not None:
