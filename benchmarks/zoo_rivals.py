@@ -60,6 +60,5 @@ class CondConv(nn.Module):
 def rival(zoo: ZooTuning, kind: type[Grouped] | type[CondConv]) -> nn.Module:
     """Puts `kind` in the place of every convolution of `zoo`."""
     for name, layer in zoo.zoo_layers().items():
-        parent, _, child = name.rpartition(".")
-        setattr(zoo.network.get_submodule(parent), child, kind(layer))
+        zoo.network.set_submodule(name, kind(layer))
     return zoo

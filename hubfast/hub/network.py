@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -161,27 +161,6 @@ def _rows(
     if x.ndim == 3 and channels_first:
         return x.mean(2)
     return pooled(x.flatten(3) if x.ndim > 4 else x, channels_last=channels_last)
-
-
-@contextmanager
-def last_linear(module: nn.Module, count: int = 1) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """While it is open: a list of the input and output of the last nn.Linear layers that ran.
-
-    Args:
-        module: Whose layers.
-        count: Of how many of them, the last first.
-    """
-    last: list[tuple[Tensor, Tensor]] = []
-
-    def keep(_: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
-        last[:] = [(given[0], out), *last][:count]
-
-    hooks = [m.register_forward_hook(keep) for m in module.modules() if isinstance(m, nn.Linear)]
-    try:
-        yield last
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _moved(inputs: Any, device: str, dtype: torch.dtype | None) -> Any:

@@ -8,7 +8,12 @@ from torch import Tensor, nn
 
 
 class Normalize(nn.Module):
-    """`(images - mean) / std`, a channel each."""
+    """`(images - mean) / std`, channel by channel.
+
+    Args:
+        mean: One number per channel of the images.
+        std: One number per channel, as many as `mean` has.
+    """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]):
         super().__init__()
@@ -21,7 +26,12 @@ class Normalize(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """`(B, C, H, W)` -> the same."""
-        return (images - self.mean) / self.std
+        return normalized(images, self.mean, self.std)
+
+
+def normalized(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """`(images - mean) / std` of images `(B, C, H, W)`; mean and std are `(C, 1, 1)`."""
+    return (images - mean) / std
 
 
 def normalization_of(
@@ -40,5 +50,5 @@ def normalization_of(
     found = {(tuple(c.get("mean", ())), tuple(c.get("std", ()))) for c in configs}
     if len(found) > 1:
         raise ValueError(f"mean and std must be given: the models have different ones, {found}")
-    means, deviations = found.pop()
-    return Normalize(means, deviations) if means else nn.Identity()
+    means, stds = found.pop()
+    return Normalize(means, stds) if means else nn.Identity()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from scipy.stats import pearsonr, weightedtau
 
 from hubfast.ranking.result import Ranking
@@ -36,4 +37,22 @@ def agreement(ranking: Ranking, title: str) -> Agreement:
 
 def correlations(scores: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
     """Weighted Kendall tau (scipy's default: by both orders) and Pearson's r; neither constant."""
-    return float(weightedtau(scores, values).statistic), float(pearsonr(scores, values).statistic)
+    return weighted_tau(scores, values), float(pearsonr(scores, values).statistic)
+
+
+def weighted_tau(
+    scores: Sequence[float] | np.ndarray,
+    values: Sequence[float] | np.ndarray,
+    *,
+    by_values: bool = False,
+) -> float:
+    """Weighted Kendall tau, in which the best models count most; neither may be constant.
+
+    Args:
+        scores: One number per model, higher is better.
+        values: The quality that the scores should tell, in the order of `scores`.
+        by_values: Which models are best is told by `values` alone; else by both (scipy's default).
+    """
+    if by_values:
+        return float(weightedtau(values, scores, rank=None).statistic)
+    return float(weightedtau(scores, values).statistic)

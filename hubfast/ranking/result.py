@@ -15,7 +15,7 @@ from hubfast.ranking.console import ranking_tables
 from hubfast.ranking.order import RankedModels
 from hubfast.ranking.rows import MetricScore, RankedModel, Seconds
 from hubfast.utils.files import replacing, write_text
-from hubfast.utils.terminal import output_console
+from hubfast.utils.terminal import as_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,10 +88,7 @@ class Ranking(RankedModels):
             yield Text(f"note: {note}", style="yellow")
 
     def __str__(self) -> str:
-        console = Console(width=output_console().width, color_system=None)
-        with console.capture() as captured:
-            console.print(self)
-        return captured.get()
+        return as_text(self)
 
     def _repr_html_(self) -> str:
         return self.to_frame().to_html(index=False, float_format="{:.4f}".format, na_rep="")

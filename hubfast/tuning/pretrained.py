@@ -9,11 +9,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hubfast.hub import Network, Source
+from hubfast.nn.heads import find_classifier, start_head
 from hubfast.nn.hooks import eval_mode
+from hubfast.nn.normalization import normalized
 from hubfast.nn.resize import resized
 from hubfast.utils.moved import moved
-
-HEAD_DEVIATION = 0.01  # of a new head's weights, as B-Tuning and Zoo-Tuning start it
 
 
 class TransferModel(nn.Module):
@@ -56,13 +56,12 @@ class TransferModel(nn.Module):
         prepared = self.prepare(example)
         self.place, classifier = find_classifier(model, prepared)
         if classifier is not None:
-            set_module(model, self.place, nn.Identity())
+            model.set_submodule(self.place, nn.Identity())
         self.model = model
         self.source_head = (classifier,)  # in a tuple: not a part of this module
         self.width = _width(model, prepared)
         self.head = nn.Linear(self.width, outputs)
-        nn.init.normal_(self.head.weight, std=HEAD_DEVIATION)
-        nn.init.zeros_(self.head.bias)
+        start_head(self.head)
         self.shift: Tensor | None
         self.scale: Tensor | None
         self.register_buffer("shift", shift, persistent=False)
@@ -70,7 +69,7 @@ class TransferModel(nn.Module):
 
     def prepare(self, images: Tensor) -> Tensor:
         """Images in [0, 1], of any size, as the model wants them."""
-        return (resized(images, self.size) - self.mean) / self.deviation
+        return normalized(resized(images, self.size), self.mean, self.deviation)
 
     def features(self, images: Tensor) -> Tensor:
         """`(B, 3, H, W)` in [0, 1] -> `(B, D)`."""
@@ -97,7 +96,7 @@ class TransferModel(nn.Module):
                 head.bias.add_(self.shift)
         if not self.place:
             return nn.Sequential(model, head)
-        set_module(model, self.place, head)
+        model.set_submodule(self.place, head)
         timm: Any = model
         if hasattr(timm, "num_classes"):
             timm.num_classes = head.out_features
@@ -153,31 +152,6 @@ def preprocessing(
     mean = -low * deviation
     fixed = black.shape == transform(Image.new("RGB", (96, 80))).shape
     return mean.tolist(), deviation.tolist(), (black.shape[1], black.shape[2]) if fixed else None
-
-
-def find_classifier(model: nn.Module, inputs: Tensor) -> tuple[str, nn.Linear | None]:
-    """Name and module of the nn.Linear whose output the model returns; `("", None)` without."""
-    last: list[tuple[str, nn.Linear, Tensor]] = []
-    hooks = [
-        module.register_forward_hook(lambda m, _, out, name=name: last.append((name, m, out)))
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and name
-    ]
-    try:
-        with eval_mode(model), torch.no_grad():
-            out = model(inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if last and last[-1][2] is out:
-        return last[-1][0], last[-1][1]
-    return "", None
-
-
-def set_module(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Puts `module` in the place called `name`, such as `layer1.0.bn1`."""
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
 
 
 @torch.no_grad()

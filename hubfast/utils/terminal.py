@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.box import Box
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +18,14 @@ def output_console() -> Console:
     """Standard output. `COLUMNS` in the environment bounds the width everywhere."""
     bounded = "COLUMNS" in os.environ or (sys.stdout is not None and sys.stdout.isatty())
     return Console(width=None if bounded else UNLIMITED)
+
+
+def as_text(content: RenderableType) -> str:
+    """What rich would print on standard output, without colours."""
+    console = Console(width=output_console().width, color_system=None)
+    with console.capture() as captured:
+        console.print(content)
+    return captured.get()
 
 
 def natural_width(table: Table) -> int:

@@ -7,6 +7,7 @@ from torch import nn
 
 from hubfast.nn.checkpoints import find_weights, under
 from hubfast.nn.fitting import fit, put_in
+from hubfast.nn.heads import last_linear
 
 
 def load_backbone(model: nn.Module, checkpoint: Mapping[str, Any]) -> nn.Module:
@@ -27,9 +28,10 @@ def load_backbone(model: nn.Module, checkpoint: Mapping[str, Any]) -> nn.Module:
     Raises:
         ValueError: A parameter other than the classifier's is missing or of another shape.
     """
-    head = _classifier(model)
-    weights = find_weights(checkpoint, model.state_dict(), [head]).weights
-    misfit = fit(weights, model).without([head])
+    name = last_linear(model)
+    head = [] if name is None else [name]
+    weights = find_weights(checkpoint, model.state_dict(), head).weights
+    misfit = fit(weights, model).without(head)
     for name in misfit.missing:
         shape = tuple(model.state_dict()[name].shape)
         raise ValueError(f"checkpoint must hold {name} of {shape}, got nothing")
@@ -37,11 +39,6 @@ def load_backbone(model: nn.Module, checkpoint: Mapping[str, Any]) -> nn.Module:
         raise ValueError(f"checkpoint must hold {name} of {wanted}, got {got}")
     own = model.state_dict()
     put_in(
-        {n: x for n, x in weights.items() if not under(n, [head]) or x.shape == own[n].shape}, model
+        {n: x for n, x in weights.items() if not under(n, head) or x.shape == own[n].shape}, model
     )
     return model
-
-
-def _classifier(model: nn.Module) -> str:
-    """Name of the last linear layer."""
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]

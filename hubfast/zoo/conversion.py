@@ -77,8 +77,7 @@ def convert(
             options = {"align": name in wide, "gate": activation, "lite": choices.lite}
             originals = [model.get_submodule(name) for model in models]
             made[layer] = _converted(originals, options, samples, choices.shares)
-        parent, _, child = name.rpartition(".")
-        setattr(network.get_submodule(parent), child, made[layer])
+        network.set_submodule(name, made[layer])
     return samples, averaged
 
 

@@ -1,11 +1,13 @@
 """Drop-in layers whose weights are a gated sum of M models' weights."""
 
+from math import prod
 from typing import cast
 
 from torch import Tensor
 from torch.nn.functional import pad
 
 from hubfast.ops import zoo_conv
+from hubfast.ops.zoo_conv.geometry import Geometry
 from hubfast.ops.zoo_conv.op import Form
 from hubfast.zoo.base import Samples, ZooLayer
 from hubfast.zoo.gate import Activation
@@ -61,10 +63,8 @@ class _ZooConv(ZooLayer):
         """`x` `(B, I, ...)` -> `(B, O, ...)`."""
         gates = self.gate(x)
         x, padding = self._padded(x)
-        sizes = zip(x.shape[2:], self.kernel_size, self.stride, padding, self.dilation, strict=True)
-        pixels = 1
-        for n, k, s, p, d in sizes:
-            pixels *= (n + 2 * p - d * (k - 1) - 1) // s + 1
+        geometry = Geometry(self.stride, padding, self.dilation, self.groups)
+        pixels = prod(geometry.output_size(tuple(x.shape[2:]), self.kernel_size))
         return zoo_conv(
             x,
             self.weight.view(self.models, *self.kernel),

@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import weightedtau
+
+from hubfast.ranking.agreement import weighted_tau
 
 FEWEST = 3  # models for a correlation: two always lie on a line
 
@@ -54,7 +55,7 @@ def regret(scores: np.ndarray, truth: np.ndarray, k: int) -> float:
 
 def _correlations(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
     return (
-        float(weightedtau(scores, truth).statistic),
-        float(weightedtau(truth, scores, rank=None).statistic),
+        weighted_tau(scores, truth),
+        weighted_tau(scores, truth, by_values=True),
         float(np.corrcoef(scores, truth)[0, 1]),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.progress import Progress
 from rich.table import Table
 
@@ -17,7 +17,7 @@ from hubfast.bench.ranking.records import Records
 from hubfast.utils.files import write_text
 from hubfast.utils.moved import moved
 from hubfast.utils.progress import progress_bar
-from hubfast.utils.terminal import WideTable, output_console
+from hubfast.utils.terminal import WideTable, as_text
 
 FORMAT = "hubfast.Evaluation/1"
 RESAMPLES = 300
@@ -62,10 +62,7 @@ class ScoreStudy:
         return Group(self._means(), self._by_data())
 
     def __str__(self) -> str:
-        console = Console(width=output_console().width, color_system=None)
-        with console.capture() as captured:
-            console.print(self)
-        return captured.get()
+        return as_text(self)
 
     def _means(self) -> Table:
         sets = len(self.by_data["data"].unique())

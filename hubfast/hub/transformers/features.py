@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hubfast.hub.network import FeatureModule, last_linear
+from hubfast.hub.network import FeatureModule
 from hubfast.hub.outputs import pooled
 from hubfast.hub.transformers.quiet import quiet
+from hubfast.nn.heads import linear_calls
 
 Outputs = tuple[Tensor, Tensor | None]
 HEADS = 2  # linear layers that may give the logits: of a distilled model, one for each token
@@ -33,11 +34,11 @@ class ImageReader(FeatureModule):
         with quiet():
             if hasattr(model, "get_image_features"):
                 return embedding(model.get_image_features(pixel_values=pixels)), None
-            with last_linear(model, HEADS) as last:
+            with linear_calls(model, HEADS) as last:
                 out = model(pixel_values=pixels, output_hidden_states=classifies(model))
         logits = source_logits(model, out)
         ends = [out[key] for key in out if "logits" in key]
-        taken = [given for given, out_of_it in last if any(out_of_it is end for end in ends)]
+        taken = [call.given for call in last if any(call.out is end for end in ends)]
         if taken:
             return torch.stack([given.flatten(1).float() for given in taken]).mean(0), logits
         pooler = out.get("pooler_output") if self.has_pooler else None
@@ -56,11 +57,11 @@ def text_features(model: nn.Module, part: nn.Module, inputs: dict[str, Tensor]) 
     if hasattr(model, "get_text_features"):
         return embedding(whole.get_text_features(**inputs)), None
     more = {"output_hidden_states": True} if classifies(model) else {}
-    with last_linear(part) as last:
+    with linear_calls(part) as last:
         out = part(**inputs, **more)
     logits = source_logits(model, out)
     if out.get("logits") is not None and last:
-        features = _before(part, inputs, *last[0], out["logits"])
+        features = _before(part, inputs, last[0].given, last[0].out, out["logits"])
         if features is not None:
             return features.float(), logits
     hidden = last_hidden(out).float()

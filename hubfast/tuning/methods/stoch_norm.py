@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hubfast.tuning.pretrained import set_module
-
 
 class StochNorm(nn.Module):
     """A BatchNorm layer whose channels take running statistics with probability p in training.
@@ -71,7 +69,7 @@ def stoch_norm(model: nn.Module, p: float = 0.5) -> nn.Module:
     for name in places:
         norm = model.get_submodule(name)
         assert isinstance(norm, _BatchNorm)
-        set_module(model, name, StochNorm(norm, p))
+        model.set_submodule(name, StochNorm(norm, p))
     return model
 
 
@@ -80,5 +78,5 @@ def plain_norm(model: nn.Module) -> nn.Module:
     model = copy.deepcopy(model)
     places = [name for name, module in model.named_modules() if isinstance(module, StochNorm)]
     for name in places:
-        set_module(model, name, model.get_submodule(name).norm)  # type: ignore[arg-type]
+        model.set_submodule(name, model.get_submodule(name).norm)  # type: ignore[arg-type]
     return model
