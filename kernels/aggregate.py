@@ -1,9 +1,9 @@
 """Gate-weighted sums of a hub's weights, `out_b = sum_m gates_bm weights_m`; and both gradients.
 
 Spec: `reference.aggregate`. One program takes a block of weights of all M models, keeps it in
-registers and serves every sample from it: forward reads M P and writes B P values for P weights a
+registers and serves every sample from it: forward reads M P and writes B P values for P weights per
 model. Backward reads the B P gradients and the M P weights once and yields both gradients; those of
-the gates as partial sums of a block each, added up in a fixed order.
+the gates as one partial sum per block, added up in a fixed order.
 """
 
 import torch
@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-ELEMENTS = 4096  # of a block of all models: what registers hold
+ELEMENTS = 4096  # of a block of all models: as many as registers hold
 
 
 @triton.jit
@@ -28,8 +28,8 @@ def _aggregate(
 ):
     p = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     m = tl.arange(0, MODELS)
-    held = (m[:, None] < M) & (p[None, :] < P)
-    weights = tl.load(weights_ptr + m[:, None] * P + p[None, :], mask=held, other=0.0)
+    mask = (m[:, None] < M) & (p[None, :] < P)
+    weights = tl.load(weights_ptr + m[:, None] * P + p[None, :], mask=mask, other=0.0)
     weights = weights.to(tl.float32)
     first = tl.program_id(1).to(tl.int64) * SAMPLES
     for b in range(first, tl.minimum(first + SAMPLES, B)):
@@ -54,9 +54,9 @@ def _aggregate_backward(
     block = tl.program_id(0).to(tl.int64)
     p = block * BLOCK + tl.arange(0, BLOCK)
     m = tl.arange(0, MODELS)
-    held = (m[:, None] < M) & (p[None, :] < P)
-    place = m[:, None] * P + p[None, :]
-    weights = tl.load(weights_ptr + place, mask=held, other=0.0).to(tl.float32)
+    mask = (m[:, None] < M) & (p[None, :] < P)
+    offset = m[:, None] * P + p[None, :]
+    weights = tl.load(weights_ptr + offset, mask=mask, other=0.0).to(tl.float32)
     total = tl.zeros([MODELS, BLOCK], tl.float32)
     for b in range(B):
         gates = tl.load(gates_ptr + b * M + m, mask=m < M, other=0.0).to(tl.float32)
@@ -65,7 +65,7 @@ def _aggregate_backward(
         total += gates[:, None] * grad[None, :]
         part = tl.sum(weights * grad[None, :], axis=1)
         tl.store(partial_ptr + (block * B + b) * M + m, part, mask=m < M)
-    tl.store(weights_grad_ptr + place, total.to(weights_grad_ptr.dtype.element_ty), mask=held)
+    tl.store(weights_grad_ptr + offset, total.to(weights_grad_ptr.dtype.element_ty), mask=mask)
 
 
 def block_of(models: int, size: int) -> dict[str, int]:

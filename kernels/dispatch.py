@@ -47,9 +47,9 @@ def _dispatch_bwd(
     total = tl.zeros([BLOCK], tl.float32)
     for j in tl.static_range(K):
         p = tl.load(position_ptr + b * K + j)
-        inside = (p >= start) & (p < stop)
-        row = tl.where(inside, p - start, 0)
-        x = tl.load(d_rows_ptr + row * size + i, mask=inside & (i < size), other=0.0)
+        mask = (p >= start) & (p < stop)
+        row = tl.where(mask, p - start, 0)
+        x = tl.load(d_rows_ptr + row * size + i, mask=mask & (i < size), other=0.0)
         total += x.to(tl.float32)
     tl.store(d_batch_ptr + b * size + i, total, mask=i < size)
 

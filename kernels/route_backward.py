@@ -35,8 +35,8 @@ def _route_bwd(
     for start in range(0, B, BLOCK_B):
         samples = (start + tl.arange(0, BLOCK_B)).to(tl.int64)
         cells = samples[:, None] * M + models[None]
-        inside = (samples[:, None] < B) & (models[None] < M)
-        total += tl.sum(tl.load(probabilities_ptr + cells, mask=inside, other=0.0), axis=0)
+        mask = (samples[:, None] < B) & (models[None] < M)
+        total += tl.sum(tl.load(probabilities_ptr + cells, mask=mask, other=0.0), axis=0)
     d_own, d_between = tl.load(d_entropy_ptr) / B, tl.load(d_entropy_ptr + 1) / B
     mean = total / B
     d_mean = -d_between * (tl.log(tl.where(mean < TINY, TINY, mean)) + 1)
@@ -44,19 +44,19 @@ def _route_bwd(
     for start in range(0, B, BLOCK_B):
         samples = (start + tl.arange(0, BLOCK_B)).to(tl.int64)
         cells = samples[:, None] * M + models[None]
-        inside = (samples[:, None] < B) & (models[None] < M)
-        p = tl.load(probabilities_ptr + cells, mask=inside, other=0.0)
-        d_p = tl.load(d_probabilities_ptr + cells, mask=inside, other=0.0) + d_mean[None]
-        here = samples < B
+        mask = (samples[:, None] < B) & (models[None] < M)
+        p = tl.load(probabilities_ptr + cells, mask=mask, other=0.0)
+        d_p = tl.load(d_probabilities_ptr + cells, mask=mask, other=0.0) + d_mean[None]
+        sample_mask = samples < B
         selected = tl.zeros([BLOCK_B, BLOCK_M], tl.float32)  # the gates' share
         mixed = tl.zeros([BLOCK_B], tl.float32)
         for j in tl.static_range(K):
-            gate = tl.load(gates_ptr + samples * K + j, mask=here, other=0.0)
-            mixed += gate * tl.load(d_gates_ptr + samples * K + j, mask=here, other=0.0)
+            gate = tl.load(gates_ptr + samples * K + j, mask=sample_mask, other=0.0)
+            mixed += gate * tl.load(d_gates_ptr + samples * K + j, mask=sample_mask, other=0.0)
         for j in tl.static_range(K):
-            m = tl.load(chosen_ptr + samples * K + j, mask=here, other=BLOCK_M)
-            gate = tl.load(gates_ptr + samples * K + j, mask=here, other=0.0)
-            d_gate = tl.load(d_gates_ptr + samples * K + j, mask=here, other=0.0)
+            m = tl.load(chosen_ptr + samples * K + j, mask=sample_mask, other=BLOCK_M)
+            gate = tl.load(gates_ptr + samples * K + j, mask=sample_mask, other=0.0)
+            d_gate = tl.load(d_gates_ptr + samples * K + j, mask=sample_mask, other=0.0)
             mine = models[None] == m[:, None]
             if K == 1:  # the gate is a probability
                 d_p += tl.where(mine, d_gate[:, None], 0.0)
@@ -66,11 +66,11 @@ def _route_bwd(
         own = -tl.sum(p * log, axis=1)
         d_h = p * (d_p - tl.sum(p * d_p, axis=1)[:, None]) + selected
         d_h -= d_own * p * (log + own[:, None])
-        tl.store(d_logits_ptr + cells, d_h, mask=inside)
+        tl.store(d_logits_ptr + cells, d_h, mask=mask)
         if NOISY:
-            spread = tl.load(spread_ptr + cells, mask=inside, other=0.0).to(tl.float32)
-            noise = tl.load(noise_ptr + cells, mask=inside, other=0.0).to(tl.float32)
-            tl.store(d_spread_ptr + cells, d_h * noise / (1 + tl.exp(-spread)), mask=inside)
+            spread = tl.load(spread_ptr + cells, mask=mask, other=0.0).to(tl.float32)
+            noise = tl.load(noise_ptr + cells, mask=mask, other=0.0).to(tl.float32)
+            tl.store(d_spread_ptr + cells, d_h * noise / (1 + tl.exp(-spread)), mask=mask)
 
 
 def route_backward(

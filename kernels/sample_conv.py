@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from hubfast.ops.zoo_conv.geometry import Geometry
+from hubfast.ops.zoo_conv.geometry import Geometry, empty_like, pixels, pointwise
 
 TILE = 64
 
@@ -36,19 +36,19 @@ def _convolve(
     pad_w,
     dilation_h,
     dilation_w,
-    xs_b,
-    xs_c,
-    xs_h,
-    xs_w,
-    ws_b,
-    ws_c,
-    ws_o,
-    ws_h,
-    ws_w,
-    ys_b,
-    ys_o,
-    ys_h,
-    ys_w,
+    x_stride_b,
+    x_stride_c,
+    x_stride_h,
+    x_stride_w,
+    w_stride_b,
+    w_stride_c,
+    w_stride_o,
+    w_stride_h,
+    w_stride_w,
+    y_stride_b,
+    y_stride_o,
+    y_stride_h,
+    y_stride_w,
     GRADIENT: tl.constexpr,  # x is the output's gradient, y the input's
     PRECISION: tl.constexpr,
     PIXELS: tl.constexpr,
@@ -58,36 +58,36 @@ def _convolve(
     b = tl.program_id(2).to(tl.int64)
     pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     o = tl.program_id(1) * OUT + tl.arange(0, OUT)
-    inside = pixel < y_height * y_width
+    pixel_mask = pixel < y_height * y_width
     row, column = pixel // y_width, pixel % y_width
-    x_ptr += b * xs_b
-    w_ptr += b * ws_b
+    x_ptr += b * x_stride_b
+    w_ptr += b * w_stride_b
     total = tl.zeros([PIXELS, OUT], tl.float32)
     for tap in range(kernel_height * kernel_width):
         tap_h, tap_w = tap // kernel_width, tap % kernel_width
         if GRADIENT:
             h = row + pad_h - tap_h * dilation_h
             w = column + pad_w - tap_w * dilation_w
-            seen = inside & (h >= 0) & (w >= 0) & (h % stride_h == 0) & (w % stride_w == 0)
+            tap_mask = pixel_mask & (h >= 0) & (w >= 0) & (h % stride_h == 0) & (w % stride_w == 0)
             h, w = h // stride_h, w // stride_w
         else:
             h = row * stride_h - pad_h + tap_h * dilation_h
             w = column * stride_w - pad_w + tap_w * dilation_w
-            seen = inside & (h >= 0) & (w >= 0)
-        seen = seen & (h < x_height) & (w < x_width)
-        x_place = h * xs_h + w * xs_w
-        w_place = tap_h * ws_h + tap_w * ws_w
+            tap_mask = pixel_mask & (h >= 0) & (w >= 0)
+        tap_mask = tap_mask & (h < x_height) & (w < x_width)
+        x_offset = h * x_stride_h + w * x_stride_w
+        w_offset = tap_h * w_stride_h + tap_w * w_stride_w
         for start in range(0, channels, CHANNELS):
             c = start + tl.arange(0, CHANNELS)
-            x_mask = seen[:, None] & (c[None, :] < channels)
-            x = tl.load(x_ptr + x_place[:, None] + c[None, :] * xs_c, mask=x_mask, other=0.0)
+            x_mask = tap_mask[:, None] & (c[None, :] < channels)
+            x = tl.load(x_ptr + x_offset[:, None] + c[None, :] * x_stride_c, mask=x_mask, other=0.0)
             w_mask = (c[:, None] < channels) & (o[None, :] < out_channels)
-            place = c[:, None] * ws_c + o[None, :] * ws_o + w_place
-            weight = tl.load(w_ptr + place, mask=w_mask, other=0.0)
+            offset = c[:, None] * w_stride_c + o[None, :] * w_stride_o + w_offset
+            weight = tl.load(w_ptr + offset, mask=w_mask, other=0.0)
             total = tl.dot(x, weight, total, input_precision=PRECISION)
-    y_place = row[:, None] * ys_h + column[:, None] * ys_w + o[None, :] * ys_o
-    y_mask = inside[:, None] & (o[None, :] < out_channels)
-    tl.store(y_ptr + b * ys_b + y_place, total.to(y_ptr.dtype.element_ty), mask=y_mask)
+    y_offset = row[:, None] * y_stride_h + column[:, None] * y_stride_w + o[None, :] * y_stride_o
+    y_mask = pixel_mask[:, None] & (o[None, :] < out_channels)
+    tl.store(y_ptr + b * y_stride_b + y_offset, total.to(y_ptr.dtype.element_ty), mask=y_mask)
 
 
 def sample_conv(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
@@ -96,8 +96,8 @@ def sample_conv(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     size = geometry.output_size(tuple(x.shape[2:]), kernel)
     y = empty_like(x, weight.shape[1], size)
     if pointwise(kernel, geometry):
-        seen = x[:, :, :: geometry.stride[0], :: geometry.stride[1]]
-        product = weight.flatten(2) @ pixels_of(seen)
+        every = x[:, :, :: geometry.stride[0], :: geometry.stride[1]]
+        product = weight.flatten(2) @ pixels(every)
         return y.copy_(product.unflatten(2, size))
     launch_convolve(x, weight.transpose(1, 2), y, geometry, gradient=False)
     return y
@@ -141,21 +141,3 @@ def tile_of(size: int, largest: int = TILE) -> int:
 def precision() -> str:
     """Of float32 products: as torch's convolutions are set."""
     return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"
-
-
-def pointwise(kernel: tuple[int, ...], geometry: Geometry) -> bool:
-    return kernel == (1, 1) and geometry.padding == (0, 0)
-
-
-def empty_like(x: Tensor, channels: int, size: tuple[int, ...]) -> Tensor:
-    """Room for a result in the memory order of `x`."""
-    if x.shape[1] > 1 and x.stride(1) == 1:
-        return x.new_empty(x.shape[0], *size, channels).movedim(-1, 1)
-    return x.new_empty(x.shape[0], channels, *size)
-
-
-def pixels_of(x: Tensor) -> Tensor:
-    """`(B, C, H, W)` as `(B, C, pixels)`, without a copy where memory allows it."""
-    if x.shape[1] > 1 and x.stride(1) == 1:
-        return x.permute(0, 2, 3, 1).flatten(1, 2).mT
-    return x.flatten(2)

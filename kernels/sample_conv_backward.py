@@ -1,23 +1,16 @@
 """Gradients of the convolution with a kernel of its own for each sample.
 
 Spec: `reference.sample_conv_backward`. That of x is the forward's kernel; that of the weights sums
-over a sample's pixels, a program a tap and tile of channels.
+over a sample's pixels, one program per tap and tile of channels.
 """
 
 import torch
 import triton
 import triton.language as tl
-from hubfast.kernels.sample_conv import (
-    empty_like,
-    launch_convolve,
-    pixels_of,
-    pointwise,
-    precision,
-    tile_of,
-)
+from hubfast.kernels.sample_conv import launch_convolve, precision, tile_of
 from torch import Tensor
 
-from hubfast.ops.zoo_conv.geometry import Geometry
+from hubfast.ops.zoo_conv.geometry import Geometry, empty_like, pixels, pointwise
 
 
 @triton.jit
@@ -38,19 +31,19 @@ def _weight_gradient(
     pad_w,
     dilation_h,
     dilation_w,
-    gs_b,
-    gs_o,
-    gs_h,
-    gs_w,
-    xs_b,
-    xs_c,
-    xs_h,
-    xs_w,
-    ws_b,
-    ws_o,
-    ws_c,
-    ws_h,
-    ws_w,
+    grad_stride_b,
+    grad_stride_o,
+    grad_stride_h,
+    grad_stride_w,
+    x_stride_b,
+    x_stride_c,
+    x_stride_h,
+    x_stride_w,
+    w_stride_b,
+    w_stride_o,
+    w_stride_c,
+    w_stride_h,
+    w_stride_w,
     PRECISION: tl.constexpr,
     PIXELS: tl.constexpr,
     OUT: tl.constexpr,
@@ -61,26 +54,30 @@ def _weight_gradient(
     o = (tl.program_id(0) // tiles) * OUT + tl.arange(0, OUT)
     c = (tl.program_id(0) % tiles) * CHANNELS + tl.arange(0, CHANNELS)
     tap_h, tap_w = tap // kernel_width, tap % kernel_width
-    grad_ptr += b * gs_b
-    x_ptr += b * xs_b
+    grad_ptr += b * grad_stride_b
+    x_ptr += b * x_stride_b
     total = tl.zeros([OUT, CHANNELS], tl.float32)
     for start in range(0, y_height * y_width, PIXELS):
         pixel = start + tl.arange(0, PIXELS)
-        inside = pixel < y_height * y_width
+        pixel_mask = pixel < y_height * y_width
         row, column = pixel // y_width, pixel % y_width
         h = row * stride_h - pad_h + tap_h * dilation_h
         w = column * stride_w - pad_w + tap_w * dilation_w
-        seen = inside & (h >= 0) & (h < x_height) & (w >= 0) & (w < x_width)
-        g_place = o[:, None] * gs_o + (row * gs_h + column * gs_w)[None, :]
-        g_mask = (o[:, None] < out_channels) & inside[None, :]
-        grad = tl.load(grad_ptr + g_place, mask=g_mask, other=0.0)
-        x_place = (h * xs_h + w * xs_w)[:, None] + c[None, :] * xs_c
-        x_mask = seen[:, None] & (c[None, :] < channels)
-        x = tl.load(x_ptr + x_place, mask=x_mask, other=0.0)
+        tap_mask = pixel_mask & (h >= 0) & (h < x_height) & (w >= 0) & (w < x_width)
+        grad_offset = (
+            o[:, None] * grad_stride_o + (row * grad_stride_h + column * grad_stride_w)[None, :]
+        )
+        grad_mask = (o[:, None] < out_channels) & pixel_mask[None, :]
+        grad = tl.load(grad_ptr + grad_offset, mask=grad_mask, other=0.0)
+        x_offset = (h * x_stride_h + w * x_stride_w)[:, None] + c[None, :] * x_stride_c
+        x_mask = tap_mask[:, None] & (c[None, :] < channels)
+        x = tl.load(x_ptr + x_offset, mask=x_mask, other=0.0)
         total = tl.dot(grad, x, total, input_precision=PRECISION)
-    place = o[:, None] * ws_o + c[None, :] * ws_c + tap_h * ws_h + tap_w * ws_w
+    offset = (
+        o[:, None] * w_stride_o + c[None, :] * w_stride_c + tap_h * w_stride_h + tap_w * w_stride_w
+    )
     mask = (o[:, None] < out_channels) & (c[None, :] < channels)
-    tl.store(dw_ptr + b * ws_b + place, total.to(dw_ptr.dtype.element_ty), mask=mask)
+    tl.store(dw_ptr + b * w_stride_b + offset, total.to(dw_ptr.dtype.element_ty), mask=mask)
 
 
 def sample_conv_backward(
@@ -92,11 +89,11 @@ def sample_conv_backward(
     dw = torch.empty_like(weight)
     if pointwise(kernel, geometry):
         every = (..., slice(None, None, geometry.stride[0]), slice(None, None, geometry.stride[1]))
-        pixels = pixels_of(grad)
-        dw.copy_((pixels @ pixels_of(x[every]).mT).view(dw.shape))
+        d_y = pixels(grad)
+        dw.copy_((d_y @ pixels(x[every]).mT).view(dw.shape))
         if input_grad:
-            seen = dx.zero_()[every]
-            seen.copy_((weight.flatten(2).mT @ pixels).view(seen.shape))
+            strided = dx.zero_()[every]
+            strided.copy_((weight.flatten(2).mT @ d_y).view(strided.shape))
         return dx, dw
     if input_grad:
         launch_convolve(grad, weight, dx, geometry, gradient=True)

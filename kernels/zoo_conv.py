@@ -8,13 +8,15 @@ as often as they are written, and are mixed where they are used (`fused_zoo_conv
 import torch
 from hubfast.kernels.aggregate import aggregate, aggregate_backward
 from hubfast.kernels.fused_zoo_conv import mixed_convolve, weight_and_gate_gradients
-from hubfast.kernels.sample_conv import empty_like, sample_conv
+from hubfast.kernels.sample_conv import sample_conv
 from hubfast.kernels.sample_conv_backward import sample_conv_backward
 from torch import Tensor
 
-from hubfast.ops.zoo_conv.geometry import Geometry
+from hubfast.ops.zoo_conv.geometry import Geometry, empty_like
 
-FUSED_PIXELS = 0  # of the larger map; 14 * 14 by arithmetic for an H200, never until measured
+FUSED_PIXELS = (
+    0  # of the larger map; 0 is never: by arithmetic 14 * 14 on an H200, not measured yet
+)
 
 
 def zoo_conv(
@@ -22,7 +24,7 @@ def zoo_conv(
 ) -> Tensor:
     """`reference.zoo_conv` for CUDA tensors: one layer's mixed weights exist at a time, or none.
 
-    `fused`: mix inside the convolution; None does so where maps are small.
+    `fused` mixes inside the convolution; None does so where maps are small.
     """
     size = geometry.output_size(tuple(x.shape[2:]), tuple(weights.shape[3:]))
     ordered = _taps_first(weights)
