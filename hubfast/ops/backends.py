@@ -1,4 +1,4 @@
-"""Which implementation of an op runs: the one place that picks; and what its arguments must be."""
+"""Which implementation of an op runs, and what its arguments must be."""
 
 import functools
 import importlib
@@ -19,7 +19,7 @@ _MODULES = {
 
 @functools.cache
 def missing(name: str) -> str | None:
-    """Why backend `name` cannot run here, or None if it can; a broken one still raises."""
+    """Why backend `name` cannot run here, or None if it can; one that is broken raises."""
     try:
         module = importlib.import_module(_MODULES[name])
         if name == "cuda":  # a plain shared library, which Python cannot import
@@ -34,7 +34,7 @@ def choose(requested: str | None, *candidates: str) -> str:
 
     Args:
         requested: An explicit choice, which is honoured or refused, never replaced. None reads
-            the environment variable `HUBFAST_BACKEND`, which restricts only ops that have it.
+            the environment variable `HUBFAST_BACKEND`, which binds only ops that have that backend.
         candidates: The op's backends for this device and dtype, best first. `torch` runs
             everywhere and is implied.
 
@@ -57,7 +57,7 @@ def choose(requested: str | None, *candidates: str) -> str:
 
 
 def on_device(x: Tensor, **backends: tuple[str, ...]) -> tuple[str, ...]:
-    """The backends for the device of `x`."""
+    """The backends among `backends` for the device of `x`, best first; none for other devices."""
     return backends.get(x.device.type, ())
 
 
@@ -76,7 +76,12 @@ def takes_triton(backend: str | None, x: Tensor, fits: bool = True) -> bool:
 
 
 def expect(x: Tensor, name: str, shape: tuple[int | None, ...]) -> None:
-    """Checks dtype and shape of an argument; None stands for any size."""
+    """Checks that an argument is float64 and of a shape; None stands for any size.
+
+    Raises:
+        TypeError: Another dtype.
+        ValueError: Another shape.
+    """
     if x.dtype != torch.float64:
         raise TypeError(f"{name} must be float64, got {x.dtype}")
     fits = x.ndim == len(shape) and all(

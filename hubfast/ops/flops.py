@@ -1,4 +1,4 @@
-"""What torch's counter is told of our ops: floating-point operations, two a multiply-add."""
+"""Floating-point operations of our ops for torch's counter: two per multiply-add."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ Formula = Callable[..., int]
 
 
 def formulas() -> dict[object, Formula]:
-    """By op, for `torch.utils.flop_counter.FlopCounterMode(custom_mapping=...)`."""
+    """Each op's formula, for `torch.utils.flop_counter.FlopCounterMode(custom_mapping=...)`."""
     ops = torch.ops.hubfast
     return {
         ops.aggregate: aggregate,
@@ -59,9 +59,10 @@ def zoo_conv_backward(
     x: torch.Size,
     weights: torch.Size,
     gates: torch.Size,
-    *how: object,
+    *options: object,
     **__: object,
 ) -> int:
     products = gates[0] * weights[1:].numel() * grad[2:].numel()
-    wanted = 2 if how[-1] else 1  # the gradient of x, and of the weights
-    return 2 * wanted * products + 3 * aggregate(weights, gates)  # mixed again; two gradients
+    gradients = 2 if options[-1] else 1  # of the weights, and of x where it is asked for
+    # The weights are mixed again, and their mix has two gradients.
+    return 2 * gradients * products + 3 * aggregate(weights, gates)

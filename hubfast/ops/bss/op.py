@@ -78,7 +78,7 @@ class _Bss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        if torch.is_grad_enabled():  # create_graph: derivatives of the vectors would be missing
+        if torch.is_grad_enabled():  # create_graph, which would need derivatives of the vectors
             raise RuntimeError("bss has no second derivative")
         features, vectors = ctx.saved_tensors
         return _gradient(features, vectors, grad), None, None

@@ -64,13 +64,15 @@ def fixed_point(
     """The optimised fixed point (algorithm 3 of the slides) for one column.
 
     Args:
-        eigenvalues, energy: lambda and z^2, `(k,)`, lambda > 0.
+        eigenvalues: lambda, `(k,)`, all positive.
+        energy: z^2, `(k,)`.
         residual: Delta.
         count: n.
         width: The factor of `log alpha` in the evidence; None for k, which is right. The public
             implementation takes D, which is wrong where k < D.
-        steps, tolerance: When to stop.
-        epsilon: Added to both denominators (the public implementation: 1e-5).
+        steps: Number of steps after which it stops at the latest.
+        tolerance: Relative change of t below which it stops.
+        epsilon: A number added to both denominators (1e-5 in the public implementation).
     """
     alpha = beta = t = 1.0
     mean_square = error = 0.0

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-T_FLOOR = 1e-8  # of the smallest eigenvalue, stands for the limit t -> 0: beta stays finite
+T_FLOOR = 1e-8  # of the smallest eigenvalue: stands for the limit t -> 0, and beta stays finite
 GRID_STEP = 0.5  # in log t; the terms of L are logistic in log t, no feature is narrower than ~1
-CURVATURE = 0.2  # bounds |d2 L / d(log t)2|, in nats a sample
+CURVATURE = 0.2  # bounds |d2 L / d(log t)2|, in nats per sample
 FLAT = 1e-12  # differences of L on the grid that are round-off
 T_CEILING = 1e12  # of the largest eigenvalue; there L differs from its limit by < k/(2n) 1e-12
 NEWTON_STEPS = 60  # each at worst halves a bracket of 1.0, so this reaches round-off
@@ -101,7 +101,7 @@ def evidence(
 
 
 def second_peaks(values: Tensor, step: float) -> tuple[Tensor, Tensor]:
-    """Columns of L's `values` (T, C) with a second peak that may be the higher one; its index.
+    """The columns of L's `values` (T, C) with a second peak that may be higher, and its index.
 
     Between points `step` apart in log t, L may be higher by step^2 CURVATURE / 2.
     """
@@ -117,7 +117,7 @@ def second_peaks(values: Tensor, step: float) -> tuple[Tensor, Tensor]:
 
 
 def take_larger(found: EvidenceMaximum, columns: Tensor, other: EvidenceMaximum) -> None:
-    """Puts `other` in the place of `columns` of `found` where it is larger."""
+    """Replaces `columns` of `found` by `other` where that is larger, in place."""
     better = other.value > found.value[columns]
     for whole, part in zip(found, other, strict=True):
         whole[columns[better]] = part[better]
@@ -145,11 +145,11 @@ def profile_value(quadratic: Tensor, log_det: Tensor, count: int) -> Tensor:
     return -0.5 * (1 + math.log(2 * math.pi) + (quadratic / count).log()) - log_det / (2 * count)
 
 
-Derivatives = Callable[[Tensor], tuple[Tensor, Tensor]]  # of log t: slope, curvature of 2 n L
+Derivatives = Callable[[Tensor], tuple[Tensor, Tensor]]  # log t to slope, curvature of 2 n L
 
 
 def newton(log_t: Tensor, derivatives: Derivatives, low: Tensor, high: Tensor) -> Tensor:
-    """The maximum of L between `low` and `high`, from `log_t`, all (C,): Newton, else bisection."""
+    """The maximum of L between `low` and `high`, all (C,), by Newton from `log_t`, or bisection."""
     for _ in range(NEWTON_STEPS):
         slope, curvature = derivatives(log_t)
         low = torch.where(slope > 0, log_t, low)

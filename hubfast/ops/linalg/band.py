@@ -12,7 +12,7 @@ from hubfast.ops.linalg import native
 
 @dataclass(frozen=True)
 class BandForm:
-    """G = Q B Q', B of half-bandwidth w: the resolvent (G + t I)^-1 at a cost of O(D w) a column.
+    """G = Q B Q', B of half-bandwidth w: the resolvent (G + t I)^-1 at O(D w) per column.
 
     B is kept divided by a power of two near |G|, so that no product of pivots overflows.
     Vectors are rows here: `(m, D)` holds m of them.
@@ -29,7 +29,7 @@ class BandForm:
         """Band form of `gram` (D, D) float64 on the CPU, upper triangle read.
 
         Raises:
-            ValueError: It holds NaN or infinity.
+            ValueError: `gram` holds NaN or infinity.
         """
         band, reflectors, factors = native.reduce_to_band(gram)
         norm = _infinity_norm(band)
@@ -50,13 +50,13 @@ class BandForm:
         return native.rotate(self._reflectors, self._factors, rows, back=True)
 
     def quadratic_forms(self, rotated: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """log det(I + G / t) `(T,)` and y'(G + t I)^-1 y `(T, m)`, t > 0 `(T,)`."""
+        """log det(I + G / t) `(T,)` and y'(G + t I)^-1 y `(T, m)` for each t > 0 of `t` (T,)."""
         shifts = t / self._unit
-        log_det, found = native.quadratic_forms(self._band, rotated, shifts)
-        return log_det - len(self) * shifts.log(), found / self._unit
+        log_det, forms = native.quadratic_forms(self._band, rotated, shifts)
+        return log_det - len(self) * shifts.log(), forms / self._unit
 
     def solve(self, rotated: Tensor, t: Tensor) -> Tensor:
-        """(G + t_c I)^-1 y_c for every row, with a t > 0 each `(m,)`; in rotated coordinates."""
+        """(G + t_c I)^-1 y_c for every row y_c and its own t_c > 0, `t` (m,); in rotated coordinates."""
         return native.solve(self._band, rotated, t / self._unit) / self._unit
 
     def missing_below(self, t: float) -> float:

@@ -1,7 +1,7 @@
 """What is kept of a symmetric eigendecomposition: eigenvalues, projections and the way back.
 
-The eigenvectors V themselves are rarely needed, and forming them is the dearest part, so a basis
-only promises to apply V and V'.
+The eigenvectors V themselves are rarely needed, and forming them costs most, so a basis only
+promises to apply V and V'.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class RowBasis:
 
     rows: Tensor  # F, (n, D)
     inner: Basis  # U
-    sigma: Tensor  # (n,), 0 where the direction is dropped
+    sigma: Tensor  # singular values, (n,); 0 where the direction is dropped
 
     def expand(self, coefficients: Tensor) -> Tensor:
         scaled = torch.where(self.sigma > 0, 1 / self.sigma, 0)[:, None] * coefficients

@@ -2,8 +2,8 @@
 
 torch takes a batch of large matrices in turn, and one of them leaves most of a card idle: its
 reduction to tridiagonal form waits on a chain of small kernels. Here small matrices of one size go
-as a batch, and large ones run side by side, a thread and a stream each. Prototypes: cuSOLVER's
-64-bit API (CUDA 12.6.2 and later, as torch 2.11 and later bring).
+as a batch, and large ones run side by side, each on its own thread and stream. The prototypes are
+those of cuSOLVER's 64-bit API (CUDA 12.6.2 and later, as torch 2.11 and later bring).
 """
 
 import ctypes
@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 NAMES = ("libcusolver.so.12", "libcusolver.so.11")  # CUDA 13, CUDA 12; torch has loaded one
-STREAMS = 4  # to be measured: benchmarks/gpu_logme.py tries 1, 2, 4, 8
-BATCHED = 512  # widest matrices that go as a batch; to be measured there, too
+STREAMS = 4  # a guess; benchmarks/gpu_logme.py measures 1, 2, 4, 8
+BATCHED = 512  # widest matrices that go as a batch; a guess that the same benchmark measures
 VECTORS, LOWER, DOUBLE = 1, 0, 1  # CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_LOWER, CUDA_R_64F
 
 # handle, params, job, triangle, n, type, matrix, leading dimension, type, values, compute type
@@ -55,7 +55,7 @@ def load(names: Sequence[str] = NAMES) -> ctypes.CDLL:
     """The library under the first of `names` that loads, with prototypes.
 
     Raises:
-        OSError: None loads, or one lacks a function; says what was tried.
+        OSError: None of them loads with all functions; the message says what was tried.
     """
     tried = []
     for name in names:
@@ -78,18 +78,18 @@ def eigh(
 
     Args:
         grams: Each `(D, D)` float64, all on one CUDA device; their upper triangles are read.
-        streams: How many run side by side. Out of memory halves it, then ends the batches, with a
-            warning.
-        batched: Matrices of one size up to this one go as a batch; 0 for none.
+        streams: How many matrices run side by side. Out of memory halves this number, then ends
+            the batches, with a warning.
+        batched: The largest size whose matrices go as a batch; 0 for none.
 
     Returns:
-        Eigenvalues ascending, a `(D,)` each; V', a `(D, D)` each, row i an eigenvector;
-        cuSOLVER's info `(M,)` int32 on the device, not 0 where a matrix failed: for the caller to
-        read when it next waits for the GPU, and to name the model.
+        For each matrix its eigenvalues `(D,)`, ascending; for each matrix V' `(D, D)`, whose row i
+        is an eigenvector; and cuSOLVER's info `(M,)` int32 on the device, not 0 where a matrix
+        failed: the caller reads it when it next waits for the GPU, and names the model.
 
     Raises:
-        OSError: No cuSOLVER.
-        RuntimeError: A call was refused.
+        OSError: cuSOLVER cannot be loaded.
+        RuntimeError: cuSOLVER refused a call.
         torch.OutOfMemoryError: One matrix alone does not fit.
     """
     if not grams:
@@ -104,12 +104,14 @@ def eigh(
                 raise
             batched = batched if streams > 1 else 0
             streams = max(1, streams // 2)
-            how = f"{streams} eigenproblems at a time" + ("" if batched else ", none as a batch")
-            warnings.warn(f"GPU out of memory: {how}", stacklevel=2)
+            smaller = f"{streams} eigenproblems at a time" + (
+                "" if batched else ", none as a batch"
+            )
+            warnings.warn(f"GPU out of memory: {smaller}", stacklevel=2)
 
 
 def jobs_of(sizes: Sequence[int], batched: int = BATCHED) -> list[list[int]]:
-    """What is solved by one call each: indices of matrices, the dearest call first."""
+    """The indices of the matrices that each call solves, the call that costs most first."""
     groups: dict[int, list[int]] = {}
     jobs = []
     for index, size in enumerate(sizes):
@@ -134,10 +136,10 @@ def _side_by_side(
             return _in_turn(library, mine, side)
 
     with ThreadPoolExecutor(streams) as pool:
-        found = list(pool.map(run, range(streams)))
+        by_worker = list(pool.map(run, range(streams)))
     by_matrix: dict[int, tuple[Tensor, ...]] = {}
     for number, job in enumerate(jobs):
-        solved = found[number % streams][number // streams]
+        solved = by_worker[number % streams][number // streams]
         for tensor in solved:
             tensor.record_stream(caller)  # made on another stream, used on the caller's
         by_matrix.update(zip(job, zip(*solved, strict=True), strict=True))
@@ -146,7 +148,7 @@ def _side_by_side(
 
 
 class Solved(NamedTuple):
-    """Of B matrices of one size."""
+    """The eigenproblems of B matrices of one size."""
 
     values: Tensor  # (B, D)
     vectors: Tensor  # (B, D, D), rows are eigenvectors
@@ -179,8 +181,11 @@ def _solve(
     matrices: Tensor,
     held: list[ctypes.Array],
 ) -> Solved:
-    """One call; overwrites `matrices`. Their rows are cuSOLVER's columns: our upper triangle is
-    its lower one. What the host must keep until the stream is through goes into `held`."""
+    """Solves `matrices` by one call, which overwrites them.
+
+    Their rows are cuSOLVER's columns: our upper triangle is its lower one. What the host must keep
+    until the stream is through goes into `held`.
+    """
     count, size = matrices.shape[:2]
     values = matrices.new_empty(count, size)
     info = torch.zeros(count, dtype=torch.int32, device=matrices.device)

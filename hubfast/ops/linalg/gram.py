@@ -1,4 +1,4 @@
-"""Sums over samples that statistics are made of."""
+"""The sums over samples that statistics consist of."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""CPU Gram matrices and spectra by SciPy's BLAS and LAPACK, doing only the work that is asked for.
+"""CPU Gram matrices and spectra by SciPy's BLAS and LAPACK, with only the work that is asked for.
 
 A full eigendecomposition spends much of its time multiplying the tridiagonal eigenvectors back
 (2 D^3 flops). Here G = Q T Q' and T = Z diag(lambda) Z' are kept apart, and Q and Z are applied
@@ -29,8 +29,8 @@ def add_gram(gram: Tensor, rows: Tensor) -> None:
 class TridiagonalBasis:
     """V = Q Z: Q as the Householder reflectors of dsytrd, Z the eigenvectors of T."""
 
-    vectors: Tensor  # Z', (D, D), a row each
-    reflectors: Tensor  # (D - 1, D - 1), a row each
+    vectors: Tensor  # Z', (D, D), one eigenvector per row
+    reflectors: Tensor  # (D - 1, D - 1), one per row
     tau: Tensor  # (D - 1,)
 
     def expand(self, coefficients: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class TridiagonalBasis:
 def spectrum(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Eigenvalues (D,) ascending, V'rhs (D, C) and V of `gram` (D, D), upper triangle read.
 
-    V comes as the fields of a TridiagonalBasis.
+    V is returned as the three fields of a TridiagonalBasis.
 
     Raises:
         RuntimeError: LAPACK did not converge.

@@ -1,4 +1,4 @@
-"""Sums over samples, and decompositions."""
+"""Sums over samples, and decompositions, in plain torch."""
 
 import torch
 from torch import Tensor
@@ -35,13 +35,13 @@ def truncate(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Drops singular values past the first `rank`, and those <= `tol` of a matrix's largest.
 
-    In a batch, those under `tol` become 0, and go where that leaves no matrix with one.
+    In a batch, those under `tol` become 0, and columns that are 0 in every matrix are dropped.
     """
     keep = s.shape[-1] if rank is None else min(rank, s.shape[-1])
     if tol is not None:
         s = torch.where(s > tol * s[..., :1], s, 0)
-        seen = (s[..., :keep] > 0).flatten(0, -2).any(0) if s.ndim > 1 else s[:keep] > 0
-        keep = int(seen.sum())
+        nonzero = (s[..., :keep] > 0).flatten(0, -2).any(0) if s.ndim > 1 else s[:keep] > 0
+        keep = int(nonzero.sum())
     return u[..., :keep], s[..., :keep], vh[..., :keep, :]
 
 

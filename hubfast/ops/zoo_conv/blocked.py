@@ -6,7 +6,7 @@ again. Two ways to use a block, whichever was faster (benchmarks/bench_zoo.py):
 
 - rows: a block of output channels of many samples, as a batched matrix product on the pixels
   (1x1) or on unfolded patches (small maps);
-- samples: all of a few samples' weights, a convolution of torch's a sample (the rest).
+- samples: all of a few samples' weights, one of torch's convolutions per sample (the rest).
 """
 
 from collections.abc import Iterator
@@ -106,10 +106,12 @@ def _backward_samples(
         mixed = _mix(weights, gates[part], x.dtype)
         for weight, b in zip(mixed, range(part.start, part.stop), strict=True):
             one = slice(b, b + 1)
-            found = convolve_backward(grad[one], x[one], weight, geometry, input_grad=wanted)
+            d_x, d_weight = convolve_backward(
+                grad[one], x[one], weight, geometry, input_grad=wanted
+            )
             if wanted:
-                dx[one] = found[0]
-            weight.copy_(found[1])  # no longer needed: its gradient takes its place
+                dx[one] = d_x
+            weight.copy_(d_weight)  # no longer needed: its gradient takes its place
         _reduce(d_weights, d_gates[part], mixed, weights, gates[part])
     return d_weights, d_gates
 
@@ -122,7 +124,7 @@ def _mix(weights: Tensor, gates: Tensor, dtype: torch.dtype) -> Tensor:
 def _reduce(
     d_weights: Tensor, d_gates: Tensor, d_mixed: Tensor, weights: Tensor, gates: Tensor
 ) -> None:
-    """Adds what a block of the mixed weights' gradient says of weights and gates."""
+    """Adds what the gradient of a block of mixed weights gives to those of weights and gates."""
     models = len(weights)
     d_mixed = d_mixed.flatten(1).to(gates.dtype)
     d_gates.addmm_(d_mixed, weights.reshape(models, -1).T)
@@ -130,7 +132,7 @@ def _reduce(
 
 
 def _parts(count: int, each: int, limit: int) -> Iterator[slice]:
-    """Slices of `count` things of `each` bytes, `limit` bytes a slice or one thing."""
+    """Slices of `count` things of `each` bytes: up to `limit` bytes per slice, or one thing."""
     step = max(1, limit // max(each, 1))
     return (slice(i, min(i + step, count)) for i in range(0, count, step))
 
@@ -142,14 +144,14 @@ def _patch_parts(x: Tensor, flat: Tensor, out: Tensor) -> Iterator[slice]:
 
 
 def _row_parts(flat: Tensor, patches: Tensor) -> Iterator[slice]:
-    """Blocks of output channels; one in half precision, which must not hold partial sums."""
+    """Blocks of output channels; one block in half precision, which must not hold partial sums."""
     whole = patches.dtype in (torch.float16, torch.bfloat16)
     limit = flat.nbytes * len(patches) if whole else BLOCK_BYTES
     return _parts(flat.shape[1], len(patches) * flat.shape[2] * flat.itemsize, limit)
 
 
 def _patches(x: Tensor, kernel: tuple[int, ...], geometry: Geometry) -> Tensor:
-    """What each output pixel sees, `(B, I * kernel, pixels)`."""
+    """The inputs of each output pixel, `(B, I * kernel, pixels)`."""
     if pointwise(kernel, geometry):
         return pixels(x[_strided(geometry)])
     stride, padding, dilation, _ = geometry
@@ -159,10 +161,10 @@ def _patches(x: Tensor, kernel: tuple[int, ...], geometry: Geometry) -> Tensor:
 def _put_patches(
     dx: Tensor, d_patches: Tensor, kernel: tuple[int, ...], geometry: Geometry
 ) -> None:
-    """Adds up patches where they came from."""
+    """Adds each patch to `dx` where it was taken from."""
     if pointwise(kernel, geometry):
-        seen = dx.zero_()[_strided(geometry)]
-        seen.copy_(d_patches.view(seen.shape))
+        strided = dx.zero_()[_strided(geometry)]
+        strided.copy_(d_patches.view(strided.shape))
     else:
         stride, padding, dilation, _ = geometry
         dx.copy_(fold(d_patches, dx.shape[2:], kernel, dilation, padding, stride))

@@ -54,20 +54,28 @@ def as_geometry(
     dilation: tuple[int, ...] | None,
     groups: int,
 ) -> Geometry:
-    """Checked arguments of a convolution of `x`."""
+    """The geometry of a convolution of `x`, with torch's defaults, checked.
+
+    Raises:
+        ValueError: An `x` without spatial dimensions, or another number of integers than it has.
+    """
     dimensions = x.ndim - 2
     if dimensions < 1:
         raise ValueError(f"x must be (B, I, ...) with spatial dimensions, got {tuple(x.shape)}")
     ones = (1,) * dimensions
-    found = Geometry(stride or ones, padding or (0,) * dimensions, dilation or ones, groups)
-    for name, value in zip(("stride", "padding", "dilation"), found[:3], strict=True):
+    geometry = Geometry(stride or ones, padding or (0,) * dimensions, dilation or ones, groups)
+    for name, value in zip(("stride", "padding", "dilation"), geometry[:3], strict=True):
         if len(value) != dimensions:
             raise ValueError(f"{name} must have {dimensions} integers for this x, got {value}")
-    return found
+    return geometry
 
 
 def check_weight(name: str, x: Tensor, weight: Tensor, groups: int) -> None:
-    """Whether `weight` `(any, O, I / groups, ...)` fits `x` `(B, I, ...)`."""
+    """Checks that `weight` `(any, O, I / groups, ...)` fits `x` `(B, I, ...)`.
+
+    Raises:
+        ValueError: It does not fit; the message calls it `name`.
+    """
     fits = weight.ndim == x.ndim + 1 and weight.shape[2] * groups == x.shape[1]
     if not fits or weight.shape[1] % groups:
         raise ValueError(

@@ -15,12 +15,12 @@ from torch import Tensor
 from hubfast.ops.linalg.native import array, memory
 from hubfast.ops.zoo_conv.geometry import Geometry, channels_last
 
-MOST_TAPS = 126  # of a kernel
-MOST_PIXELS = 200  # of an output up to which this was faster than torch's convolutions
+MOST_TAPS = 126  # taps that a kernel may have
+MOST_PIXELS = 200  # pixels of an output up to which this was faster than torch's convolutions
 
 
 def fits(x: Tensor, weights: Tensor, geometry: Geometry) -> bool:
-    """Whether these shapes, dtypes and memory orders are taken; none of them empty."""
+    """Whether the core takes these shapes, dtypes and memory orders; it takes nothing empty."""
     single = x.dtype == weights.dtype == torch.float32
     plain = x.device.type == "cpu" and geometry.groups == 1 and x.ndim in (3, 4)
     small = weights.shape[3:].numel() <= MOST_TAPS
@@ -81,5 +81,5 @@ def _convolution(x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry) 
 
 
 def _flat(x: Tensor, first: int = 2) -> np.ndarray:
-    """Its memory with the dimensions from `first` on, those of the image or kernel, as one."""
+    """The memory of `x` with the dimensions from `first` on, those of image or kernel, as one."""
     return array(x, torch.float32).reshape(*x.shape[:first], -1)

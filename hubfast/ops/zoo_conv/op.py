@@ -131,7 +131,7 @@ def _dense(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
 def _separate(
     x: Tensor, weights: Tensor, gates: Tensor, alignment: Tensor | None, geometry: Geometry
 ) -> Tensor:
-    """Aligns the M results of `O^2` products a pixel, not the M kernels."""
+    """Aligns the M results, at `O^2` products per pixel, and not the M kernels."""
     models, channels = weights.shape[:2]
     spatial = (1,) * (x.ndim - 2)
     y = _dense(x, weights.flatten(0, 1).to(x.dtype), geometry).unflatten(1, (models, channels))

@@ -13,11 +13,11 @@ from hubfast.ops.zoo_conv.geometry import Geometry, convolve, convolve_backward
 def align(weights: Tensor, alignment: Tensor) -> Tensor:
     """`T_m W_m`: mixes the output channels of each model's weights.
 
-    In a grouped convolution channels of one group only are mixed: they see the same inputs.
+    In a grouped convolution channels of one group only are mixed: these take the same inputs.
 
     Args:
         weights: `(M, O, ...)`.
-        alignment: T, `(M, O, O / groups)`: a block of rows a group.
+        alignment: T, `(M, O, O / groups)`: one block of rows per group.
     """
     models, out, channels = alignment.shape
     blocks = (models, out // channels, channels, -1)
@@ -53,7 +53,7 @@ def aggregate(weights: Tensor, gates: Tensor, dtype: torch.dtype) -> Tensor:
     Args:
         weights: `(M, ...)`.
         gates: a, `(B, M)`.
-        dtype: Of the result; sums are in the wider of the arguments' dtypes.
+        dtype: Dtype of the result; sums are in the wider of the arguments' dtypes.
 
     Returns:
         `(B, ...)`.
@@ -78,7 +78,7 @@ def sample_conv(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     Args:
         x: `(B, I, ...)`.
         weight: `(B, O, I / groups, ...)`.
-        geometry: Of the convolution.
+        geometry: Stride, padding, dilation and groups.
 
     Returns:
         `(B, O, ...)`.
@@ -91,10 +91,10 @@ def sample_conv_backward(
     grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry
 ) -> tuple[Tensor, Tensor]:
     """Gradients of `x` and `weight` from `grad` `(B, O, ...)`, sample by sample."""
-    found = [
+    pairs = [
         convolve_backward(grad[b : b + 1], x[b : b + 1], weight[b], geometry) for b in range(len(x))
     ]
-    return torch.cat([dx for dx, _ in found]), torch.stack([dw for _, dw in found])
+    return torch.cat([dx for dx, _ in pairs]), torch.stack([dw for _, dw in pairs])
 
 
 def zoo_conv(
@@ -105,13 +105,13 @@ def zoo_conv(
     bias: Tensor | None = None,
     alignment: Tensor | None = None,
 ) -> Tensor:
-    """`y_b = sum_m a_bm [conv(x_b, T_m W_m) + bias_m]`, a convolution a model.
+    """`y_b = sum_m a_bm [conv(x_b, T_m W_m) + bias_m]`, one convolution per model.
 
     Args:
         x: `(B, I, ...)`.
         weights: `(M, O, I / groups, ...)`.
         gates: a, `(B, M)`.
-        geometry: Of the convolution.
+        geometry: Stride, padding, dilation and groups.
         bias: `(M, O)`.
         alignment: T, see `align`.
     """
