@@ -56,7 +56,7 @@ class BandForm:
         return log_det - len(self) * shifts.log(), forms / self._unit
 
     def solve(self, rotated: Tensor, t: Tensor) -> Tensor:
-        """(G + t_c I)^-1 y_c for every row y_c and its own t_c > 0, `t` (m,); in rotated coordinates."""
+        """(G + t_c I)^-1 y_c, rotated, for every row y_c and its own t_c > 0 of `t` (m,)."""
         return native.solve(self._band, rotated, t / self._unit) / self._unit
 
     def missing_below(self, t: float) -> float:
@@ -67,7 +67,7 @@ class BandForm:
         return len(self) - float(log_det[0] - log_det[1]) / (2 * step)
 
     def eigenvalues(self) -> Tensor:
-        """Of G, ascending `(D,)`: O(D^2 w), and only now."""
+        """The eigenvalues of G, ascending `(D,)`, computed at each call in O(D^2 w)."""
         return torch.from_numpy(scipy.linalg.eigvals_banded(self._band.T.numpy()) * self._unit)
 
 
