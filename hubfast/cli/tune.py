@@ -46,7 +46,11 @@ def tune(
     ] = Path("tuned"),
     ranking: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Of rank --json; else ranks first."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="What rank --json wrote; without it, tune ranks first.",
+        ),
     ] = None,
     validation: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the data held out; 0 for none.")
@@ -61,11 +65,13 @@ def tune(
     ] = None,
     sample_column: Annotated[
         str | None,
-        typer.Option(help="Of tables: image paths; one with a usual name."),
+        typer.Option(help="Column of image paths in tables; one with a usual name."),
     ] = None,
     target_column: Annotated[
         list[str] | None,
-        typer.Option(help="Of tables; repeat for several targets; one with a usual name."),
+        typer.Option(
+            help="Column of targets in tables, repeated for several; one with a usual name."
+        ),
     ] = None,
     max_unreadable: Annotated[
         float,
@@ -84,17 +90,17 @@ def tune(
     optimizer: Annotated[str, typer.Option(help="adamw or sgd.")] = "adamw",
     schedule: Annotated[str, typer.Option(help="one-cycle, cosine, step, constant.")] = "one-cycle",
     weight: Annotated[
-        float | None, typer.Option(min=0, help="Of the method's loss term; its default.")
+        float | None, typer.Option(min=0, help="Weight of the method's loss term; its default.")
     ] = None,
     augment: Annotated[str, typer.Option(help="none, crop or crop-flip.")] = "none",
     size: Annotated[
-        int | None, typer.Option(min=8, help="Side of images; that which the model wants.")
+        int | None, typer.Option(min=8, help="Side of images; what the model wants.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, auto.")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="How many, by DDP.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="How many devices train, by DDP.")] = 1,
     precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, 16-mixed.")] = "32-true",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare images.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of the split and of training.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split and of training.")] = 0,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Live metrics in OUTPUT/tensorboard.")
     ] = False,
@@ -189,7 +195,7 @@ def _keep(output: Path, told: Stopping, ranking: "Ranking") -> None:
 
 
 def _known_ranking(output: Path, ranking: Path | None, resume: bool, kind: Any) -> Any:
-    """Of the file that was named, or when resuming that of the run that was cut off."""
+    """The ranking of the file that was named or, when resuming, of the run that was cut off."""
     if ranking is None and resume and (output / RANKING).exists():
         ranking = output / RANKING
     return None if ranking is None else kind.from_json(ranking)

@@ -13,7 +13,7 @@ from hubfast.report.ranking import FEW_NOTES, ranking_sections
 from hubfast.tuning import Tuned
 from hubfast.tuning.measure import speed
 
-MOST_CLASSES = 40  # that a confusion matrix is shown for
+MOST_CLASSES = 40  # a confusion matrix of more classes is not shown
 WORST = 10  # confusions listed where there are more classes
 
 
@@ -21,8 +21,8 @@ def write_tuning(path: str | Path, tuned: Tuned) -> None:
     """Writes the report of a tuned model as one HTML file that loads nothing.
 
     Args:
-        path: Of the file, replaced if there is one.
-        tuned: As `hubfast.tuning.tune` returns it.
+        path: Path of the file, which is replaced if there is one.
+        tuned: What `hubfast.tuning.tune` returned.
 
     Raises:
         OSError: The file cannot be written.
@@ -88,7 +88,7 @@ def _compared(tuned: Tuned) -> list[tuple[str, list[str]]]:
 
 
 def _notes(tuned: Tuned) -> list[Section]:
-    """Of the data; none if there is nothing to say."""
+    """The notes on the data; no section if there are none."""
     if not tuned.notes:
         return []
     body = render("notes.html", notes=tuned.notes, described=(), few=FEW_NOTES)
@@ -120,7 +120,7 @@ def _curves(tuned: Tuned) -> Section:
 @dataclass(frozen=True)
 class _Cell:
     count: str
-    share: str  # of the row, as CSS per cent
+    share: str  # share of the row, as CSS per cent
     right: bool
 
 

@@ -27,8 +27,8 @@ CONSTANT = {
 class Baseline:
     """A predictor that needs no tuning, and how good it is."""
 
-    name: str  # of the predictor: "majority class", "k-NN" or "linear head"
-    model: str  # whose features it uses, as they came
+    name: str  # what predicts: "majority class", "k-NN" or "linear head"
+    model: str  # the model whose untouched features it uses
     values: dict[str, float]  # quality by "validation" and "test", in the metric of the evaluation
 
 
@@ -41,8 +41,8 @@ def baselines(context: TuningContext, held_out: Mapping[str, ImageDataset]) -> t
       the penalty, so that it needs neither steps nor held-out data.
 
     Args:
-        context: The best model first, and training data.
-        held_out: Data by name.
+        context: The training data and the models, the best one first.
+        held_out: The data to predict, by name.
     """
     if not held_out:
         return ()
@@ -64,9 +64,9 @@ def predictions(
 
     Args:
         features: `(n, D)` of the training samples.
-        targets: Of them, encoded.
-        new: `(r, D)` features.
-        labels: Of the training data.
+        targets: Encoded targets of the training samples.
+        new: `(r, D)` features of the new samples.
+        labels: What the outputs stand for.
     """
     columns = targets.double()
     if labels.task == "classification":

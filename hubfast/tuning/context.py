@@ -21,10 +21,10 @@ class TuningContext:
         sources: The chosen models.
         images: Training data.
         labels: What outputs stand for.
-        steps: Of training.
-        smoothing: Of labels.
+        steps: How many steps training takes.
+        smoothing: How much labels are smoothed.
         device: Where teachers run before training.
-        batch_size: Of the teachers' passes, as in training.
+        batch_size: Images in one pass of the teachers, as many as in training.
     """
 
     @renamed(pictures="images")
@@ -48,7 +48,7 @@ class TuningContext:
 
     @property
     def task(self) -> TaskLoss:
-        """A task loss of its own."""
+        """A new task loss."""
         return TaskLoss(self.labels, self.smoothing)
 
     @property
@@ -71,7 +71,7 @@ class TuningContext:
         return [self.load(k) for k in range(len(self.sources))]
 
     def teachers(self) -> Teachers | CachedTeachers:
-        """Features of all models; computed once where images are not augmented."""
+        """What gives the features of all models; computed once where images are not augmented."""
         if self.images.augment is not None:
             return Teachers(self.load_all())
         return CachedTeachers([self.features_and_logme(k)[0] for k in range(len(self.sources))])

@@ -14,9 +14,9 @@ from hubfast.hub.preprocessing import TimmTransform
 from hubfast.tuning.pretrained import loaded, preprocessing
 
 Size = tuple[int, int]
-LEVELS = 255  # of 8-bit pixels
+LEVELS = 255  # the largest value of an 8-bit pixel
 PLAIN = {"interpolation": "bilinear", "crop_pct": 1.0, "mean": (0.0,) * 3, "std": (1.0,) * 3}
-TOLERANCE = 1e-3  # of a level, for what float32 loses in normalising and back
+TOLERANCE = 1e-3  # levels that float32 may lose in normalising and back
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Framing:
         size: Height and width of what it gives.
         transform: From a PIL image to the normalised tensor `(3, H, W)`; None where the data
             gives float tensors, which pass as they are.
-        mean, std: Of a channel, what the transform subtracts and divides by.
+        mean, std: What the transform subtracts from each channel and divides it by.
     """
 
     size: Size
@@ -42,7 +42,7 @@ class Framing:
 
     @classmethod
     def of(cls, source: Source, data: TargetData) -> "Framing | None":
-        """That of a hub's model; None if the model has no preprocessing of its own.
+        """The framing of a hub's model; None if the model has no preprocessing of its own.
 
         Raises:
             ValueError: The size that the transform gives depends on that of the image, and the
@@ -59,7 +59,7 @@ class Framing:
 
     @property
     def interpolation(self) -> str:
-        """Of resizing, by timm's name."""
+        """How it resizes, by timm's name."""
         if isinstance(self.transform, TimmTransform):
             return str(self.transform.config["interpolation"])
         return "bilinear"

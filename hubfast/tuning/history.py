@@ -10,18 +10,18 @@ class History:
 
     terms: dict[str, list[float]] = field(default_factory=dict)  # means by epoch
     metric: list[float] = field(default_factory=list)  # on validation data, by epoch
-    diagnostics: dict[str, list[float]] = field(default_factory=dict)  # of a method, likewise
-    seconds: float = 0.0  # of training steps, validation not counted
+    diagnostics: dict[str, list[float]] = field(default_factory=dict)  # means by epoch
+    seconds: float = 0.0  # spent in training steps, without validation
     steps: int = 0
     samples: int = 0
 
     @property
     def iterations_per_second(self) -> float:
-        """Training steps a second."""
+        """Training steps per second."""
         return self.steps / self.seconds if self.seconds else 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Plain values, for a checkpoint."""
         return dict(vars(self))
 
     @classmethod
@@ -34,8 +34,8 @@ class History:
 class EpochMeans:
     """Running means within an epoch, weighted by samples."""
 
-    sums: dict[str, float] = field(default_factory=dict)  # of terms
-    diagnostics: dict[str, float] = field(default_factory=dict)  # sums, too
+    sums: dict[str, float] = field(default_factory=dict)  # sums of the loss terms
+    diagnostics: dict[str, float] = field(default_factory=dict)  # sums of the method's numbers
     count: int = 0
 
     def add(self, terms: dict[str, float], diagnostics: dict[str, float], samples: int) -> None:

@@ -25,11 +25,11 @@ class ImageDataset(Dataset):
 
     Args:
         data: Target data with samples; float tensors are passed on as they are.
-        labels: Of the training data.
-        framing: How images come to one size; of a size alone, `Framing.plain`.
+        labels: What the outputs stand for, as told from the training data.
+        framing: How images come to one size; a size alone stands for `Framing.plain`.
         augment: `"crop"`: random crops of half to all of the image as it is, resized to the
             framing's size by its interpolation; `"crop-flip"`: mirrored, too.
-        seed: Of augmentation.
+        seed: Seed of the augmentation.
     """
 
     def __init__(
@@ -96,12 +96,12 @@ class BatchOrder(Sampler[list[tuple[int, int]]]):
     """Keys of an `ImageDataset` for every step from `first` on; each epoch holds every sample once.
 
     Args:
-        count: Samples.
-        batch_size: About so many in a batch; those of an epoch differ by one at most.
-        epochs: How many.
-        seed: With the epoch, of the order.
+        count: How many samples there are.
+        batch_size: Samples in a batch; batches of an epoch differ from it and by one at most.
+        epochs: How many times each sample comes.
+        seed: Makes the order, together with the number of the epoch.
         first: Step to begin with.
-        rank, world: Of several processes, this one takes every world-th key of a batch.
+        rank, world: This process is the rank-th of `world`: it takes every world-th key of a batch.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class BatchOrder(Sampler[list[tuple[int, int]]]):
         self.rank, self.world = rank, world
         self.per_epoch = max(1, count // batch_size)
         if count // self.per_epoch < world:
-            raise ValueError(f"batch_size must be at least {world}, one sample a process")
+            raise ValueError(f"batch_size must be at least {world}, one sample per process")
 
     def __len__(self) -> int:
         return self.epochs * self.per_epoch - self.first

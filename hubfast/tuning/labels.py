@@ -17,15 +17,15 @@ class TargetEncoder:
 
     task: str  # "classification", "multilabel" or "regression"
     outputs: int
-    names: tuple[str, ...]  # of classes or columns
+    names: tuple[str, ...]  # what the classes or columns are called
     classes: Tensor | None = None  # (C,) ids in the training data, one per output
-    mean: Tensor | None = None  # (C,) of regression targets
-    deviation: Tensor | None = None
+    mean: Tensor | None = None  # (C,) means of regression targets
+    deviation: Tensor | None = None  # (C,) standard deviations of regression targets
     named: bool = True  # False where the data has no names: `names` are then ids or positions
 
     @classmethod
     def of(cls, data: TargetData) -> "TargetEncoder":
-        """Those of training data.
+        """What the outputs of a model for this training data stand for.
 
         Raises:
             ValueError: Fewer than two classes, or a class without a name among named ones.

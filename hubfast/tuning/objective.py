@@ -17,7 +17,7 @@ class TaskLoss(nn.Module):
     """Loss of logits `(B, C)` against encoded targets; a scalar.
 
     Cross-entropy for classes, binary cross-entropy for multi-label, mean squared error in units
-    of the training targets' deviation for regression.
+    of the training targets' standard deviation for regression.
     """
 
     def __init__(self, labels: TargetEncoder, smoothing: float = 0.0):
@@ -62,8 +62,8 @@ class Regularised(nn.Module):
 
     Args:
         model: The model to tune.
-        task: Its task loss.
-        terms: By name: nn.Modules, each a `Term`.
+        task: The model's task loss.
+        terms: nn.Modules by name, each a `Term`.
     """
 
     def __init__(self, model: TransferModel, task: TaskLoss, terms: Mapping[str, nn.Module]):

@@ -16,7 +16,7 @@ from hubfast.tuning.labels import TargetEncoder, aligned
 
 
 class Columns(NamedTuple):
-    """Of tables, as in `hubfast.data.as_target_data`; None to find them by their usual names."""
+    """Names of a table's columns, see `hubfast.data.as_target_data`; None for the usual names."""
 
     sample: str | None = None
     targets: str | Sequence[str] | None = None
@@ -30,7 +30,7 @@ class Parts:
     """Training data, and what the tuned model is evaluated on."""
 
     train: TargetData
-    labels: TargetEncoder  # of the training data
+    labels: TargetEncoder  # what the classes or columns of the training data are
     held_out: dict[str, TargetData] = field(default_factory=dict)  # "validation", "test"
     notes: tuple[str, ...] = ()  # what a reader of the results should know
 
@@ -53,11 +53,11 @@ class Parts:
             data: Training data, see `hubfast.data.as_target_data`.
             validation: Share of `data` held out, or data of its own; 0 for none.
             test: Data to evaluate on in the end, or None.
-            task: As in `as_target_data`; None to tell from the training targets.
-            columns: Of all tables among the data.
-            seed: Of the split.
-            max_unreadable: As in `hubfast.data.readable`, for each data set by itself.
-            progress: Show bars.
+            task: What the targets pose; None to tell it from those of the training data.
+            columns: Names of the columns of all tables among the data.
+            seed: Seed of the split.
+            max_unreadable: Share of the samples of each data set that may be unreadable.
+            progress: Whether to show bars.
 
         Raises:
             ValueError, TypeError: Data that cannot be read, that poses another task than the
@@ -105,7 +105,7 @@ class Parts:
 def _split(
     data: TargetData, share: float, seed: int
 ) -> tuple[TargetData, TargetData, tuple[str, ...]]:
-    """Training and held-out part: every class of the data is in the former; notes on that."""
+    """The training part, which has every class of the data, the held-out part, and notes."""
     single = _of_single_samples(data)
     several = (~single).nonzero().flatten()
     if len(several) < 2:
@@ -151,7 +151,7 @@ def _of_single_samples(data: TargetData) -> Tensor:
 
 
 def _kinds(data: TargetData) -> Iterator[Tensor]:
-    """For every class, or label of several, that has samples: which samples have it."""
+    """Yields which samples have a class or label, for each that some sample has."""
     if data.task == "classification":
         yield from (data.targets == c for c in data.targets.unique())
     if data.task == "multilabel":

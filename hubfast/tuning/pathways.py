@@ -11,8 +11,8 @@ from hubfast.tuning.history import History
 from hubfast.tuning.images import ImageDataset
 from hubfast.tuning.labels import TargetEncoder
 
-MOST = 512  # images looked at,
-MEMORY = 2**28  # and bytes of them at most
+MOST = 512  # images that are looked at, at most
+MEMORY = 2**28  # bytes of these images, at most
 
 
 def pathways(

@@ -10,7 +10,7 @@ MIXED = ("16-mixed", "bf16-mixed")
 
 
 def fabric_of(accelerator: str, devices: int | str, strategy: str, precision: str) -> "Fabric":
-    """Fabric's setup; arguments as there.
+    """A set-up Fabric; the arguments are those of Fabric itself.
 
     In mixed precision Fabric itself would cast all inputs to half precision, regression targets
     included, of which 8 bits were then left. Here they stay float32, and autocast casts what an

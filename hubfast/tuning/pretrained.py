@@ -19,14 +19,15 @@ from hubfast.utils.moved import moved
 class TransferModel(nn.Module):
     """Normalisation and resizing, the model without its classifier, and a new linear head.
 
-    `forward(images)` gives logits `(B, outputs)`; `features(images)` what the head sees, `(B, D)`.
+    `forward(images)` gives logits `(B, outputs)`; `features(images)` gives what the head sees,
+    `(B, D)`.
 
     Args:
         model: Maps `(B, 3, h, w)` to the output of an `nn.Linear`, which is taken off, or to
             features `(B, D)`. It is changed in place.
         outputs: Width of the new head: classes, or regression columns.
         example: A batch of the data's images, `(b, 3, H, W)`: run once to find the classifier.
-        mean, deviation: Of a channel, what the model subtracts and divides by.
+        mean, deviation: What the model subtracts from each channel and divides it by.
         size: Height and width that the model wants; None: whatever comes.
         shift, scale: `(outputs,)`: forward gives `scale * head + shift`, so that a regression
             head starts at the targets' mean and in their unit. None: the head as it is.

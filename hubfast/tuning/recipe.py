@@ -21,13 +21,13 @@ class Recipe:
     epochs: int = 25
     batch_size: int = 32
     rate: float = 1e-3  # highest learning rate
-    head_factor: float = 1.0  # of new heads' learning rate
+    head_factor: float = 1.0  # new heads learn at so many times the rate
     optimizer: Optimizer = "adamw"  # "sgd": with Nesterov momentum 0.9
     weight_decay: float = 0.05
     schedule: Schedule = "one-cycle"  # "step": a tenth after two thirds of the steps
-    smoothing: float = 0.05  # of labels
+    smoothing: float = 0.05  # how much labels are smoothed
     clip: float | None = None  # largest norm of the gradient
-    seed: int = 0  # of the order, augmentation and everything random in the model
+    seed: int = 0  # seed of the order, of augmentation and of everything random in the model
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "rate", "head_factor"):
@@ -40,7 +40,7 @@ class Recipe:
                 )
 
     def as_dict(self) -> dict[str, Any]:
-        """By name, for a checkpoint or a report."""
+        """Values by name, for a checkpoint or a report."""
         return asdict(self)
 
     def differences(self, other: dict[str, Any]) -> list[str]:

@@ -31,19 +31,19 @@ class Tuned:
 
     method: str
     module: nn.Module  # images (B, 3, H, W) in [0, 1] -> logits, in eval mode
-    models: tuple[str, ...]  # that it was made of, best first
+    models: tuple[str, ...]  # the models that it was made of, best first
     data: str
     labels: TargetEncoder
     framing: Framing  # how images come to the size that the module takes
     recipe: Recipe
     history: History
-    evaluations: dict[str, Evaluation]  # by "validation" and "test"
+    evaluations: dict[str, Evaluation]  # quality by "validation" and "test"
     cost: MethodCost
-    seconds: dict[str, float]  # by stage
+    seconds: dict[str, float]  # time that each stage took
     ranking: Ranking | None
-    pathways: RoutingSurvey | None = None  # of Hub-Pathway: where it sends the images
-    notes: tuple[str, ...] = ()  # on the data: samples left out, classes without samples
-    baselines: tuple[Baseline, ...] = ()  # of the untouched best model, on the same samples
+    pathways: RoutingSurvey | None = None  # where a Hub-Pathway sends the images
+    notes: tuple[str, ...] = ()  # what was seen in the data, such as samples left out
+    baselines: tuple[Baseline, ...] = ()  # quality of the best model, untouched
 
     @property
     def not_worth_it(self) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ class Teachers(nn.Module):
     """Frozen models, always in eval mode; `forward(images, rows)` gives what each says.
 
     Args:
-        models: Each with `features(images)`, or with `forward(images)` for logits.
-        output: Which of the two.
+        models: Modules with `features(images)`, or with `forward(images)` for logits.
+        output: Whether they give features or logits.
     """
 
     def __init__(self, models: Sequence[nn.Module], output: Output = "features"):
@@ -40,7 +40,7 @@ class CachedTeachers(nn.Module):
     """Looks up what was computed before, `values[k][rows]`: for images that are not augmented.
 
     Args:
-        values: Of every teacher, `(n, D_k)`.
+        values: What each teacher says of all samples, `(n, D_k)`.
     """
 
     def __init__(self, values: Sequence[Tensor]):

@@ -36,14 +36,14 @@ class Trainer:
     ends with the weights of one that was not.
 
     Args:
-        recipe: How long and how fast.
+        recipe: How long and how fast to train.
         folder: Where checkpoints and TensorBoard logs go; None for neither.
-        accelerator, devices, strategy, precision: As in `lightning_fabric.Fabric`; strategy "ddp"
-            under torchrun for several processes.
+        accelerator, devices, strategy, precision: Arguments of `lightning_fabric.Fabric`; strategy
+            "ddp" under torchrun for several processes.
         workers: Processes that prepare images.
         tensorboard: Write live metrics to `folder/tensorboard`.
         save_every: Steps between checkpoints; None for once an epoch.
-        progress: Show a bar.
+        progress: Whether to show a bar.
     """
 
     recipe: Recipe = field(default_factory=Recipe)
@@ -74,13 +74,13 @@ class Trainer:
                 targets)` or `losses(images, targets, rows)`; with numbers to log of each step
                 `diagnostics()`.
             images: Training data.
-            labels: What its outputs stand for.
-            validation: Evaluated after each epoch.
-            resume: Go on from the folder's files, if there is one.
+            labels: What the method's outputs stand for.
+            validation: Data to evaluate the method on after each epoch.
+            resume: Go on from the folder's checkpoint, if there is one.
 
         Raises:
             TrainingDiverged: A loss term became NaN or infinite.
-            ValueError: The files is of another recipe, or options do not fit.
+            ValueError: The checkpoint is of another recipe, or options do not fit.
         """
         if self.folder is None and (resume or self.tensorboard):
             raise ValueError("folder must say where checkpoints and logs are")
@@ -99,7 +99,7 @@ class Trainer:
 
     @property
     def device(self) -> torch.device:
-        """That this process trains on."""
+        """The device that this process trains on."""
         return self._fabric(self.strategy).device
 
 
@@ -119,8 +119,7 @@ class _Run:
         self.trainer, self.recipe, self.fabric = trainer, trainer.recipe, fabric
         self.method, self.images, self.labels = method, images, labels
         self.validation, self.order = validation, self._order(0)
-        self.steps = len(self.order)
-        self.history, self.means = History(), EpochMeans()
+        self.steps, self.history, self.means = len(self.order), History(), EpochMeans()
         objective = Objective(method, TaskLoss(labels, self.recipe.smoothing))
         objective.to(fabric.device)  # before the optimiser: its state lies where the weights do
         optimizer, self.schedule = self.recipe.build(objective, self.steps)
@@ -169,8 +168,7 @@ class _Run:
             self.fabric.clip_gradients(self.objective, self.optimizer, max_norm=self.recipe.clip)
         self.optimizer.step()
         self.schedule.step()
-        watch: Any = getattr(self.method, "diagnostics", dict)
-        diagnostics = watch()
+        diagnostics: dict[str, float] = getattr(self.method, "diagnostics", dict)()
         self.means.add(terms, diagnostics, len(images))
         self.history.steps += 1
         self.history.samples += len(images) * self.fabric.world_size
@@ -233,7 +231,7 @@ class _Run:
         files.save(folder / "checkpoint.pt", content)
 
     def _restore(self) -> int:
-        """Loads the files and returns the step to go on with."""
+        """Loads the checkpoint and returns the step to go on with."""
         assert self.trainer.folder is not None
         path = self.trainer.folder / "checkpoint.pt"
         if not path.exists():

@@ -62,8 +62,8 @@ def tune(
         hub: Models, see `hubfast.hub.as_hub`; those used must be nn.Modules.
         data: Training data, see `hubfast.data.as_target_data`.
         method: How to tune; the student is the best-ranked model.
-        top: So many models, for methods that use several.
-        ranking: Of this hub; None to rank it by LogME, on the training part only.
+        top: How many models a method of several uses.
+        ranking: A ranking of this hub; None to rank it by LogME, on the training part only.
         validation: Share of `data` held out, or data of its own; 0 for none. A class of a single
             sample is only trained on.
         test: Data to evaluate on in the end. Classes of all data are matched by name, whatever
@@ -72,8 +72,8 @@ def tune(
         max_unreadable: Share of the samples of each data set that may be unreadable, such as
             corrupt images; these are left out and named in the notes.
         trainer: Recipe, devices, folder for checkpoints; None for the defaults.
-        weight: Of the method's own loss term; None for the method's default.
-        augment: Of training images.
+        weight: Weight of the method's own loss term; None for the method's default.
+        augment: How training images are augmented.
         size: Height and width of images, for the model's own preprocessing otherwise; a model
             that wants another size resizes them inside. None: the size that the student wants; of
             methods whose result runs several models, the largest that one of them wants.
@@ -82,7 +82,7 @@ def tune(
         on_ranking: Called with the ranking before training, to keep it.
 
     Raises:
-        ValueError, TypeError: Bad arguments; the message names them.
+        ValueError, TypeError: An argument that does not fit; the message names it.
         TrainingDiverged: A loss term became NaN.
     """
     known = find_method(method, top, weight)
@@ -152,7 +152,7 @@ class _Run:
     module: nn.Module
     history: History
     memory: int | None
-    parameters: int  # of all stages
+    parameters: int  # those trained or held in all stages
     baselines: tuple[Baseline, ...]
 
 

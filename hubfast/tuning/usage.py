@@ -30,7 +30,7 @@ class Input:
 
     Args:
         framing: Resizing and cropping.
-        size: To which the tuned model itself resized; None if it did not.
+        size: Size that the tuned model itself resized to; None if it did not resize.
         normalisation: Mean and std of the channels, which the tuned model applied itself and the
             saved module does not; None if it does.
     """
@@ -118,12 +118,12 @@ class Input:
 
 
 def _known(transform: TimmTransform) -> dict[str, Any]:
-    """What makes it, without what only training needs."""
+    """Arguments that make this transform, without those that only training needs."""
     return {key: transform.config[key] for key in KNOWN if key in transform.config}
 
 
 def _as_written(framing: Framing, mean: list[float], std: list[float]) -> tuple[Any, Any]:
-    """The values with the digits that the transform's own have, if it is these."""
+    """Mean and std with the digits that the transform writes them with, if they are its own."""
     if isinstance(framing.transform, TimmTransform):
         own = [tuple(framing.transform.config[key]) for key in ("mean", "std")]
         if np.allclose(own, [mean, std], atol=1e-6):

@@ -39,9 +39,9 @@ def usable(method: Method, top: int, sources: Sequence[Source], data: TargetData
 
     Args:
         method: How to tune.
-        top: As in `tune`.
+        top: How many models a method of several uses.
         sources: The hub.
-        data: Training data.
+        data: The training data.
 
     Raises:
         ValueError: The data holds no images, or the method cannot be used with these models or

@@ -16,7 +16,7 @@ class Ensemble(nn.Module):
     them together is training each alone.
 
     Args:
-        members: Each `(B, 3, H, W) -> (B, C)`.
+        members: Modules `(B, 3, H, W) -> (B, C)`.
         task: The task loss.
     """
 
@@ -38,7 +38,7 @@ class Ensemble(nn.Module):
                 return outputs.mean(0)
 
     def losses(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Of every member, `member_1` first."""
+        """Task loss of each member, `member_1` first."""
         return {
             f"member_{k}": self.task(member(images), targets)
             for k, member in enumerate(self.members, 1)

@@ -17,7 +17,7 @@ from hubfast.tuning.pretrained import TransferModel
 from hubfast.tuning.teachers import Teachers
 from hubfast.tuning.terms.delta import feature_maps
 
-STAGES = 4  # of a network, the last ones: those of a ResNet
+STAGES = 4  # the last ones of a network that are used: a ResNet has so many
 
 
 class KnowledgeFlow(nn.Module):
@@ -31,10 +31,10 @@ class KnowledgeFlow(nn.Module):
 
     Args:
         student: The model to tune.
-        teachers: Frozen; only their bodies run.
+        teachers: Models that are frozen; only their bodies run.
         task: The task loss.
         example: A batch of images, to learn the widths of the stages.
-        steps: Of training, until the student stands alone.
+        steps: Training steps until the student stands alone.
         dependence: Weight of the dependence loss at the end.
 
     Raises:

@@ -12,7 +12,7 @@ from hubfast.tuning.context import TuningContext
 class Options(NamedTuple):
     """What a method is built with, besides models and data."""
 
-    weight: float  # of the method's own loss term; 0 for methods without one
+    weight: float  # weight of the method's own loss term; 0 for methods without one
     fit: Callable[[nn.Module], object]  # trains a module in place, before the method itself
 
 

@@ -13,7 +13,7 @@ from hubfast.tuning.terms.co_tuning import CoTuning, category_relationship, sour
 from hubfast.tuning.terms.delta import DELTA, channel_attention
 from hubfast.tuning.terms.l2_sp import L2SP
 
-ATTENTION_SAMPLES = 32  # that DELTA's attention is computed on
+ATTENTION_SAMPLES = 32  # images that DELTA's attention is computed on
 
 
 def build_single(context: TuningContext, options: Options) -> Regularised:

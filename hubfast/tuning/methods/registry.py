@@ -112,11 +112,11 @@ def build(
     """The module that a method trains; the student is the context's first model.
 
     Args:
-        name: Of the method.
+        name: Name of the method.
         context: Models and data.
         fit: Trains a module in place: for methods that need another one tuned before.
-        weight: Of the method's term; None for its default.
-        seed: Of new layers.
+        weight: Weight of the method's own term; None for its default.
+        seed: Seed of new layers.
 
     Raises:
         ValueError: The method cannot be had for these models or this task.

@@ -16,8 +16,8 @@ class ZooMethod(nn.Module):
     """A `ZooTuning` of a hub's models that resizes images to the size that they want.
 
     Args:
-        models: At least two of one architecture and normalisation.
-        outputs: Classes.
+        models: At least two models of one architecture and normalisation.
+        outputs: How many classes there are.
         prior: How much each model counts at the start; see `ZooTuning.from_models`.
         lite: Gates shared by all samples; `folded` is then one plain model.
 
@@ -55,7 +55,7 @@ class ZooMethod(nn.Module):
         update_bn(batches, self, device=next(self.parameters()).device)
 
     def folded(self) -> nn.Module:
-        """For use: alignment multiplied into the weights; of a Lite network one plain model."""
+        """The network to use, with the alignment in its weights; one plain model if it is Lite."""
         found = self.tuning.fold()
         if self.tuning.lite:
             assert isinstance(self.tuning.normalize, Normalize)
@@ -73,12 +73,12 @@ class Plain(nn.Module):
 
     @property
     def mean(self) -> Tensor:
-        """Of a channel, what the model subtracts."""
+        """What the model subtracts from each channel."""
         return self.normalize.mean
 
     @property
     def deviation(self) -> Tensor:
-        """Of a channel, what the model divides by."""
+        """What the model divides each channel by."""
         return self.normalize.std
 
     def forward(self, images: Tensor) -> Tensor:

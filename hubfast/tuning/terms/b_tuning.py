@@ -36,10 +36,10 @@ def b_tuning(
     Nothing is learnt but the features: widths may all differ, predictions meet in C dimensions.
 
     Args:
-        features: Of the student, `(B, D)`.
+        features: Features of the student, `(B, D)`.
         means: LogME's posterior means on the student's own pre-trained features, `(C, D)`.
-        teachers: Of K teachers, `(B, D_k)`.
-        teacher_means: `(C, D_k)`.
+        teachers: Features of K teachers, `(B, D_k)` each.
+        teacher_means: LogME's posterior means on the teachers' features, `(C, D_k)` each.
         weights: pi, `(K,)`; see `teacher_weights`.
     """
     wanted = torch.stack(
@@ -55,10 +55,10 @@ class BTuning(nn.Module):
     """The term `weight * b_tuning`; published with weight 100, K = 3 and T = 0.1.
 
     Args:
-        means: Of the student, `(C, D)`; `LogME.means`, as those of the teachers.
-        teachers: `Teachers` or `CachedTeachers`, of features.
-        teacher_means: `(C, D_k)` each.
-        scores: LogME of the teachers.
+        means: `LogME.means` of the student, `(C, D)`.
+        teachers: `Teachers` or `CachedTeachers` that give features.
+        teacher_means: `LogME.means` of the teachers, `(C, D_k)` each.
+        scores: LogME scores of the teachers.
         deviation: `(C,)`: predictions are compared in these units; None for classes.
     """
 

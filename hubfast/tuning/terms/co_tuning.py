@@ -16,9 +16,9 @@ def category_relationship(probabilities: Tensor, targets: Tensor, classes: int) 
     """P(source class | target class): class means of source probabilities.
 
     Args:
-        probabilities: `(n, Cs)` of the source classifier on training images.
+        probabilities: What the source classifier says of the training images, `(n, Cs)`.
         targets: `(n,)` int64 in 0..classes - 1.
-        classes: C.
+        classes: How many target classes there are, C.
 
     Returns:
         `(C, Cs)`, rows summing to 1.
@@ -44,7 +44,7 @@ class CoTuning(nn.Module):
 
     Args:
         source_head: The classifier that came with the model, `(D,) -> (Cs,)`; copied.
-        relationship: `(C, Cs)`, see `category_relationship`.
+        relationship: P(source class | target class), `(C, Cs)`; see `category_relationship`.
     """
 
     def __init__(self, source_head: nn.Linear, relationship: Tensor, weight: float = 2.3):

@@ -17,7 +17,7 @@ from hubfast.tuning.objective import ForwardPass
 from hubfast.tuning.pretrained import TransferModel
 
 CHUNK = 64  # channels that are tried together, at most
-PIXELS = 2**21  # of all images in one pass of channel_attention: 41 images of 224 x 224
+PIXELS = 2**21  # in one pass of channel_attention at most: 41 images of 224 x 224
 
 
 def delta(maps: Tensor, start: Tensor, attention: Tensor | None = None) -> Tensor:
@@ -37,7 +37,7 @@ def delta(maps: Tensor, start: Tensor, attention: Tensor | None = None) -> Tenso
 
 @contextmanager
 def feature_maps(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Within it, the outputs of the modules called so in the latest forward pass, by name."""
+    """Keeps the outputs of the modules of these names in the latest forward pass, by name."""
     maps: dict[str, Tensor] = {}
 
     def keeper(name: str) -> Any:
@@ -58,7 +58,7 @@ class DELTA(nn.Module):
     """The term `weight * sum_layers delta + head_weight / 2 |head|^2`, both published as 0.01.
 
     Args:
-        model: To be tuned; a frozen copy of it is kept.
+        model: The model to tune; a frozen copy of it is kept.
         attention: By the name of a module in `model.model`: its channels' weights `(C,)`, see
             `channel_attention`; None for the plain distance.
     """
@@ -82,7 +82,7 @@ class DELTA(nn.Module):
 
     @contextmanager
     def watch(self, model: TransferModel) -> Iterator[None]:
-        """Around the forward pass of the model: `Regularised` enters it."""
+        """Keeps the feature maps of the forward pass around which `Regularised` enters it."""
         with feature_maps(model.model, self.names) as self._maps:
             yield
         self._maps = {}  # they hold the graph
@@ -109,8 +109,8 @@ def channel_attention(
     the model together, so that the cost is C passes of that rest only.
 
     Args:
-        model: With a head that was trained on the task; not changed.
-        name: Of a module in `model.model` with maps `(B, C, H, W)`.
+        model: A model whose head was trained on the task; it is not changed.
+        name: Name of a module in `model.model` with maps `(B, C, H, W)`.
         images, targets: A few samples.
         chunk: Channels at a time; None for as many as keep a pass within PIXELS, at most CHUNK.
     """

@@ -16,9 +16,9 @@ def kd(features: Tensor, teachers: Sequence[Tensor], projections: Sequence[nn.Mo
     Pre-trained Models", JMLR 2022.
 
     Args:
-        features: Of the student, `(B, D)`.
-        teachers: Of K teachers, `(B, D_k)` each.
-        projections: `W_k`, each `(B, D) -> (B, D_k)`.
+        features: Features of the student, `(B, D)`.
+        teachers: Features of K teachers, `(B, D_k)` each.
+        projections: The modules W_k, each `(B, D) -> (B, D_k)`.
     """
     distances = [
         (target - project(features)).square().sum(1).mean()
@@ -31,9 +31,9 @@ class KD(nn.Module):
     """The term `weight * kd`, with learnable bias-free W_k.
 
     Args:
-        width: D of the student's features.
-        widths: D_k of the teachers'.
-        teachers: `Teachers` or `CachedTeachers`.
+        width: Width D of the student's features.
+        widths: Widths D_k of the teachers' features.
+        teachers: `Teachers` or `CachedTeachers` that give features.
     """
 
     def __init__(self, width: int, widths: Sequence[int], teachers: nn.Module, weight: float):
