@@ -10,12 +10,13 @@ from typing import ClassVar
 import pytest
 import torch
 
-from hubfast import memory, rank
+from hubfast import rank
 from hubfast.hub import Network, Source
+from hubfast.utils import allocator
 
 FAULTS = """
 import resource, torch
-from hubfast.memory import keep_freed_memory
+from hubfast.utils.allocator import keep_freed_memory
 assert not {keep} or keep_freed_memory()
 def step():
     return [torch.ones(12_000_000) for _ in range(4)]
@@ -42,12 +43,12 @@ def test_other_c_libraries_are_left_alone(monkeypatch):
         raise OSError(name)
 
     monkeypatch.setattr(ctypes, "CDLL", absent)
-    assert memory.keep_freed_memory() is False
+    assert allocator.keep_freed_memory() is False
 
 
 GIVEN_BACK = """
 import torch
-from hubfast.memory import give_back_memory, keep_freed_memory
+from hubfast.utils.allocator import give_back_memory, keep_freed_memory
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 2**20
@@ -108,4 +109,4 @@ def test_giving_back_does_nothing_to_other_c_libraries(monkeypatch):
         raise OSError(name)
 
     monkeypatch.setattr(ctypes, "CDLL", absent)
-    assert memory.give_back_memory() is None
+    assert allocator.give_back_memory() is None
