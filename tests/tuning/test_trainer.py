@@ -70,7 +70,7 @@ def test_resume_after_kill_9_gives_the_same_weights(tmp_path):
     deadline = time.monotonic() + 120
     while not file.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(0.4)  # into steps that no files holds
+    time.sleep(0.4)  # into steps that no checkpoint holds
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert 0 < files.load(file)["step"] < 48
