@@ -16,7 +16,7 @@ OPTIONAL = ("transformers", "onnxruntime", "keras", "tensorflow", "datasets", "p
 
 
 def info() -> dict[str, str]:
-    """Label and text of each fact, in the order to print."""
+    """Gives label and text of each fact, in the order to print."""
     facts = {
         "hubfast": importlib.metadata.version("hubfast"),
         "python": f"{platform.python_version()} on {platform.platform()}",
@@ -41,7 +41,7 @@ def info() -> dict[str, str]:
 
 
 def _cuda_core() -> str:
-    """Built or not, for what, and whether a GPU can run it."""
+    """Whether the CUDA core is built, for what, and whether a GPU can run it."""
     why = missing("cuda")
     if why is not None:
         return f"not built: {why}"

@@ -22,7 +22,7 @@ from hubfast.report.titles import metric_axis, title_of
 
 BEST, OTHERS = "C0", "0.55"
 LONGEST = 40  # characters of a name
-ROW = 0.28  # inches a model
+ROW = 0.28  # inches per model
 
 
 def scores(ranking: Ranking, ax: Axes | None = None) -> Axes:
@@ -69,12 +69,12 @@ def cost(
     """Score against what a model costs; the dashed line joins those that no cheaper one outscores.
 
     Args:
-        ranking: Of models whose cost is known; others are left out.
-        by: Seconds to prepare and run 1000 samples, or parameters.
+        ranking: A ranking; models whose cost is not known are left out.
+        by: What costs: seconds to prepare and run 1000 samples, or parameters.
         ax: Where to draw.
 
     Raises:
-        ValueError: Another `by`.
+        ValueError: `by` is something else.
     """
     if by not in ("seconds", "parameters"):
         raise ValueError(f"by must be 'seconds' or 'parameters', got {by!r}")
@@ -99,7 +99,7 @@ def against(ranking: Ranking, title: str, ax: Axes | None = None) -> Axes:
     """Score against a column added by `Ranking.with_column`, such as fine-tuned accuracy.
 
     Raises:
-        ValueError: No such column.
+        ValueError: There is no such column.
     """
     if title not in ranking.extra:
         raise ValueError(f"title must be one of {list(ranking.extra)}, got {title!r}")

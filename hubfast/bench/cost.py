@@ -10,8 +10,8 @@ from torch import nn
 from hubfast.profiling.counts import multiply_adds, operations, parameters
 from hubfast.zoo.module import ZooTuning
 
-MODELS, CLASSES, SIZE = 5, 100, 224  # of the published table: five ResNet-50, CIFAR-100's head
-TRAINING_BATCH = 64  # alignment is done once a batch, so its share of a sample depends on it
+MODELS, CLASSES, SIZE = 5, 100, 224  # as in the published table: five ResNet-50, CIFAR-100's head
+TRAINING_BATCH = 64  # alignment is done once per batch, so its share of a sample depends on it
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class CostRow:
     """What a method costs; multiply-adds are of one sample's forward pass.
 
     Args:
-        method: Its name.
+        method: Name of the method.
         training: Parameters and multiply-adds while it is trained.
-        inference: And when it is used.
+        inference: Parameters and multiply-adds when it is used.
         published: Training GFLOPs and millions of parameters, then inference's, as published.
         note: Why the two differ, where they do by more than what the papers' counter adds:
             it counts normalisation, activations and pooling, too (ResNet-50: 4.12 G, not 4.09).
@@ -35,7 +35,7 @@ class CostRow:
 
 
 def cost_rows(more: Sequence[Callable[[], CostRow]] = ()) -> list[CostRow]:
-    """The rows of this table, then those that other methods add; nothing is allocated."""
+    """Counts the rows of the published table, then those of other methods; allocates nothing."""
     return [row() for row in (single, ensemble, distillation, lite, zoo_tuning, *more)]
 
 
@@ -96,17 +96,17 @@ class InferenceParts(NamedTuple):
     model: int  # convolutions and head of one model
     layers: int  # the same with normalisation, activations and pooling, see `cost.operations`
     gates: int
-    mixing: int  # of all weights
+    mixing: int  # the mixing of all weights
     spatial: int  # of kernels larger than one
 
     @property
     def counted(self) -> int:
-        """What `multiply_adds` counts: all products."""
+        """The products that `multiply_adds` counts."""
         return self.model + self.gates + self.mixing
 
     @property
     def as_published(self) -> int:
-        """A sum that gives the published figure."""
+        """The sum that gives the published figure."""
         return self.layers + self.gates + self.spatial
 
 

@@ -21,10 +21,10 @@ from hubfast.scores.registry import Metric
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demonstration found."""
+    """Result of the demonstration."""
 
     ranking: Ranking  # with a column of fine-tuned qualities
-    title: str  # of that column
+    title: str  # title of that column
     how: str  # in sentences: where the models and the column come from
 
 
@@ -42,16 +42,16 @@ def demo(
 
     Args:
         target: Name of the target; None for the demo's.
-        metric: As in `rank`.
-        full: All models, not the demo's only.
-        seeds: Fine-tuning runs, averaged.
-        rebuild: Train the models and fine-tune them here, though they come with hubfast.
+        metric: The metric, as in `rank`.
+        full: Whether to take all models, and not the demo's only.
+        seeds: Number of fine-tuning runs, which are averaged.
+        rebuild: Whether to train and fine-tune the models here, though they come with hubfast.
         on_ranking: Called with the ranking where models must be fine-tuned after it, which takes
             minutes.
         progress: Show bars.
 
     Raises:
-        ValueError: Unknown target.
+        ValueError: The target is unknown.
     """
     target = target or next(spec.name for spec in TARGETS if spec.in_demo)
     if target not in target_names():

@@ -1,4 +1,4 @@
-"""The `hubfast` command: parses, calls the library, prints. A file a command."""
+"""The `hubfast` command: parses, calls the library, prints. One file per command."""
 
 import atexit
 import gc
@@ -28,7 +28,7 @@ app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
-    """Entry point: faults of the input become one line and exit code 2."""
+    """Runs the command: faults of the input become one line and exit code 2."""
     let_idle_threads_sleep()
     atexit.register(gc.freeze)  # the process ends: looking for garbage once more takes a second
     try:

@@ -1,4 +1,4 @@
-"""`hubfast bench`: what things are worth, measured here. A file a command."""
+"""`hubfast bench`: what things are worth, measured here. One file per command."""
 
 import typer
 

@@ -26,7 +26,7 @@ def starting(quiet: bool) -> Iterator[None]:
         yield
 
 
-# Arguments of the library whose option is called otherwise, and others that errors begin with.
+# Arguments of the library whose option has another name, and others that errors begin with.
 OPTIONS = {
     "target_columns": "--target-column",
     "sample_column": "--sample-column",
@@ -39,13 +39,13 @@ ARGUMENT = re.compile(rf"(?<![\w'\"/.-])({'|'.join(OPTIONS)})(?![\w'\"/.-])")
 
 
 def with_options(message: str) -> str:
-    """An error of the library with its arguments called by their options."""
+    """The text of an error of the library, its arguments called by their options."""
     message = ARGUMENT.sub(lambda found: OPTIONS[found[1]], message)
     return FIRST_WORD.sub(r"--\1", message)
 
 
 def check_folders(*paths: Path | None) -> None:
-    """Before the work, so that no result is lost to a misspelt folder."""
+    """Refuses missing folders before the work, so that no result is lost to a misspelt one."""
     for path in paths:
         if path is not None and not path.parent.is_dir():
             raise FileNotFoundError(f"no such folder: {path.parent}")

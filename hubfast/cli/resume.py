@@ -13,12 +13,12 @@ from rich.console import Console
 
 from hubfast.cli.stopping import Stopping, stopping
 
-CHECKPOINT = "checkpoint.pt"  # of the Trainer, in its folder or a folder in that
+CHECKPOINT = "checkpoint.pt"  # the file of the Trainer, in its folder or a folder in that
 
 
 @contextmanager
 def resumable(folder: Path) -> Iterator[Stopping]:
-    """On Ctrl-C or SIGTERM: says what is kept and how to go on; exit codes as `stopping`'s.
+    """Says on Ctrl-C or SIGTERM what is kept and how to go on; exit codes as `stopping`'s.
 
     Args:
         folder: Where the run inside writes its checkpoints.

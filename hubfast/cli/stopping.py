@@ -11,7 +11,7 @@ from types import FrameType
 import typer
 from rich.console import Console
 
-GRACE = 1.0  # seconds in which the same wish said twice is one
+GRACE = 1.0  # seconds in which the same signal twice counts once
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -19,7 +19,7 @@ class Stopping:
     """Whether the command was told to stop, and by which signal."""
 
     def __init__(self) -> None:
-        self.code = 0  # of the exit: 130 after Ctrl-C, 143 after SIGTERM
+        self.code = 0  # exit code: 130 after Ctrl-C, 143 after SIGTERM
         self._since = 0.0
         self._process = os.getpid()
         self._showing = False
@@ -30,7 +30,7 @@ class Stopping:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Raises KeyboardInterrupt, but not for a second signal right behind the first."""
-        if os.getpid() != self._process:  # a worker that was forked from here
+        if os.getpid() != self._process:  # this is a worker that was forked from here
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
             return
@@ -44,7 +44,7 @@ class Stopping:
 
 @contextmanager
 def stopping() -> Iterator[Stopping]:
-    """Ctrl-C and SIGTERM raise KeyboardInterrupt inside; the exit code then says which it was.
+    """Raises KeyboardInterrupt inside at Ctrl-C and SIGTERM; the exit code says which it was.
 
     What the block does after `show` is done to its end.
     """

@@ -12,7 +12,7 @@ CODE = re.compile(r"0\d+")  # 007 is a name
 NOT_A_NUMBER = {"nan", "+nan", "-nan"}
 NO_VALUE = {"na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", "?", "."}  # beside numbers
 FLAGS = {"true": True, "false": False}
-NAMED = 5  # in a message; more are counted
+NAMED = 5  # rows named in a message; more are counted
 
 
 class Values(NamedTuple):
@@ -33,13 +33,13 @@ def typed(
 
     Args:
         cells: As they stand in the file.
-        name: Of the column.
-        task: What the targets pose, None to tell from them.
+        name: Name of the column.
+        task: The task that the targets pose; None to tell it from them.
         rows: What people call each row.
-        separator: Of the file; with `;` a comma may stand in a number for its point.
+        separator: Separator of the file; with `;` a comma may stand in a number for its point.
 
     Raises:
-        ValueError: Words among numbers that do not read as classes.
+        ValueError: Words stand among numbers that do not read as classes.
     """
     texts = [cell.strip() for cell in cells]
     notes: list[str] = []

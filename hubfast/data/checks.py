@@ -35,13 +35,13 @@ class Seen(NamedTuple):
 def readable(
     data: TargetData, max_unreadable: float = MAX_UNREADABLE, *, progress: bool = True
 ) -> TargetData:
-    """The samples that can be read, so that every model sees the same ones.
+    """Keeps the samples that can be read, so that every model sees the same ones.
 
     Each sample that is not text or a part of one array is read and decoded once. Those that cannot
     be are left out, and counted and named in the `notes` of the result.
 
     Args:
-        data: Target data.
+        data: The target data.
         max_unreadable: Share of unreadable samples, in [0, 1], above which something else is wrong.
         progress: Show a bar.
 
@@ -73,7 +73,7 @@ def left_out(faults: Sequence[str], count: int, max_unreadable: float) -> str:
     """The note on samples that cannot be read, each with the reason.
 
     Raises:
-        ValueError: They are more than that share of all.
+        ValueError: More than the allowed share of all samples cannot be read.
     """
     listed = _listed(faults)
     if len(faults) > max_unreadable * count:

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 IMAGES = ("image", "images", "img", "image_path", "path", "file", "file_name", "filename")
 TEXTS = ("text", "sentence", "content", "review", "question", "document")
 TARGETS = ("label", "labels", "target", "targets", "class", "category", "y")
-# One of several texts that only together are a sample.
+# Names of texts of which only several together are a sample.
 OF_PAIRS = {
     *("sentence1", "sentence2", "sentence_1", "sentence_2", "sentence_a", "sentence_b"),
     *("text1", "text2", "text_1", "text_2", "text_a", "text_b", "question1", "question2"),
@@ -37,15 +37,16 @@ def choose_columns(
     targets: str | Sequence[str] | None,
     labelled: Sequence[str] = (),
 ) -> Columns:
-    """The columns asked for, or those that can be told.
+    """Chooses the columns asked for, or those that can be told.
 
     Samples are images before texts. A table has no samples where no column can hold any, or where
     the targets are asked for by name and the samples cannot be told.
 
     Args:
         kinds: What each column holds.
-        sample: As the user says, None to find it.
-        targets: As the user says, None to find one with a usual name, or of class labels.
+        sample: Name of the column of samples, as the user gives it; None to find it.
+        targets: Names of the columns of targets, as the user gives them; None to find one with a
+            usual name, or of class labels.
         labelled: Columns that are declared to hold class labels.
 
     Raises:
@@ -115,7 +116,7 @@ def _only_about(kinds: Mapping[str, Kind]) -> str:
 
 
 def _usual(names: Sequence[str], usual: Sequence[str]) -> list[str]:
-    """Those with a usual name, in its order."""
+    """The columns with a usual name, in the order of these names."""
     lower = {name.lower(): name for name in reversed(names)}
     return [lower[name] for name in usual if name in lower]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-MARKS = {  # the longer before those that it begins with
+MARKS = {  # a longer mark comes before those that it begins with
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF8: "utf-8-sig",
@@ -33,10 +33,10 @@ class Delimited(NamedTuple):
 
 
 def read_delimited(path: Path) -> Delimited:
-    """A `.csv` or `.tsv` file with a header.
+    """Reads a `.csv` or `.tsv` file with a header.
 
     Raises:
-        ValueError: It is no text, holds no samples, or its rows do not fit the header.
+        ValueError: The file is no text, holds no samples, or its rows do not fit the header.
     """
     text, notes = _decoded(path)
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
@@ -93,7 +93,7 @@ def _of_western(path: Path, content: bytes, fault: UnicodeDecodeError) -> tuple[
 
 
 def _separator(text: str, usual: str) -> str:
-    """The one that divides the header and the first rows alike, the usual one first."""
+    """The separator that divides the header and the first rows alike, the usual one first."""
     candidates = [usual, *(s for s in SEPARATORS if s != usual)]
     headers: list[str] = []
     for separator in candidates:
@@ -137,7 +137,7 @@ def _records(
 def _fitted(
     path: Path, names: Sequence[str], found: Sequence[tuple[int, list[str]]], separator: str
 ) -> list[list[str]]:
-    """Records with a cell for each column; those that lack the last have empty ones."""
+    """Records with one cell per column; cells that lack at the end of a row are empty."""
     width = len(names)
     wrong = [n for n, cells in found if any(cell.strip() for cell in cells[width:])]
     if wrong:
@@ -151,7 +151,7 @@ def _fitted(
 
 @contextmanager
 def _long_cells() -> Iterator[None]:
-    """Cells of any length, which the csv module bounds for the whole process."""
+    """Allows cells of any length, which the csv module bounds for the whole process."""
     before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:
         yield

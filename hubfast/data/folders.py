@@ -15,12 +15,12 @@ OF_SYSTEMS = {
     *("lost+found", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
 }
 PART = re.compile(r"(train|training|val|valid|validation|test|testing|dev|eval)([\W_]*(set|\d+))?")
-EXAMPLES = 3  # of files that are left out; more are counted
+EXAMPLES = 3  # files named of those left out; more are counted
 TABLES = (".csv", ".tsv", ".parquet", ".npz")
 
 
 def from_folder(path: Path, task: Task | None, name: str | None) -> TargetData:
-    """Every image below a sub-folder is a sample of its class; classes are sorted by name.
+    """Takes every image below a sub-folder as a sample of its class; classes are sorted by name.
 
     Hidden files and folders, and those that systems leave, do not count. What is left out is said
     in the notes.
@@ -93,7 +93,7 @@ def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
 def _left_out_note(root: Path, entries: Sequence[str]) -> list[str]:
     files = []
     for entry in entries:
-        inside = [file for _, found in _walk(entry) for file in found]  # of a hidden folder
+        inside = [file for _, found in _walk(entry) for file in found]  # what a hidden folder holds
         files += sorted(inside) if os.path.isdir(entry) else [entry]
     if not files:
         return []

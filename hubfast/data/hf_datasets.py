@@ -16,18 +16,19 @@ from hubfast.scores.inputs import Task, as_targets
 from hubfast.utils.extras import require
 
 FORMATS = (None, "python", "numpy", "torch")  # of single samples, for set_format
-NA_IS_A_WORD = {"keep_default_na": False, "na_values": [""]}  # as in other tables
+NA_IS_A_WORD = {"keep_default_na": False, "na_values": [""]}  # as in tables of other kinds
 OTHER_LOADERS = {".json", ".jsonl", ".parquet", ".arrow", ".txt", ".py", ".zip"}
 SAVED = ("dataset_info.json", "dataset_dict.json")  # what save_to_disk leaves
 
 
 def load_hf_dataset(spec: str) -> Any:
-    """The data set that `NAME`, `NAME:CONFIG`, `NAME@SPLIT` or a folder in place of NAME is.
+    """Loads the data set that `NAME`, `NAME:CONFIG`, `NAME@SPLIT` or a folder instead of NAME is.
 
     Without a split it is `train`: a ranking on test data selects on test data.
 
     Raises:
-        ModuleNotFoundError, ValueError: `datasets` is not installed; no such split.
+        ModuleNotFoundError: `datasets` is not installed.
+        ValueError: There is no such split.
     """
     datasets = require("datasets", "data", f"hfdata:{spec}")
     place, _, split = spec.partition("@")
@@ -64,13 +65,13 @@ def from_hf_dataset(
     *,
     progress: bool = True,
 ) -> TargetData:
-    """Images or texts with the class names that the data set has.
+    """Takes images or texts with the class names that the data set has.
 
     Samples come in the format of the data set (`set_format`). Where it has a transform of its own
     (`set_transform`, `with_transform`), samples and targets are those that the transform gives.
 
     Raises:
-        ValueError: Columns that are not there, several splits, or samples without labels.
+        ValueError: Columns are not there, there are several splits, or samples have no labels.
     """
     features = getattr(dataset, "features", None)
     if features is None or not hasattr(type(dataset), "__len__"):  # several splits, or a stream
@@ -118,7 +119,7 @@ def _labels(
     table = dataset.select_columns(list(columns)).with_format(None)[:]
     labels = encoded([table[column] for column in columns], columns, task)
     feature = features[columns[0]]
-    inner = getattr(feature, "feature", feature)  # of a list of labels
+    inner = getattr(feature, "feature", feature)  # a list of labels holds it
     names = getattr(inner, "names", None)
     if names is None or len(columns) > 1:
         return labels
@@ -167,7 +168,7 @@ class _Pairs:
 
     def __init__(self, dataset: Any, sample: str, target: str, targets: Any = None):
         self.dataset, self.sample, self.target = dataset, sample, target
-        self.targets = targets  # before the transform
+        self.targets = targets  # the targets before the transform
 
     def __len__(self) -> int:
         return len(self.dataset)

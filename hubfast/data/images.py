@@ -28,15 +28,15 @@ def image_suffixes() -> frozenset[str]:
 
 
 def opened(image: Any, folder: Path | None = None) -> Image.Image:
-    """An image of a path, of the bytes of a file, or of a mapping of `bytes` and `path`.
+    """Opens an image by a path, the bytes of a file, or a mapping of `bytes` and `path`.
 
     Args:
-        image: As data sets store it.
-        folder: Relative paths are taken from there.
+        image: The image as data sets store it.
+        folder: The folder that relative paths are taken from.
 
     Raises:
-        UnidentifiedImageError, OSError: It is not there, or no image that Pillow reads.
-        TypeError: It is none of these.
+        UnidentifiedImageError, OSError: The file is not there, or no image that Pillow reads.
+        TypeError: `image` is none of these.
     """
     if isinstance(image, Mapping):
         content = image.get("bytes")
@@ -57,8 +57,8 @@ class ImageFiles(Sequence[Image.Image]):
     """Images of paths, or of encoded bytes, opened anew at each access.
 
     Args:
-        images: Each as `opened` takes it.
-        folder: Relative paths are taken from there.
+        images: The images, each as `opened` takes it.
+        folder: The folder that relative paths are taken from.
     """
 
     def __init__(self, images: Sequence[Any], folder: Path | None = None):

@@ -12,7 +12,7 @@ class Renumbered(Dataset):
     """The pairs of a data set whose classes have other numbers.
 
     Args:
-        pairs: Gives (sample, class number) at each position.
+        pairs: Pairs (sample, class number).
         numbers: The new number of each class.
         classes: Names by new number.
     """
@@ -29,18 +29,19 @@ class Renumbered(Dataset):
 
 
 def joined(dataset: Any, names_of: Any) -> Any:
-    """The data set itself, or one in which equal names have equal numbers.
+    """Gives the data set itself, or one in which equal names have equal numbers.
 
     Folders that lack a class number the others from 0 again: in a `ConcatDataset` of them one
     number would stand for several classes.
 
     Args:
-        dataset: Parts of a `ConcatDataset`, also below a `Subset`, are looked at.
-        names_of: Gives the class names of a part, or None where its targets are no positions in
-            names.
+        dataset: A data set, whose parts are looked at if it is a `ConcatDataset`, also below a
+            `Subset`.
+        names_of: A function that gives the class names of a part, or None where its targets are no
+            positions in names.
 
     Raises:
-        ValueError: Parts have different class names, and others have none.
+        ValueError: Some parts have different class names, and others have none.
     """
     if type(dataset) is Subset:
         inner = joined(dataset.dataset, names_of)

@@ -15,7 +15,7 @@ NAMED = 5  # rows in a message; more are counted
 
 
 class EncodedTargets(NamedTuple):
-    """Numbers that `as_targets` takes, and what the classes are called."""
+    """Targets as numbers, as `as_targets` takes them, and the names of the classes."""
 
     values: np.ndarray  # (n,) or (n, C)
     class_names: tuple[str, ...] | None = None
@@ -27,7 +27,7 @@ def encoded(
     task: Task | None,
     rows: Sequence[int] | None = None,
 ) -> EncodedTargets:
-    """One label column, or several.
+    """Encodes one label column, or several.
 
     - One of words: classes; for `task="multilabel"` each is split at `;`, `|` or `,`.
     - One of lists: several labels of each sample, or several numbers for regression.
@@ -35,8 +35,8 @@ def encoded(
 
     Args:
         columns: Values of each column, all of length n.
-        names: Of the columns; class names where there are several.
-        task: What the labels pose, None to tell from them.
+        names: Names of the columns; they are the class names where there are several.
+        task: The task that the labels pose; None to tell it from them.
         rows: What people call each row; None for 0, 1, ...
 
     Raises:

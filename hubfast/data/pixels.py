@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageColor
 from torch import Tensor
 
-ORIENTATION = 0x0112  # of EXIF
+ORIENTATION = 0x0112  # the tag of EXIF
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -22,7 +22,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by channels
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by the number of channels
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Pixels:
             raise ValueError(f"bits must be in 8..16, got {self.bits}")
 
     def prepared(self, sample: Any) -> Any:
-        """An RGB image, a string, or a float32 tensor.
+        """Gives a sample as an RGB image, a string, or a float32 tensor.
 
         Raises:
-            ValueError, TypeError: It is none of these, or its values do not fit the rule.
+            ValueError, TypeError: The sample is none of these, or its values do not fit the rule.
         """
         if isinstance(sample, str):
             return sample
@@ -105,7 +105,7 @@ class Pixels:
         return flat.copy() if flat is image else flat
 
     def _composed(self, image: Image.Image) -> Image.Image:
-        if image.mode == "La":  # alpha is multiplied in
+        if image.mode == "La":  # its alpha is multiplied into the values
             image = image.convert("LA")
         canvas = Image.new("RGBA", image.size, self.background)
         canvas.alpha_composite(image.convert("RGBA"))

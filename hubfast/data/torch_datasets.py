@@ -39,13 +39,13 @@ class Firsts(Sequence[Any]):
 def from_dataset(
     dataset: Any, task: Task | None, name: str | None, *, progress: bool = True
 ) -> TargetData:
-    """The pairs of a map-style data set.
+    """Takes the pairs of a map-style data set.
 
     Targets are those that `dataset[i]` gives. Where it is certain what these are without reading
     all samples, they are taken at once; else every sample is read.
 
     Raises:
-        ValueError: It has no length, gives no pairs, or more than 5 % of its samples fail.
+        ValueError: The data set has no length, gives no pairs, or more than 5 % of it fails.
     """
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise ValueError(f"data must be a Dataset with a length, got {type(dataset).__name__}")
@@ -64,13 +64,13 @@ def from_dataset(
 def from_pairs(
     pairs: Any, task: Task | None, name: str, names: tuple[str, ...] | None, *, progress: bool
 ) -> TargetData:
-    """Samples of pairs whose targets are found by reading each once.
+    """Takes samples of pairs whose targets are found by reading each once.
 
     Args:
-        pairs: They have a length and give (sample, target) at each position.
-        task: What the targets pose, None to tell from them.
-        name: Shown in reports.
-        names: Of the classes, where these are integers.
+        pairs: A sequence of pairs (sample, target).
+        task: The task that the targets pose; None to tell it from them.
+        name: The name shown in reports.
+        names: Names of the classes, where the targets are integers.
         progress: Show a bar.
     """
     found: dict[int, Any] = {}

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 
 class Kind(Enum):
-    """What made a tensor."""
+    """Kinds of what makes a tensor."""
 
     PASS = auto()  # treats each class for itself: layout, number types, bias, temperature
     ACTIVATION = auto()  # a nonlinearity; it ends a classifier only below a decision
-    AVERAGE = auto()  # over places
+    AVERAGE = auto()  # a mean over places
     SELECT = auto()  # takes some entries, of classes or of places
     SOFTMAX = auto()  # a decision between classes: also log-softmax, arg-max
     SIGMOID = auto()  # a decision for or against each class
@@ -73,7 +73,7 @@ def trace(
     Args:
         output: A tensor.
         step_of: Tells how a tensor was made.
-        one_place: Whether a tensor has one place only, its channels on the axis given.
+        one_place: Tells whether a tensor has one place only, its channels on the axis given.
     """
     passed: set[Kind] = set()
     tensor = logits = output
@@ -115,13 +115,13 @@ def choose(
     name: Callable[[Any], str],
     path: Any,
 ) -> Choice:
-    """The output whose classifier gives the features.
+    """Chooses the output whose classifier gives the features.
 
     Args:
         traces: One per output, in order.
         before: The tensors that a tensor was made from, each always the same object.
-        name: Of a tensor, for messages.
-        path: Of the model, for messages.
+        name: Gives the name of a tensor, for messages.
+        path: The model's file, for messages.
 
     Raises:
         ValueError: All outputs are classes, and no layer that makes them was found: features

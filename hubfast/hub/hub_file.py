@@ -31,13 +31,14 @@ class Entry:
 
 
 def read_hub_file(path: str | Path) -> list[Entry]:
-    """The entries of `models:`, which are specs or tables with the keys of `Entry`.
+    """Reads the entries of `models:`, which are specs or tables with the keys of `Entry`.
 
     Relative paths in specs are taken from the file's own folder. A file cannot declare itself
     trusted: only its reader can.
 
     Raises:
-        FileNotFoundError, ValueError: No such file, or not such content; the message says where.
+        FileNotFoundError: There is no such file.
+        ValueError: The file does not hold a list of models; the message says where.
     """
     path = Path(path)
     if not path.exists():
@@ -51,7 +52,7 @@ def read_hub_file(path: str | Path) -> list[Entry]:
 
 
 def _parsed(path: Path) -> Any:
-    import yaml  # of the safe kind: data only
+    import yaml  # used only to load data, by its safe loader
 
     try:
         if path.suffix == ".toml":

@@ -15,6 +15,6 @@ def of_torchvision(model: str, weights: str = "DEFAULT") -> float | None:
 
 
 def of_timm(name: str) -> float | None:
-    """Likewise of timm's `name`, as in `resnet50.tv2_in1k`, where its weights are torchvision's."""
+    """Top-1 accuracy in percent of timm's `name` if its weights are torchvision's, else None."""
     model, _, tag = name.partition(".")
     return of_torchvision(model, TAGS[tag]) if tag in TAGS else None

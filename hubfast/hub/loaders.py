@@ -27,7 +27,7 @@ Load = Callable[[Loading], Model]
 
 
 def kind_of(spec: str) -> str:
-    """Which of KINDS a spec is, or "features"; empty for a spec of no known form."""
+    """Tells which of KINDS a spec is, or "features"; empty for a spec of no known form."""
     kind, _, rest = spec.partition(":")
     if kind in KINDS and rest:
         return kind
@@ -36,10 +36,10 @@ def kind_of(spec: str) -> str:
 
 
 def loader(spec: str) -> tuple[str, Load]:
-    """A name to show, and what loads the model.
+    """Gives a name to show, and what loads the model.
 
     Raises:
-        ValueError: A spec of no known form.
+        ValueError: The spec has no known form.
     """
     kind, _, rest = spec.partition(":")
     if kind in KINDS and rest:

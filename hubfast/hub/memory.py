@@ -11,22 +11,22 @@ Outputs = tuple[Tensor, Tensor | None]
 
 
 def within_memory(run: Callable[[Any], Outputs], inputs: Any) -> Outputs:
-    """`run(inputs)`, or of halves of the batch one after the other where memory is too small.
+    """Runs `run(inputs)`, or halves of the batch one after the other if memory is too small.
 
     Args:
         run: Maps a batch to features and maybe logits, each sample for itself.
         inputs: A tensor, a list or a mapping of these, samples first.
 
     Raises:
-        torch.OutOfMemoryError, RuntimeError: Too small even for one sample.
+        torch.OutOfMemoryError, RuntimeError: Memory is too small even for one sample.
     """
     try:
         return run(inputs)
-    except RuntimeError as error:  # of which torch.OutOfMemoryError is one
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
         samples = _length(inputs)
         if not _out_of_memory(error) or samples < 2:
             raise
-    # Past the except clause: the error holds the frames that hold the memory.
+    # This is past the except clause, since the error holds the frames that hold the memory.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     half = samples // 2

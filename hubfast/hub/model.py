@@ -29,7 +29,7 @@ class Extraction:
     batch_size: int = 64
     device: str = "cpu"
     workers: int = 0  # processes that prepare samples; 0 prepares them in this one
-    logits: bool = False  # also the source classifier's output, where there is one
+    logits: bool = False  # whether to give the source classifier's output, too, where there is one
 
 
 class Model(Protocol):
@@ -41,7 +41,7 @@ class Model(Protocol):
 
     @property
     def parameters(self) -> int | None:
-        """How many it has; None where nobody knows, as for stored features."""
+        """Number of its parameters; None where nobody knows, as for stored features."""
         ...
 
     @property
@@ -50,7 +50,7 @@ class Model(Protocol):
         ...
 
     def batches(self, data: TargetData, options: Extraction) -> Iterator[Batch]:
-        """Features of all of `data`, in order."""
+        """Yields the features of all of `data`, in order."""
         ...
 
 
@@ -65,7 +65,7 @@ class Source:
     imagenet: float | None = None  # top-1 accuracy, percent, as its user gives it
     spec: str | None = None  # what one writes to have this model; None where nothing does
     kind: str = ""  # as `loaders.kind_of` gives it, or "object"; empty where it is not known
-    hub_file: str = ""  # that describes it
+    hub_file: str = ""  # the hub file that describes it; empty for others
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ class Loading:
     trust: bool = False  # it may run code of its own
     preprocessing: Mapping[str, Any] | None = None  # see `preprocessing.image_transform`
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of a torch.hub entry point
-    keys: Keys = "by_name"  # of a timm checkpoint
+    keys: Keys = "by_name"  # how the weights of a timm checkpoint are matched
     progress: bool = False  # show a bar while a query counts parameters
 
     def require_trust(self, name: str, why: str) -> None:
         """Refuses to load `name` unless it is trusted.
 
         Raises:
-            PermissionError: It is not.
+            PermissionError: It is not trusted.
         """
         if not self.trust:
             raise PermissionError(

@@ -26,7 +26,7 @@ class FeatureModule(nn.Module):
 
 
 def stacked(samples: list[Any]) -> Any:
-    """Tensors as one batch; anything else as the list it is."""
+    """Stacks tensors to one batch; gives anything else as the list it is."""
     return torch.stack(samples) if isinstance(samples[0], Tensor) else samples
 
 
@@ -40,7 +40,7 @@ class Network:
             tensors (stacked), a bare callable also lists of PIL images or strings.
         collate: Makes a batch of prepared samples.
         reads_text: Samples are strings, which `collate` turns into tensors.
-        count: Parameters, where `run` does not hold them as torch's.
+        count: Number of parameters, where `run` does not hold them as torch's.
         imagenet: Published top-1 accuracy on ImageNet, percent.
         advice: How to give a module without a transform one.
         notes: What the user should know of how the model is run.
@@ -62,7 +62,7 @@ class Network:
         return sum(p.numel() for p in self.run.parameters())
 
     def batches(self, data: TargetData, options: Extraction) -> Iterator[Batch]:
-        """Features of all of `data`; a module comes back in its modes and on its device."""
+        """Yields features of all of `data`; a module comes back in its modes and on its device."""
         with ExitStack() as held:
             dtype = None
             if isinstance(self.run, nn.Module):
@@ -105,7 +105,7 @@ class Network:
 def features_of(
     run: Callable[[Any], Any], inputs: Any, logits: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Features `(b, D)` and, where asked for and there, source logits `(b, Cs)`.
+    """Gives features `(b, D)` and, where asked for and there, source logits `(b, Cs)`.
 
     - timm models: the pooled features before the classifier, and the classifier's output.
     - A FeatureModule: what it returns.
@@ -145,7 +145,7 @@ def _of_module(module: nn.Module, inputs: Any) -> tuple[Tensor, Tensor | None]:
 def _rows(
     x: Any, what: str = "features", *, channels_first: bool = False, channels_last: bool = False
 ) -> Any:
-    """`x` as floats `(b, D)`; None for no logits.
+    """Gives `x` as floats `(b, D)`; None for no logits.
 
     Args:
         x: What a model returned.
@@ -164,7 +164,7 @@ def _rows(
 
 
 def _moved(inputs: Any, device: str, dtype: torch.dtype | None) -> Any:
-    """`inputs` on the device, floats in the type that the model has."""
+    """Moves `inputs` to the device, floats in the number type of the model."""
     if isinstance(inputs, Tensor):
         wanted = dtype if inputs.is_floating_point() else None
         return inputs.to(device, wanted, non_blocking=True)

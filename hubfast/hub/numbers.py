@@ -6,18 +6,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-NARROW = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3b11fnuz")  # NumPy's by ml_dtypes
+# ml_dtypes gives these types to NumPy.
+NARROW = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3b11fnuz")
 
 
 def as_floats(x: Any, what: str) -> Tensor:
-    """`x` as a tensor of float32, or of float64 where that holds more of it.
+    """Gives `x` as a tensor of float32, or of float64 where that holds more of it.
 
     Args:
         x: A tensor, or an array of any byte order: floats of any width, integers, booleans.
         what: What it is, for messages.
 
     Raises:
-        TypeError: Complex numbers, Python objects, strings or raw bytes.
+        TypeError: `x` holds complex numbers, Python objects, strings or raw bytes.
     """
     if isinstance(x, Tensor):
         return _of_tensor(x, what)

@@ -16,10 +16,10 @@ def oriented(images: Tensor, *, channels_last: bool) -> Tensor:
 
 
 def in_number_type(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """Images in the number type that a model takes.
+    """Gives images in the number type that a model takes.
 
     Raises:
-        ValueError: It takes whole numbers, and these are not, or not in its range.
+        ValueError: The model takes whole numbers, and the images hold others, or exceed its range.
     """
     if dtype.is_floating_point:
         return images.to(dtype)
@@ -39,13 +39,13 @@ def in_number_type(images: Tensor, dtype: torch.dtype) -> Tensor:
 def features_and_logits(
     found: list[Tensor], samples: int, channels: int, unseen: str | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Features `(b, D)`, and logits `(b, Cs)` where there are some of images.
+    """Gives features `(b, D)`, and logits `(b, Cs)` where there are some of images.
 
     Args:
         found: What enters the classifier and maybe what it gives; or the output of a model
             without a classifier.
-        samples: How many there are, b.
-        channels: Axis of the channels of the features.
+        samples: Number of samples, b.
+        channels: The axis of the channels of the features.
         unseen: Name of a model in which no classifier was seen; None for one with a classifier.
 
     Raises:
@@ -54,24 +54,24 @@ def features_and_logits(
     features, *logits = found
     features = per_sample(features, samples)
     if unseen is not None:
-        channels = -1 if features.ndim == 3 else channels  # of tokens
+        channels = -1 if features.ndim == 3 else channels  # tokens have their channels last
         return no_probabilities(averaged(features.float(), channels), unseen), None
     features = averaged(features.float(), channels)
     return features, class_scores(logits[0], samples) if logits else None
 
 
 def pooled(x: Tensor, *, channels_last: bool = False) -> Tensor:
-    """`x` as `(b, D)`: maps are averaged over their places, tokens over their positions.
+    """Gives `x` as `(b, D)`: maps are averaged over their places, tokens over their positions.
 
     Args:
         x: `(b, D)`, `(b, tokens, D)`, or `(b, D, H, W)`, or `(b, H, W, D)` if `channels_last`.
-        channels_last: Where maps have their channels.
+        channels_last: Whether maps have their channels last.
     """
     return averaged(x, -1 if channels_last or x.ndim == 3 else 1)
 
 
 def averaged(x: Tensor, channels: int) -> Tensor:
-    """`x` as `(b, D)`: the mean over all axes but the first and that of the channels."""
+    """Gives `x` as `(b, D)`: the mean over all axes but the first and that of the channels."""
     return x if x.ndim <= 2 else x.movedim(channels, -1).flatten(1, -2).mean(1)
 
 
@@ -88,9 +88,9 @@ def per_sample(x: Tensor, samples: int) -> Tensor:
 
 
 def class_scores(x: Tensor, samples: int) -> Tensor | None:
-    """Logits as `(b, Cs)`, axes of one entry dropped.
+    """Gives logits as `(b, Cs)`, axes of one entry dropped.
 
-    None where they are of places or tokens, or of one class only.
+    Gives None for logits of places or tokens, and for those of a single class.
     """
     x = x.reshape(len(x), *(side for side in x.shape[1:] if side != 1))
     return x.float() if x.is_floating_point() and x.ndim == 2 and len(x) == samples else None
@@ -105,14 +105,14 @@ def log_probabilities(out: Tensor) -> Tensor | None:
 
 
 def no_probabilities(features: Tensor, what: str) -> Tensor:
-    """`features` as they are.
+    """Gives `features` as they are, unless they are probabilities.
 
     Args:
         features: `(b, D)`, an output in which no classifier was seen.
-        what: Gave them, for the message.
+        what: Name of what gave them, for the message.
 
     Raises:
-        ValueError: Each row is a distribution: these are probabilities of classes.
+        ValueError: Each row is a distribution, so these are probabilities of classes.
     """
     sums = features.double().sum(1)
     if features.shape[1] > 1 and bool((features >= 0).all() & ((sums - 1).abs() < 1e-3).all()):
@@ -126,7 +126,7 @@ def no_probabilities(features: Tensor, what: str) -> Tensor:
 def run_in_fixed_batches(
     run: Callable[[Tensor], list[Tensor]], inputs: Tensor, size: int | None
 ) -> list[Tensor]:
-    """Runs a model that takes batches of exactly `size`; None for one that takes any.
+    """Runs a model in batches of exactly `size`, or in one batch if `size` is None.
 
     A last, smaller batch is filled with copies of its last sample, whose outputs are dropped.
     """

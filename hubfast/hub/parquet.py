@@ -9,19 +9,19 @@ from hubfast.utils.extras import require
 
 
 def read_parquet(path: Path) -> dict[str, Any]:
-    """`features` and maybe `logits`, one row for each row of the file.
+    """Reads `features` and maybe `logits`, one row for each row of the file.
 
     Columns of these names hold lists. Without `features`, the only column of lists is taken, or
     all columns where all are numbers.
 
     Raises:
-        ValueError: Other columns, lists of different lengths, or rows without one.
+        ValueError: The file has other columns, lists of different lengths, or rows without a list.
     """
     pandas = require("pandas", "data", str(path))
     require("pyarrow", "data", str(path))
     try:
         frame = pandas.read_parquet(path)
-    except (ValueError, OSError) as error:  # of which pyarrow's are
+    except (ValueError, OSError) as error:  # pyarrow's errors are such
         raise ValueError(f"{path} cannot be read: {error}") from error
     numeric = {name for name in frame if pandas.api.types.is_numeric_dtype(frame[name])}
     lists = [name for name in frame if name != "logits" and _holds_lists(frame[name])]
@@ -59,6 +59,6 @@ def _stacked(column: Any, what: str) -> np.ndarray:
 
 
 def _array(value: Any) -> np.ndarray:
-    """Lists of lists come as arrays of arrays."""
+    """One array; lists of lists come as arrays of arrays."""
     array = np.asarray(value)
     return np.stack([_array(x) for x in array]) if array.dtype == object and array.ndim else array

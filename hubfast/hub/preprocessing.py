@@ -23,17 +23,17 @@ Transform = Callable[[Any], Tensor]
 
 
 def image_transform(config: Mapping[str, Any], size: tuple[int, int] | None = None) -> Transform:
-    """From a PIL image to the tensor `(3, height, width)` that `config` describes.
+    """Makes what turns a PIL image into the tensor `(3, height, width)` that `config` describes.
 
     Without `crop_pct` the shorter side is resized to the input size, so that nothing is cut off
     but what exceeds its shape.
 
     Args:
-        config: See the top of this file.
+        config: A configuration; see the top of this file.
         size: Height and width that the model takes, where `config` has no `input_size`.
 
     Raises:
-        ValueError: Unknown or missing keys.
+        ValueError: `config` has unknown keys, or lacks some.
     """
     if size is not None:
         config = {"input_size": size, **config}
@@ -70,7 +70,7 @@ class TimmTransform:
             return self._normalised(self._coloured(image))
 
     def pixels(self, image: Any) -> Tensor:
-        """The image resized and cropped, not normalised: uint8 of the same shape."""
+        """The image resized and cropped but not normalised, as uint8 of the same shape."""
         return self._pixels(self._coloured(image))
 
     def _coloured(self, image: Any) -> Any:
@@ -89,14 +89,15 @@ def transform_of_file(
     own: Mapping[str, Any] | None = None,
     size: tuple[int, int] | None = None,
 ) -> Transform | None:
-    """The preprocessing of the model in `path`: the first of these that there is, else None.
+    """Finds the preprocessing of the model in `path`: the first of these that there is, else None.
 
     1. `given`, by the user; 2. `own`, kept in the file itself; 3. `NAME.json` beside it;
     4. timm's `config.json`, and 5. transformers' `preprocessor_config.json`, in its folder.
 
     Args:
         path: The model's file or folder.
-        given, own: Configurations; see the top of this file.
+        given: The configuration that the user gives; see the top of this file.
+        own: The configuration that the file itself holds.
         size: Height and width that the model takes, where that is fixed.
     """
     folder = path if path.is_dir() else path.parent
@@ -109,7 +110,7 @@ def transform_of_file(
 
 
 def advice(path: str | Path) -> str:
-    """How to say it."""
+    """A sentence on how to give the preprocessing of the model in `path`."""
     return (
         f"preprocessing: {{input_size: 224, mean: [...], std: [...]}} of {path} in a hub file, "
         f"or a file {Path(path).stem}.json beside it with these keys"

@@ -28,7 +28,7 @@ UNTRAINED = "?pretrained=false"
 
 
 def is_query(name: str) -> bool:
-    """Whether it stands for several models, or for those that meet conditions."""
+    """Whether a name stands for several models, or for those that meet conditions."""
     return any(mark in name for mark in "*?[")
 
 
@@ -53,7 +53,7 @@ def matching_timm(query: str, *, progress: bool = False) -> list[tuple[str, str]
         progress: Show a bar: parameters are counted by building models without values.
 
     Raises:
-        ValueError: A condition of no such form, or nothing matches.
+        ValueError: A condition has another form, or nothing matches.
     """
     timm = slow_import("timm")
 
@@ -74,10 +74,10 @@ def matching_timm(query: str, *, progress: bool = False) -> list[tuple[str, str]
 
 
 def matching_files(pattern: str) -> list[str]:
-    """Files and folders that `pattern` matches, sorted.
+    """The files and folders that `pattern` matches, sorted.
 
     Raises:
-        ValueError: None does.
+        ValueError: No file matches.
     """
     found = sorted(glob.glob(pattern))
     if not found:
@@ -119,6 +119,6 @@ def _count(architecture: str, classes: int) -> int:
     try:
         with torch.device("meta"):
             module = timm.create_model(architecture, pretrained=False, num_classes=classes)
-    except (RuntimeError, NotImplementedError):  # it computes with values while it is built
+    except (RuntimeError, NotImplementedError):  # the model computes with values while it is built
         module = timm.create_model(architecture, pretrained=False, num_classes=classes)
     return sum(p.numel() for p in module.parameters())

@@ -17,7 +17,7 @@ from hubfast.nn.last_layers import unwrapped
 
 
 def as_hub(hub: Any, *, trust: bool = False, progress: bool = False) -> list[Source]:
-    """The sources of a hub, names made unique.
+    """Makes the sources of a hub, with unique names.
 
     Args:
         hub: One spec, a list of specs, or a mapping from names to specs. A spec is a string such
@@ -29,7 +29,7 @@ def as_hub(hub: Any, *, trust: bool = False, progress: bool = False) -> list[Sou
         progress: Show a bar while a query looks at models.
 
     Raises:
-        ValueError, TypeError: A spec of no known form, or an empty hub.
+        ValueError, TypeError: A spec has no known form, or the hub is empty.
     """
     loading, named = Loading(trust=trust, progress=progress), []
     if isinstance(hub, Mapping):
@@ -60,11 +60,11 @@ def as_source(
     transform: Callable[[Any], Tensor] | None = None,
     trust: bool = False,
 ) -> Source:
-    """One model of a hub.
+    """Makes the source of one model.
 
     Args:
         spec: As in `as_hub`.
-        name: Shown in rankings; None for one made from the spec.
+        name: The name shown in rankings; None for one made from the spec.
         transform: For modules and callables: turns a PIL image into the model's input. A timm
             module has its own; without one, the model takes the data's float tensors.
         trust: As in `as_hub`.
@@ -99,7 +99,7 @@ def _of_script(spec: Any) -> tuple[str, ...]:
 def _named(spec: str, name: str | None, loading: Loading) -> Source:
     label, load = loader(spec)
     kind = kind_of(spec)
-    written = None if kind == "features" else spec  # features are no model
+    written = None if kind == "features" else spec  # stored features are no model
     return Source(name or label, partial(load, loading), spec=written, kind=kind)
 
 
@@ -158,7 +158,7 @@ def _of(entry: hub_file.Entry, loading: Loading) -> list[Source]:
         raise ValueError(f"{entry.model!r} is {len(found)} models, they cannot share one name")
     name = entry.name
     if name is None and entry.written != entry.model and not query.is_query(entry.written):
-        name = loader(entry.written)[0]  # shorter than with the path of the hub file
+        name = loader(entry.written)[0]  # this is shorter than with the path of the hub file
     return [
         replace(
             source,

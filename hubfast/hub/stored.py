@@ -31,7 +31,7 @@ class StoredFeatures:
     Args:
         path: The file, for messages.
         features: `(N, D)`, numbers of any type.
-        logits: `(N, Cs)` of the source classes, or None.
+        logits: Logits of the source classes, `(N, Cs)`, or None.
         notes: What the user should know of how they are used.
     """
 
@@ -69,8 +69,8 @@ def read(path: str | Path) -> StoredFeatures:
     any type and byte order. Tokens (N, tokens, D) and maps (N, D, H, W) are averaged.
 
     Raises:
-        FileNotFoundError, ValueError: No such file, or not such content; the message
-            lists what it holds.
+        FileNotFoundError: There is no such file.
+        ValueError: The file holds something else; the message lists what it holds.
     """
     path = Path(path)
     if not path.exists():
@@ -123,10 +123,10 @@ def _of_safetensors(path: Path) -> Arrays:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Names the file where its format is broken.
+    """Names the file in the error where its format is broken.
 
     Raises:
-        ValueError: It is.
+        ValueError: The file is broken.
     """
     try:
         yield

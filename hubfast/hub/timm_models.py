@@ -22,15 +22,15 @@ from hubfast.nn.weight_files import read_weight_file
 from hubfast.utils.defaults import usual_defaults
 from hubfast.utils.extras import slow_import
 
-FILES = ("model.safetensors", "pytorch_model.bin")  # of weights, in a Hugging Face repository
-SEED = 0  # of random weights
+FILES = ("model.safetensors", "pytorch_model.bin")  # files of weights in a Hugging Face repository
+SEED = 0  # seed of random weights
 
 
 def pretrained(name: str) -> Network:
-    """timm's `name` with its published weights.
+    """Loads timm's `name` with its published weights.
 
     Raises:
-        RuntimeError: Unknown name, or the weights could not be fetched.
+        RuntimeError: The name is unknown, or the weights could not be fetched.
     """
     timm = slow_import("timm")
 
@@ -50,10 +50,10 @@ def pretrained(name: str) -> Network:
 
 
 def with_random_weights(name: str) -> Network:
-    """timm's `name` without training, the same weights each time: a baseline.
+    """Builds timm's `name` without training, with the same weights each time: a baseline.
 
     Raises:
-        RuntimeError: Unknown name.
+        RuntimeError: The name is unknown.
     """
     network = from_module(_untrained(name))
     return replace(network, notes=(f"weights are random (seed {SEED})",))
@@ -66,13 +66,14 @@ def from_checkpoint(name: str, path: str | Path, keys: Keys = "by_name") -> Netw
     names, its features are there and its source logits are not.
 
     Args:
-        name: Of the architecture.
+        name: Name of the architecture.
         path: The file; weights may lie in it as training scripts, wrappers and trainers leave them.
         keys: `"by_order"` matches weights by their order and shapes, whatever their names.
 
     Raises:
-        FileNotFoundError, RuntimeError, ValueError: No such file; another kind of file; weights
-            that do not fit, with their names and shapes.
+        FileNotFoundError: There is no such file.
+        RuntimeError, ValueError: The file is of another kind, or its weights do not fit; the
+            message has their names and shapes.
     """
     content = read_weight_file(path)
     module = plain = _untrained(name)
@@ -96,7 +97,7 @@ def from_checkpoint(name: str, path: str | Path, keys: Keys = "by_name") -> Netw
 
 
 def from_module(module: nn.Module) -> Network:
-    """A timm module with the preprocessing of its `pretrained_cfg`, in the size it is built for.
+    """Wraps a timm module with its `pretrained_cfg`'s preprocessing, in the size it is built for.
 
     One that takes neither colour nor grey images has no preprocessing: it takes float tensors.
     """

@@ -25,7 +25,7 @@ ADVICE = (
 
 
 def load(name: str, loading: Loading) -> Network:
-    """The model of an entry point, with its trained weights.
+    """Loads the model of an entry point, with its trained weights.
 
     Args:
         name: `REPO/MODEL`; REPO is a folder with a hubconf.py, `OWNER/NAME` or `OWNER/NAME:REF`.
@@ -33,8 +33,9 @@ def load(name: str, loading: Loading) -> Network:
             without any, `pretrained=True` or torchvision's `weights="DEFAULT"` if it has them.
 
     Raises:
-        PermissionError, FileNotFoundError, RuntimeError, ValueError: Not trusted; no such
-            repository; no such entry point, or one that fails.
+        PermissionError: The repository is not trusted.
+        FileNotFoundError: There is no such repository.
+        RuntimeError, ValueError: There is no such entry point, or it fails.
     """
     repository, slash, model = name.rpartition("/")
     if not slash or not repository or not model:
@@ -103,7 +104,8 @@ def _imported(folder: Path) -> Iterator[Any]:
     Modules of the repository are forgotten afterwards: the next one has a `models.py`, too.
 
     Raises:
-        FileNotFoundError, RuntimeError: No hubconf.py, or packages it needs are missing.
+        FileNotFoundError: There is no hubconf.py.
+        RuntimeError: Packages that it needs are missing.
     """
     path = folder / "hubconf.py"
     if not path.exists():

@@ -10,9 +10,9 @@ from hubfast.ranking.result import Ranking
 
 
 class Agreement(NamedTuple):
-    """Between the scores of a ranking and one of its own columns."""
+    """How well the scores of a ranking agree with one of its own columns."""
 
-    models: int  # that have both
+    models: int  # number of models that have both
     weighted_tau: float  # scipy's default: weights by both orders, best first
     pearson: float
     regret: float  # best quality minus that of the best-scored model; 0 is perfect
@@ -22,7 +22,7 @@ def agreement(ranking: Ranking, title: str) -> Agreement:
     """Compares the scores with the column `title`, added by `Ranking.with_column`.
 
     Raises:
-        ValueError: No such column, or fewer than two models have both values.
+        ValueError: There is no such column, or fewer than two models have both values.
     """
     if title not in ranking.extra:
         raise ValueError(f"title must be one of {list(ranking.extra)}, got {title!r}")

@@ -8,10 +8,10 @@ CONSENSUS = "consensus"
 
 
 def borda(scores: np.ndarray) -> np.ndarray:
-    """Mean over the metrics of the share of the other models that a model beats.
+    """Gives the mean over the metrics of the share of the other models that a model beats.
 
-    1 for the first by every metric, 0 for the last; ties count half. Each metric has one vote,
-    so metrics that measure much the same outvote a different one. A model is judged by the
+    It is 1 for the first by every metric, 0 for the last; ties count half. Each metric has one
+    vote, so metrics that measure much the same outvote a different one. A model is judged by the
     metrics that it has, each among the models that have it.
 
     Args:

@@ -38,11 +38,11 @@ class _Column:
 
 
 def ranking_tables(ranking: RankedModels, width: int | None) -> list[Table]:
-    """The models with a score, and what each metric says where that is not in columns.
+    """Makes the table of scored models, and one of what each metric says if that has no columns.
 
     Args:
         ranking: What to show.
-        width: Columns that there are; None for as many as are needed.
+        width: Columns of the terminal; None for as many as are needed.
     """
     for layout in _layouts(ranking):
         columns = _columns(ranking, layout)
@@ -60,7 +60,7 @@ def ranking_tables(ranking: RankedModels, width: int | None) -> list[Table]:
 
 
 def _layouts(ranking: RankedModels) -> Iterator[_Layout]:
-    """From the fullest to the barest."""
+    """Layouts from the fullest to the barest."""
     there = [c for c in OPTIONAL if c != "licence" or any(m.licence for m in ranking.scored)]
     for metrics in dict.fromkeys((tuple(ranking.metrics), ())):
         for left_out in range(len(there) + 1):
@@ -71,7 +71,7 @@ def _layouts(ranking: RankedModels) -> Iterator[_Layout]:
 
 
 def _columns(ranking: RankedModels, layout: _Layout) -> list[_Column]:
-    """All but the place and the name."""
+    """All columns but the place and the name."""
     rows = ranking.scored
     columns = [_Column(ranking.metric, [f"{m.score:.4f}" for m in rows])]
     if layout.interval != "none":
@@ -114,7 +114,7 @@ def _table(ranking: RankedModels, columns: Sequence[_Column], names: Sequence[st
 
 
 def _by_metric(ranking: RankedModels, width: int | None) -> Table:
-    """What each of many metrics says, for which there are too many columns."""
+    """The best models by each of the metrics, where these are too many for columns."""
     alone = [ranking.by(metric) for metric in ranking.metrics]
     scores = [[f" {m.score:.4g}" for m in one.ranked[: len(BEST)]] for one in alone]
     widest = max((cell_len(score) for row in scores for score in row), default=0)

@@ -23,8 +23,8 @@ class RankedModels:
     samples: int
     classes: int | None = None
     extra: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
-    metrics: tuple[str, ...] = ()  # of a consensus
-    location: str = ""  # of the data as it was written; empty if it was an object
+    metrics: tuple[str, ...] = ()  # those that a consensus is of
+    location: str = ""  # where the data is, as its user wrote it; empty if it was an object
     notes: tuple[str, ...] = ()  # unreadable samples, uneven classes, warnings of libraries
 
     def __len__(self) -> int:
@@ -61,7 +61,7 @@ class RankedModels:
         """Names of the k best models.
 
         Raises:
-            ValueError: Fewer have a place.
+            ValueError: Fewer than k models have a place, or k is less than 1.
         """
         ranked = self.ranked
         if not 1 <= k <= len(ranked):
@@ -70,10 +70,10 @@ class RankedModels:
         return [model.name for model in ranked[:k]]
 
     def by(self, metric: str) -> Self:
-        """One of several metrics alone, as if it had been asked for alone.
+        """The ranking by one of several metrics, as if it had been asked for alone.
 
         Raises:
-            ValueError: It was not computed.
+            ValueError: The metric was not computed.
         """
         if metric not in self.metrics:
             raise ValueError(f"metric must be one of {list(self.metrics)}, got {metric!r}")

@@ -32,12 +32,12 @@ class Pass:
     rows: Rows
     bars: Progress
     remarks: Remarks
-    heard: Hearing  # of which the remarks are
-    loaded: list[ReferenceType[object]] = field(default_factory=list)  # of the present model
+    heard: Hearing  # what the remarks come from
+    loaded: list[ReferenceType[object]] = field(default_factory=list)  # parts of the present model
 
 
 def run_all(sources: Sequence[Source], run: Pass) -> list[Outcome]:
-    """What each model gave. A model that fails has its error; after Ctrl-C so have the rest."""
+    """Runs all models. One that fails has its error as outcome; after Ctrl-C so have the rest."""
     overall = run.bars.add_task("", total=len(sources) * len(run.target))
     outcomes: list[Outcome] = []
     for position, source in enumerate(sources):
@@ -106,7 +106,7 @@ def _run(source: Source, run: Pass) -> Outcome:
 
 
 def _references(*parts: object) -> list[ReferenceType[object]]:
-    """Weak ones, to those that can have them."""
+    """Weak references to those parts that can have them."""
     return [ref(part) for part in parts if getattr(type(part), "__weakrefoffset__", 0)]
 
 

@@ -7,7 +7,7 @@ ROUND_OFF = 1e-9  # relative difference of scores that are equal
 
 
 def places(scores: Sequence[float]) -> list[int]:
-    """The place of each, 1 for the highest; scores that are equal up to round-off share theirs.
+    """Gives the place of each, 1 for the highest; scores equal up to round-off share theirs.
 
     NaN comes last. After two that share place 1 comes place 3.
     """

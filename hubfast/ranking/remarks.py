@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 LONGEST = 300  # characters of a remark
-MOST = 20  # remarks; more are counted
+MOST = 20  # number of remarks; more are counted
 NAMED = 3  # models named with one; more are counted
 
 
@@ -36,10 +36,10 @@ class Remarks:
             models.append(self._model)
 
     def lines(self, models: Sequence[str], known: Collection[str] = ()) -> tuple[str, ...]:
-        """Every remark as a line.
+        """Gives every remark as a line.
 
         Args:
-            models: All that ran: a remark on each of several is said without their names.
+            models: Names of all that ran; a remark on each of several is said without them.
             known: Remarks that are said elsewhere.
         """
         kinds = [kind for kind, text in self._texts.items() if text not in known]

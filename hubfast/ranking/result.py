@@ -31,7 +31,7 @@ class Ranking(RankedModels):
     """
 
     def to_frame(self) -> "pd.DataFrame":
-        """A row a model, numbers unrounded."""
+        """One row per model, numbers unrounded."""
         import pandas as pd  # slow to import
 
         rows = zip(self.places, self.models, strict=True)
@@ -40,12 +40,12 @@ class Ranking(RankedModels):
         return frame.astype(dict.fromkeys(whole, "Int64"))
 
     def to_csv(self, path: str | Path) -> None:
-        """Writes `to_frame`."""
+        """Writes the rows of `to_frame`."""
         with replacing(path) as partial:
             self.to_frame().to_csv(partial, index=False)
 
     def to_json(self, path: str | Path) -> None:
-        """Writes all of it; `Ranking.from_json` reads it back."""
+        """Writes the whole ranking; `Ranking.from_json` reads it back."""
         content = {"format": FORMAT, **dataclasses.asdict(self)}
         write_text(path, json.dumps(content, indent=2) + "\n")
 
@@ -54,7 +54,7 @@ class Ranking(RankedModels):
         """Reads what `to_json` wrote.
 
         Raises:
-            ValueError: Another kind of file.
+            ValueError: The file is of another kind.
         """
         content = json.loads(Path(path).read_text())
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:

@@ -16,7 +16,7 @@ class Seconds:
 
     @property
     def total(self) -> float:
-        """All of it."""
+        """The sum of all parts."""
         return self.load + self.prepare + self.forward + self.score
 
 
@@ -28,7 +28,7 @@ class MetricScore:
     low: float | None = None  # of the 95 % bootstrap interval
     high: float | None = None
     tied: bool = False  # not distinguishable from the best by this metric
-    seconds: float = 0.0  # to compute it, features given
+    seconds: float = 0.0  # time to compute it, features given
     error: str | None = None
     void: str = ""  # why the score gives no place and has no vote; empty where it does
 
@@ -45,13 +45,13 @@ class RankedModel:
     low: float | None = None  # of the 95 % bootstrap interval
     high: float | None = None
     tied: bool = False  # not distinguishable from the best
-    width: int | None = None  # of its features, D
+    width: int | None = None  # D, the width of its features
     parameters: int | None = None
     seconds: Seconds = Seconds()
     error: str | None = None
     spec: str | None = None  # what one would write to have this model again
     scores: Mapping[str, MetricScore] = dataclasses.field(default_factory=dict)
-    note: str = ""  # of its hub file, and of how it was run
+    note: str = ""  # what its hub file says of it, and what is to be known of how it was run
     licence: str = ""
     void: str = ""  # why the score gives no place; empty where it does
-    hub_file: str = ""  # that describes the model; empty for others
+    hub_file: str = ""  # path of the hub file that describes the model; empty for others

@@ -29,8 +29,8 @@ from hubfast.scores.streamed import Rows
 from hubfast.utils.global_state import global_state_kept
 from hubfast.utils.progress import progress_bar
 
-INTERVAL_SAMPLES = 512  # whose influence is computed: their spread is then known within 3 %
-KEPT_SAMPLES = 2048  # whose features are kept for scores that need samples: 16 MiB at D = 2048
+INTERVAL_SAMPLES = 512  # samples whose influence is computed: its spread is then known within 3 %
+KEPT_SAMPLES = 2048  # samples whose features are kept for scores that need them: 16 MiB at D = 2048
 
 
 @global_state_kept()
@@ -69,12 +69,12 @@ def rank(
         metrics: Several of these, from the same pass: the models are then ranked by their
             consensus (`consensus.borda`), and `metric` is not used. A metric that one model does
             not have, such as LEEP without a source classifier, is missing in its row.
-        task: As in `as_target_data`.
+        task: The task, as in `as_target_data`.
         samples: At most so many samples are used, drawn with classes in proportion; None for all.
         batch_size: Samples per forward pass.
         device: `"cpu"`, `"cuda"`, `"cuda:1"`; None for a GPU where there is one.
         workers: Processes that prepare samples; None for a few when a GPU runs the models.
-        seed: Of the subsample and of the intervals.
+        seed: Seed of the subsample and of the intervals.
         trust: Models may run code of their own; see `hubfast.hub.as_hub`.
         max_unreadable: Share of the samples that may be unreadable, such as corrupt images; these
             are left out for every model, and named in the notes of the ranking. So are warnings
@@ -82,7 +82,7 @@ def rank(
         progress: Show bars with the time left.
 
     Raises:
-        ValueError, TypeError: Bad arguments, before any model runs.
+        ValueError, TypeError: An argument is wrong; this is found before any model runs.
     """
     for name, value in (("batch_size", batch_size), ("samples", samples)):
         if value is not None and value < 1:
@@ -144,7 +144,7 @@ def _device(device: str | None) -> str:
 
 
 def _check_target(target: TargetData, metrics: Sequence[Metric]) -> None:
-    """What would make every model fail, found before any of them runs."""
+    """Refuses what would make every model fail, before any of them runs."""
     check_metrics(metrics, target.task)
     if not len(target):
         raise ValueError(f"data must hold samples, got none in {target.name!r}")

@@ -20,14 +20,14 @@ class Outcome:
 
     row: RankedModel
     scores: Mapping[str, Scored] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)  # by metric
-    errors: Mapping[str, str] = field(default_factory=dict)  # of metrics that failed
+    seconds: Mapping[str, float] = field(default_factory=dict)  # seconds by metric
+    errors: Mapping[str, str] = field(default_factory=dict)  # by metric that failed
 
 
 def rank_rows(
     outcomes: Sequence[Outcome], metrics: Sequence[Metric], seed: int
 ) -> tuple[RankedModel, ...]:
-    """The models best first, by the one metric or by the consensus of several.
+    """Orders the models, best first, by the one metric or by the consensus of several.
 
     Those whose score says nothing come behind them, and failures last.
     """

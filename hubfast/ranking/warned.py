@@ -69,7 +69,7 @@ class Hearing:
             self._hear(line)
 
     def stop(self) -> None:
-        """Ends it, and restores what was there, unless others have replaced it since."""
+        """Stops listening, and restores what was there, unless others have replaced it since."""
         self.collect()
         self._open = False
         for handler in self._handlers:
@@ -88,7 +88,7 @@ class Hearing:
             self._previous(message, category, filename, lineno, *rest, **named)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Of a handler: lets through what is not heard here."""
+        """Lets through, as the filter of a handler, what is not heard here."""
         return record.levelno < logging.WARNING or not self._take(record.getMessage())
 
     def _take(self, text: str) -> bool:
@@ -100,11 +100,11 @@ class Hearing:
         line = " ".join(text.split()).encode("utf-8", "replace")[:PIPE_LINE] + b"\n"
         try:
             return self._pipe is not None and os.write(self._pipe[1], line) == len(line)
-        except OSError:  # full or closed
+        except OSError:  # the pipe is full or closed
             return False
 
     def _still_open(self) -> Any:
-        """What was there before, but not another Hearing that has ended meanwhile."""
+        """Gives what was there before, unless it is a Hearing that has ended meanwhile."""
         found = self._previous
         while isinstance(owner := getattr(found, "__self__", None), Hearing) and not owner._open:
             found = owner._previous
@@ -113,7 +113,7 @@ class Hearing:
 
 @contextmanager
 def hearing(hear: Callable[[str], None]) -> Iterator[Hearing]:
-    """A Hearing for as long as it is open."""
+    """Gives a Hearing for as long as it is open."""
     found = Hearing(hear)
     found.start()
     try:
@@ -128,11 +128,11 @@ def _loggers() -> dict[str, Any]:
 
 def _on_screen(stream: Any) -> bool:
     screens = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
-    return stream in screens or isinstance(stream, FileProxy)  # of a rich progress bar
+    return stream in screens or isinstance(stream, FileProxy)  # rich's, while it shows a bar
 
 
 def _read(end: int) -> bytes:
     try:
         return os.read(end, 1 << 16)
-    except BlockingIOError:  # nothing there
+    except BlockingIOError:  # the pipe holds nothing
         return b""

@@ -28,7 +28,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Tick:
-    """Of an axis: where in pixels, and its text."""
+    """A tick of an axis: where it is, in pixels, and its text."""
 
     at: float
     text: str
@@ -47,13 +47,14 @@ TOP, RIGHT, BOTTOM = 34, 16, 46
 def curves(
     series: Mapping[str, Sequence[float]], *, x: str, y: str, alt: str, caption: str | Markup
 ) -> Markup:
-    """A figure of one line a series, one drawing for wide windows and one for narrow ones.
+    """Draws a figure of one line per series, once for wide windows and once for narrow ones.
 
     Args:
         series: Finite values at x = 1, 2, ... by name; at least one.
-        x, y: Titles of the axes.
+        x: Title of the horizontal axis.
+        y: Title of the vertical axis.
         alt: Says what is drawn to those who do not see it.
-        caption: Under it.
+        caption: Text under the figure.
     """
     drawings = [_drawing(kind, size, series) for kind, size in SIZES.items()]
     return render("curves.html", drawings=drawings, x=x, y=y, alt=alt, caption=caption)

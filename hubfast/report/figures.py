@@ -23,7 +23,7 @@ def cost_figures(ranking: Ranking) -> list[Markup]:
         spent = m.seconds.prepare + m.seconds.forward
         return 1000 * spent / ranking.samples if spent > 0 and ranking.samples > 0 else None
 
-    if all((pace(m) or 0.0) < 0.1 for m in ranking.ranked):  # as stored features are
+    if all((pace(m) or 0.0) < 0.1 for m in ranking.ranked):  # stored features take no time
         unit, factor = "milliseconds", 1000.0
     else:
         unit, factor = "seconds", 1.0

@@ -36,8 +36,8 @@ def place(
         points: Centres in pixels, `(n, 2)`.
         whiskers: Boxes x0, y0, x1, y1 to keep off where there is another place, `(w, 4)`.
         texts: For each point, most important first, the texts to try in turn: name, number.
-        area: Box that labels stay in, `(4,)`.
-        size: Of the font in pixels.
+        area: The box that labels stay in, `(4,)`.
+        size: Size of the font in pixels.
 
     Returns:
         Labels of the points where one of the texts has a free spot.
@@ -61,7 +61,7 @@ def place(
 
 
 def text_width(text: str, size: float) -> float:
-    """Upper estimate in pixels: the font is the reader's own, so it cannot be measured."""
+    """Upper estimate of a text's width in pixels; the reader's own font cannot be measured."""
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return size * (0.58 * (len(text) - wide) + wide)
 

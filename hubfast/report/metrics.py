@@ -19,9 +19,9 @@ class MetricCell:
     """One score of one model."""
 
     score: Cell
-    place: str  # among the models that have it, as `3` or `3=`
-    share: float  # of the others that it beats, for the shade
-    note: str  # why there is none
+    place: str  # its place among the models that have the score, as `3` or `3=`
+    share: float  # share of the others that it beats, for the shade
+    note: str  # why there is no score
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class MetricRow:
 
 
 def metric_rows(ranking: Ranking) -> list[MetricRow]:
-    """The scored models in order, a cell for each of `ranking.metrics`."""
+    """The scored models in order, with one cell per metric of the ranking."""
     columns = [_column([m.scores[metric] for m in ranking.scored]) for metric in ranking.metrics]
     places = decimals([m.score for m in ranking.scored], 2)
     return [
@@ -52,7 +52,7 @@ def metric_rows(ranking: Ranking) -> list[MetricRow]:
 
 
 def shares_beaten(ranking: Ranking) -> np.ndarray:
-    """Share of the other models that each beats by each metric, `(models, metrics)`; NaN: none."""
+    """Share of the other models that each beats, `(models, metrics)`; NaN without a score."""
     columns = []
     for metric in ranking.metrics:
         cells = _column([m.scores[metric] for m in ranking.scored])
@@ -61,7 +61,7 @@ def shares_beaten(ranking: Ranking) -> np.ndarray:
 
 
 def side_by_side(ranking: Ranking) -> Section:
-    """The section of a page."""
+    """The section of a page that shows the metrics side by side."""
     body = render(
         "metrics.html",
         rows=metric_rows(ranking),

@@ -9,7 +9,7 @@ MOST_DECIMALS = 6  # scores agree to about 1e-6 between processors: more digits 
 
 
 def finite(values: Iterable[float | None]) -> list[float]:
-    """Those that are finite numbers."""
+    """The values that are finite numbers."""
     return [value for value in values if value is not None and math.isfinite(value)]
 
 

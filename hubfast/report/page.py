@@ -22,15 +22,15 @@ class Section:
     """A part of the page under its own heading.
 
     Args:
-        title: Of the heading and of the entry in the contents.
+        title: Text of the heading and of the entry in the contents.
         body: HTML in which everything untrusted is escaped, as `render` returns it. Scripts in it
             do not run; a table with the attribute `data-sortable` can be sorted by its
             `th[data-sort]` columns.
         id: Unique in the page: `lower-case-words`.
 
     Raises:
-        TypeError: A body that is not Markup, so perhaps not escaped.
-        ValueError: An empty title or a malformed id.
+        TypeError: The body is not Markup, so perhaps not escaped.
+        ValueError: The title is empty, or the id malformed.
     """
 
     title: str
@@ -52,14 +52,14 @@ def write_page(
     """Writes the page to `path`, whole or not at all. The same content gives the same bytes.
 
     Args:
-        path: Of the HTML file, replaced if there is one.
-        title: Plain text, as `subtitle`.
-        sections: In reading order, at least one.
-        subtitle: Under the title.
+        path: The HTML file, replaced if there is one.
+        title: Title of the page, as plain text.
+        sections: The sections in reading order, at least one.
+        subtitle: A line under the title, as plain text.
 
     Raises:
-        TypeError, ValueError: No title, no sections, something else than sections, or two with
-            the same id.
+        TypeError, ValueError: There is no title or no section, something is no section, or two
+            sections have the same id.
         OSError: The file cannot be written.
     """
     if not title.strip():
@@ -85,7 +85,7 @@ def write_page(
 
 
 def render(template: str, **values: Any) -> Markup:
-    """A template of this package filled with `values`, which are escaped unless Markup."""
+    """Fills a template of this package with `values`, which are escaped unless Markup."""
     environment = Environment(
         loader=PackageLoader("hubfast.report", ""),
         autoescape=True,

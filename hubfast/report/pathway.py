@@ -19,8 +19,8 @@ def write_pathway(path: str | Path, survey: RoutingSurvey, *, data: str = "") ->
     """Writes the report of a hub's pathways as one HTML file that loads nothing.
 
     Args:
-        path: Of the file, replaced if there is one.
-        survey: As `hubfast.pathway.survey` returns it.
+        path: The HTML file, replaced if there is one.
+        survey: The survey that `hubfast.pathway.survey` returns.
         data: Name of the images, in the title.
 
     Raises:
@@ -90,7 +90,7 @@ def _course(survey: RoutingSurvey, history: Tensor) -> Section:
 
 
 def _height(share: float) -> float:
-    """Of the drawing, downwards; room for the line's width at both ends."""
+    """Height in the drawing, downwards, with room for the line's width at both ends."""
     return 98 - 96 * share
 
 

@@ -22,18 +22,18 @@ from hubfast.report.steps import next_steps
 from hubfast.report.titles import metric_title, title_of
 from hubfast.scores.registry import SCORES
 
-FEW_NOTES = 3  # that need no folding
+FEW_NOTES = 3  # as many notes need no folding
 
 
 def write_ranking(path: str | Path, ranking: Ranking) -> None:
     """Writes the report of a ranking as one HTML file that loads nothing.
 
     Args:
-        path: Of the file, replaced if there is one.
-        ranking: As `hubfast.rank` returns it.
+        path: The HTML file, replaced if there is one.
+        ranking: The ranking that `hubfast.rank` returns.
 
     Raises:
-        TypeError: Not a Ranking.
+        TypeError: `ranking` is no Ranking.
         OSError: The file cannot be written.
     """
     sections = ranking_sections(ranking)

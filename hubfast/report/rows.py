@@ -22,7 +22,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to percent of a drawing's width."""
+    """Maps values to percent of a drawing's width."""
 
     low: float
     high: float
@@ -70,7 +70,7 @@ def score_places(ranking: Ranking) -> int:
 
 
 def score_scale(ranking: Ranking) -> Scale | None:
-    """What all scores and intervals fit on; None without a finite score."""
+    """The scale that all scores and intervals fit on; None without a finite score."""
     values = finite([value for m in ranking.ranked for value in (m.score, m.low, m.high)])
     if not values:
         return None
@@ -130,7 +130,7 @@ def time_rows(ranking: Ranking) -> list[TimeRow]:
 
 
 def place_cell(place: int | None) -> Cell:
-    """Of a model's place, or a dash."""
+    """The cell of a model's place, or of a dash."""
     return Cell(MISSING if place is None else str(place), place)
 
 
@@ -148,7 +148,7 @@ def _whisker(m: RankedModel, scale: Scale | None) -> Whisker | None:
 
 
 def interval(m: RankedModel) -> tuple[float, float] | None:
-    """The interval, if both ends are finite numbers."""
+    """The interval of a model, if both ends are finite numbers."""
     if m.low is None or m.high is None or not math.isfinite(m.low + m.high):
         return None
     return m.low, m.high

@@ -31,7 +31,7 @@ class Point:
     """A model."""
 
     name: str
-    number: str  # stands for the name where that has no room
+    number: str  # text that stands for the name where that has no room
     x: float
     y: float
     whisker: tuple[float, float] | None = None  # around the coordinate that is a score
@@ -68,14 +68,14 @@ FONT = 12.5
 def figure(
     points: Sequence[Point], frame: Frame, *, id: str, alt: str, caption: str | Markup
 ) -> Markup:
-    """A figure with one drawing for wide windows and one for narrow ones.
+    """Draws a figure, once for wide windows and once for narrow ones.
 
     Args:
-        points: With finite coordinates, most important first: they get their labels first.
+        points: Points with finite coordinates, in the order in which they are labelled.
         frame: The axes.
-        id: Unique in the page.
+        id: Name of the figure, unique in the page.
         alt: Says what is drawn to those who do not see it.
-        caption: Under it.
+        caption: Text under the figure.
     """
     drawings = [
         {"kind": kind, "size": size, "content": _draw(points, frame, size, f"{id}-{kind}")}
@@ -115,7 +115,7 @@ def _draw(points: Sequence[Point], frame: Frame, size: _Size, salt: str) -> Mark
 
 
 def _scales(axes: Axes, points: Sequence[Point], frame: Frame, size: _Size) -> list[str]:
-    """Sets limits and ticks; returns the texts of those on y."""
+    """Sets limits and ticks; returns the texts of the ticks on y."""
     xs, ys = [p.x for p in points], [p.y for p in points]
     ends = [end for p in points for end in p.whisker or ()]
     (xs if frame.score == "x" else ys).extend(ends)
@@ -174,7 +174,7 @@ def _marks(axes: Axes, points: Sequence[Point], frame: Frame) -> None:
 
 
 def cheapest(points: Sequence[Point]) -> list[Point]:
-    """Those that score more than every point of the same or lower cost x."""
+    """The points that score more than every point of the same or lower cost x."""
     front: list[Point] = []
     for p in sorted(points, key=lambda p: (p.x, -p.y)):
         if not front or p.y > front[-1].y:

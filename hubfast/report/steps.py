@@ -11,7 +11,7 @@ MOST = 3  # models to tune with: more teachers hardly helped in the paper on B-T
 
 
 def tune_command(ranking: Ranking) -> list[str] | None:
-    """`hubfast tune ...` with the best models, an option with its value each; None if not known.
+    """`hubfast tune ...` with the best models, each option with its value; None if not known.
 
     Models that only a hub file describes are had through it. Models and data that were Python
     objects, or stored features, have no command.
@@ -29,7 +29,7 @@ def tune_command(ranking: Ranking) -> list[str] | None:
 
 
 def next_steps(ranking: Ranking) -> Section:
-    """The section of a page; for rankings with a score."""
+    """The section of a page on how to go on, for rankings with a score."""
     group = [m for m in ranking.ranked if m.tied]
     body = render(
         "steps.html",

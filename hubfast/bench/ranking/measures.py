@@ -26,7 +26,7 @@ def measure(scores: np.ndarray, truth: np.ndarray) -> Measures:
     Models with the same score are in no order: their regret is the mean over all orders.
 
     Raises:
-        ValueError: No models, or numbers of models that differ.
+        ValueError: There are no models, or their numbers differ.
     """
     if scores.shape != truth.shape or scores.ndim != 1 or not len(scores):
         raise ValueError(f"scores and truth must be (models,), got {scores.shape}, {truth.shape}")
@@ -36,7 +36,7 @@ def measure(scores: np.ndarray, truth: np.ndarray) -> Measures:
 
 
 def regret(scores: np.ndarray, truth: np.ndarray, k: int) -> float:
-    """What is lost by fine-tuning only the k highest-scored models, ties in random order."""
+    """Quality lost by fine-tuning only the k highest-scored models, ties in random order."""
     k = min(k, len(scores))
     edge = np.sort(scores)[-k]
     sure, tied = truth[scores > edge], np.sort(truth[scores == edge])[::-1]

@@ -28,12 +28,12 @@ def minihub_records(
 
     Args:
         targets: Names of targets; None for all, or the demo's if not `full`.
-        full: All models, not the demo's only.
-        seeds: Fine-tuning runs, averaged.
+        full: Whether to take all models, and not the demo's only.
+        seeds: Number of fine-tuning runs, which are averaged.
         progress: Show bars.
 
     Raises:
-        ValueError: Unknown target.
+        ValueError: A target is unknown.
     """
     runs = truth(targets, full=full, seeds=seeds, progress=progress)
     rows = []
@@ -52,7 +52,7 @@ def _rows(target: str, runs: Sequence[Truth], full: bool, progress: bool) -> lis
     metrics: Any = _known(names_of(task="classification" if classes else "regression"))
     hub = [f"minihub:{name}" for name in model_names(full=full)]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "h_score says nothing")  # here that is measured
+        warnings.filterwarnings("ignore", "h_score says nothing")  # it is measured here
         ranking = rank(hub, f"minihub:{target}", metrics=metrics, progress=progress)
     if ranking.failed:
         first = ranking.failed[0]

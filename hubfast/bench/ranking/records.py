@@ -14,12 +14,12 @@ NAMES = {
     "data": ("data", "dataset", "data_set", "target", "task"),
     "truth": ("truth", "accuracy", "acc", "value", "score", "performance"),
 }
-OTHER_DATA = "other data sets"  # the prior by what models did elsewhere
+OTHER_DATA = "other data sets"  # name of the prior by what models did elsewhere
 
 
 @dataclass(frozen=True)
 class Records:
-    """A row a model and data set: `model`, `data`, `truth`, and the columns named in `scores`."""
+    """One row per model and data set: `model`, `data`, `truth`, and the columns in `scores`."""
 
     frame: pd.DataFrame
     scores: tuple[str, ...]
@@ -47,10 +47,11 @@ def read_records(path: str | Path, rankings: Sequence[Ranking] = ()) -> Records:
         path: With columns for the model, the data set and the fine-tuned quality, by the names in
             NAMES; further numeric columns are scores, higher is better. Repeated runs of a model
             on a data set are averaged.
-        rankings: Of these data sets (`Ranking.data`) and models, by name.
+        rankings: Rankings of these data sets (`Ranking.data`) and models, by name.
 
     Raises:
-        FileNotFoundError, ValueError: No such file, or columns or scores that are missing.
+        FileNotFoundError: There is no such file.
+        ValueError: Columns or scores are missing.
     """
     raw = pd.read_csv(path)
     columns = {_find(raw, wanted, names, path): wanted for wanted, names in NAMES.items()}

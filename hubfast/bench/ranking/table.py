@@ -36,10 +36,10 @@ TITLES = {
 class ScoreStudy:
     """The agreement of every score with the truth, as `evaluate` measures it.
 
-    `frame` has a row a score and a measure: `score`, `measure`, `value` (mean over the data
+    `frame` has one row per score and measure: `score`, `measure`, `value` (mean over the data
     sets that have the score), its bootstrap interval `low`, `high`, the `gain` over the prior on
     the same data sets with `gain_low`, `gain_high` (positive is better, for regrets, too), and
-    `data_sets`. `by_data` has a row a score, data set and measure.
+    `data_sets`. `by_data` has one row per score, data set and measure.
     """
 
     frame: pd.DataFrame
@@ -111,11 +111,11 @@ def evaluate(
         records: Data sets with at least two models each.
         prior: The score that gains are over; None for `parameters`, or the models' truth on the
             other data sets where that is not known.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
         progress: Show a bar.
 
     Raises:
-        ValueError: No such prior, or no data set with two scored models.
+        ValueError: There is no such prior, or no data set with two scored models.
     """
     records = records.with_prior()
     if prior is None:
@@ -151,7 +151,7 @@ def _long(found: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
 
 
 def _mean_rows(found: Mapping[str, Mapping[str, np.ndarray]], prior: str) -> pd.DataFrame:
-    """A row a score and measure: means over data sets, and gains over the prior."""
+    """One row per score and measure: means over data sets, and gains over the prior."""
     rows = []
     for score, sets in found.items():
         shared = [name for name in sets if name in found[prior]]
@@ -175,7 +175,7 @@ def _draws(models: int, seed: int) -> np.ndarray:
 def _of_score(
     records: Records, score: str, names: Sequence[str], draws: np.ndarray, bars: Progress
 ) -> dict[str, np.ndarray]:
-    """By data set the measures of all models and of resamples, `(1 + RESAMPLES, 6)`."""
+    """Measures of all models and of resamples, `(1 + RESAMPLES, 6)`, by data set."""
     found = {}
     groups = list(records.frame.groupby("data", sort=False))
     task = bars.add_task(score, total=len(groups))
@@ -197,7 +197,7 @@ def _of_score(
 
 
 def _mean(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """Over data sets, those left out that are NaN; NaN where all are."""
+    """Mean over data sets, without those that are NaN; NaN where all are."""
     stacked = np.stack(columns)
     known = np.isfinite(stacked)
     counts = known.sum(0)

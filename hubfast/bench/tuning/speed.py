@@ -17,7 +17,7 @@ from hubfast.tuning.trainer import Trainer
 from hubfast.tuning.tune import tune
 from hubfast.utils.progress import progress_bar
 
-EPOCHS = 6  # of measuring: 18 steps of about 32 samples
+EPOCHS = 6  # epochs of a measurement: 18 steps of about 32 samples
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class OnceAgainstAll:
 
     @property
     def share(self) -> float:
-        """Of tuning them all that ranking and tuning once takes."""
+        """Time of ranking and tuning once, as a share of tuning all models."""
         return (self.rank + self.tune_best) / self.tune_all
 
 
@@ -40,7 +40,7 @@ def measure_costs(
 ) -> dict[str, MethodCost]:
     """Parameters, multiply-adds, speeds and memory of each method, trained for a few steps.
 
-    A process each, so that one's memory is not another's; it trains once before, to warm up.
+    Each has a process, so that one's memory is not another's; it trains once before, to warm up.
     """
     build(progress=progress)
     found = {}

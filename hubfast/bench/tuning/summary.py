@@ -9,7 +9,7 @@ from scipy import stats
 
 from hubfast.bench.tuning.trials import EVERY_MODEL, Trial
 
-BASE = "single"  # that others are compared with
+BASE = "single"  # the method that others are compared with
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Interval:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Interval":
-        """Of independent values."""
+        """The interval of independent values."""
         x = np.asarray(values, float)
         if len(x) < 2:
             return cls(float(x.mean()), float("nan"))
@@ -33,12 +33,12 @@ class Interval:
 
 
 def frame(trials: Sequence[Trial]) -> pd.DataFrame:
-    """A row a trial."""
+    """One row per trial."""
     return pd.DataFrame(list(trials))
 
 
 def accuracies(trials: Sequence[Trial]) -> pd.DataFrame:
-    """A row a method: accuracy by target and share, mean, and difference from BASE.
+    """One row per method: accuracy by target and share, mean, and difference from BASE.
 
     Cells are `Interval`s: by target over seeds; the mean and the difference, which is paired,
     over targets, shares and seeds. Best mean first.
@@ -70,7 +70,7 @@ class Selection:
 
 
 def selection(trials: Sequence[Trial]) -> Selection | None:
-    """None without trials of every model."""
+    """Compares selections of models; None without trials of every model."""
     table = frame(trials)
     each = table[table.method == EVERY_MODEL]
     ranked = table[table.method == BASE].set_index(["target", "share", "seed"]).accuracy

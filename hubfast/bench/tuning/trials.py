@@ -24,7 +24,7 @@ from hubfast.utils.progress import progress_bar
 
 VERSION = 2  # of what a trial measures; a change repeats them all
 TARGETS = ("handwritten", "lowercase", "outlines")
-SHARES = (0.5, 1.0)  # of a target's training samples
+SHARES = (0.5, 1.0)  # shares of a target's training samples
 TOP = 3
 RECIPE = Recipe(epochs=15)
 RATES = (1e-3, 3e-3, 1e-2)
@@ -70,15 +70,15 @@ def compare(
     `rates` that did best for it on a held-out quarter of the target's training data, with seed 0.
 
     Args:
-        path: JSON lines.
-        methods: Of `hubfast.tuning.Method`.
+        path: A file of JSON lines.
+        methods: Methods, as `hubfast.tuning.Method` names them.
         targets: Classification targets of the mini-hub.
         shares: Of the training samples, classes in proportion.
         seeds: Runs with seeds 0, 1, ...: another subset, other heads, another order.
         all_models: Also fine-tune every model of the hub.
         recipe: Of all trials; its rate is not used.
         rates: To choose from.
-        progress: Show a bar with the time left.
+        progress: Whether to show a bar with the time left.
     """
     unknown = [m for m in methods if m not in get_args(Method)]
     if unknown:
@@ -178,7 +178,7 @@ class Data(NamedTuple):
 
 @lru_cache(maxsize=1)
 def data_of(target: str, share: float, seed: int) -> Data:
-    """A share of a target's training samples, and its test samples."""
+    """Takes a share of a target's training samples, and its test samples."""
     found = load_target(target)
     train = _training_data(target)
     if share < 1:
@@ -190,7 +190,7 @@ def data_of(target: str, share: float, seed: int) -> Data:
 
 @lru_cache(maxsize=1)
 def held_out_of(target: str) -> Data:
-    """The training samples in two parts."""
+    """Splits the training samples in two parts."""
     return _ranked(*_training_data(target).split(1 - HELD_OUT, seed=0))
 
 
@@ -218,7 +218,7 @@ def _read(path: Path, key: str) -> dict[Job, Trial]:
     for line in path.read_text().splitlines():
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:  # cut off by a kill
+        except json.JSONDecodeError:  # the line was cut off by a kill
             continue
         if row.pop("recipe") == key:
             job: Any = tuple(row.pop("job"))

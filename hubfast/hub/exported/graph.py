@@ -43,14 +43,14 @@ _KINDS = (
 
 
 def step_of(node: fx.Node) -> Step:
-    """How the tensor of `node` was made."""
+    """Tells how the tensor of `node` was made."""
     op, args = operation(node), list(node.args)
     first = args[0] if args and isinstance(args[0], fx.Node) else None
     if op in DENSE or op in CONVOLUTIONS:
         return _layer(op, args)
     if op in ARITHMETIC:
         given = [term for term in args[:2] if isinstance(term, fx.Node) and not is_fixed(term)]
-        below = op.startswith("div") and given != args[:1]  # a number by the tensor
+        below = op.startswith("div") and given != args[:1]  # a number divided by the tensor
         kind = Kind.ACTIVATION if below else Kind.PASS
         return Step(kind, given[0]) if len(given) == 1 else OTHER
     if first is None or is_fixed(first):
@@ -72,21 +72,21 @@ def operation(node: Any) -> str:
 
 
 def is_fixed(node: fx.Node) -> bool:
-    """It does not depend on the images."""
+    """Whether `node` does not depend on the images."""
     if node.op == "placeholder":
         return False
     return node.op == "get_attr" or all(is_fixed(before) for before in node.all_input_nodes)
 
 
 def one_place(node: fx.Node, channels: int) -> bool:
-    """A tensor has one place only, its channels on the axis given."""
+    """Whether a tensor has one place only, its channels on the axis given."""
     shape = list(node.meta["val"].shape)
     del shape[channels], shape[:1]
     return all(isinstance(side, int) and side == 1 for side in shape)
 
 
 def channels(node: Any, given_last: bool) -> int:
-    """Axis of the channels of maps, told by what made them."""
+    """The axis of the channels of maps, told by what made them."""
     while isinstance(node, fx.Node) and node.op == "call_function":
         op = operation(node)
         if op == "permute" and node.args[1] in ([0, 2, 3, 1], [0, 3, 1, 2]):
@@ -107,7 +107,7 @@ def _layer(op: str, args: list[Any]) -> Step:
         return Step(Kind.DENSE, args[x])
     kernel, entering = args[weights].meta["val"].shape, args[x].meta["val"].shape
     if "transpose" not in op and op != "convolution" and kernel[1] != entering[1]:
-        return OTHER  # each group of channels for itself
+        return OTHER  # each group of channels is convolved for itself
     return Step(Kind.CONV, args[x], all(side == 1 for side in kernel[2:]), 1)
 
 

@@ -24,15 +24,18 @@ WHY = "is a torch.export program, and loading one can run code from it"
 
 
 def load(path: str | Path, loading: Loading) -> Network:
-    """An exported model with one input, `(batch, 3, height, width)` or `(batch, height, width, 3)`.
+    """Loads an exported model with one input of images.
+
+    The input is `(batch, 3, height, width)` or `(batch, height, width, 3)`.
 
     The file may hold its preprocessing as the extra file `preprocessing.json`; see
     `hubfast.hub.preprocessing`. A program of uint8 images of a known size needs none: these are
     pixels.
 
     Raises:
-        FileNotFoundError, PermissionError, ValueError: No such file, not trusted (torch says
-            never to load one that is not), or another kind of model.
+        FileNotFoundError: There is no such file.
+        PermissionError: The file is not trusted; torch says never to load one that is not.
+        ValueError: The model is of another kind.
     """
     path = Path(path)
     if not path.exists():
@@ -108,11 +111,11 @@ class _Program(FeatureModule):
 
     Args:
         module: Gives features and maybe logits.
-        axis: Of the channels of the features.
+        axis: The axis of the channels of the features.
         unseen: Name of a model in which no classifier was seen.
         batch: The size of batches that it takes; None for any.
         channels_last: It takes images with their channels last.
-        dtype: Of the images that it takes.
+        dtype: Number type of the images that it takes.
     """
 
     def __init__(

@@ -40,12 +40,13 @@ _KINDS = (
 
 
 def unrolled(keras: Any, model: Any, shape: tuple[int | None, ...], dtype: str) -> Any:
-    """A functional model of the same layers, those of models within it in the place of these.
+    """Makes a functional model of the same layers; models within it are replaced by their layers.
 
     Args:
-        keras: The package.
+        keras: The package Keras.
         model: Functional, sequential, or a subclass whose `call` Keras can follow.
-        shape, dtype: Of its input, the batch size first.
+        shape: Shape of its input, the batch size first.
+        dtype: Number type of its input.
     """
     images = keras.Input(batch_shape=shape, dtype=dtype)
     return keras.Model(images, keras.tree.flatten(_applied(keras, model, images)))
@@ -73,13 +74,13 @@ def node_of(tensor: Any) -> Any:
 
 
 def step_of(tensor: Any) -> Step:
-    """How a tensor was made."""
+    """Tells how a tensor was made."""
     node = node_of(tensor)
     given, op = node.input_tensors, node.operation
     name = type(op).__name__
     if node.is_input or len(given) != 1:
         return OTHER
-    if name == "TimeDistributed":  # the same layer on each token
+    if name == "TimeDistributed":  # runs the same layer on each token
         op, name = op.layer, type(op.layer).__name__
     if name == "Dense" or (name == "Matmul" and node.arguments.args[0] is given[0]):
         return Step(Kind.DENSE, given[0], also=_activation(op))
@@ -92,7 +93,7 @@ def step_of(tensor: Any) -> Step:
         return Step(_activation(op) or Kind.PASS, given[0])
     if name in ARITHMETIC:
         first = not node.arguments.args or node.arguments.args[0] is given[0]
-        inverse = name in ("Divide", "TrueDivide") and not first  # a number by the tensor
+        inverse = name in ("Divide", "TrueDivide") and not first  # a number divided by the tensor
         return Step(Kind.ACTIVATION if inverse else Kind.PASS, given[0])
     if name in ("Permute", "Transpose"):
         axes = [0, *op.dims] if name == "Permute" else list(op.axes or [])
@@ -106,14 +107,14 @@ def step_of(tensor: Any) -> Step:
 
 
 def one_place(tensor: Any, channels: int) -> bool:
-    """A tensor has one place only, its channels on the axis given."""
+    """Whether a tensor has one place only, its channels on the axis given."""
     shape = list(tensor.shape)
     del shape[channels], shape[:1]
     return all(side == 1 for side in shape)
 
 
 def before(tensor: Any) -> list[Any]:
-    """What a tensor was made from."""
+    """The tensors that a tensor was made from."""
     return list(node_of(tensor).input_tensors)
 
 
@@ -138,7 +139,7 @@ def _axis(op: Any) -> int:
 
 
 def _over_places(op: Any, given: Any) -> bool:
-    """A reduction keeps classes apart: it spares the last axis, or, of maps, axis 1."""
+    """Whether a reduction keeps classes apart: it spares the last axis, or axis 1 of maps."""
     dimensions = len(given.shape)
     axes = [op.axis] if isinstance(op.axis, int) else list(op.axis or [])
     named = {axis % dimensions for axis in axes}

@@ -34,7 +34,7 @@ from hubfast.utils.extras import require
 
 
 def load(path: str | Path, loading: Loading) -> Network:
-    """A saved image model with one input.
+    """Loads a saved image model with one input.
 
     If the first thing it does is to prepare its pixels, by a Rescaling, a Normalization or
     arithmetic, it gets them in the range that these were made for, 0..255 or 0..1, resized to its
@@ -42,8 +42,10 @@ def load(path: str | Path, loading: Loading) -> Network:
     what enters the layer that makes its classes; without one, its output.
 
     Raises:
-        FileNotFoundError, ModuleNotFoundError, ValueError: No such file, no Keras, or another kind
-            of model. Keras itself refuses code in an untrusted file (`safe_mode`).
+        FileNotFoundError: There is no such file.
+        ModuleNotFoundError: Keras is not installed.
+        ValueError: The model is of another kind, or Keras itself refuses code in an untrusted
+            file (`safe_mode`).
     """
     path = Path(path)
     if not path.exists():
@@ -79,7 +81,7 @@ def load(path: str | Path, loading: Loading) -> Network:
 
 
 def _prefer_torch() -> None:
-    """Keras reads its backend once, at its import; its default is TensorFlow."""
+    """Makes torch the backend of Keras, which reads it at its import; its default is TensorFlow."""
     settings = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "keras.json"
     if "keras" not in sys.modules and not settings.exists():
         os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -102,7 +104,7 @@ def _images(model: Any, path: Path) -> tuple[tuple[int | None, ...], str]:
 
 
 def _channels_last(keras: Any, shape: tuple[int | None, ...], path: Path) -> bool:
-    """By the size of the axes, or, where these are open, as Keras is configured.
+    """Whether channels are last, by the size of the axes, or, if these are open, by Keras' setting.
 
     Raises:
         ValueError: No axis is that of three channels.
@@ -138,7 +140,8 @@ class _Keras(FeatureModule):
         wanted = [choice.output]
         if head is not None:
             wanted = [head.features, *([] if head.logits is None else [head.logits])]
-        self.held = (keras.Model(model.inputs, wanted),)  # in a tuple: no layers of torch's
+        # In a tuple, so that torch does not register its layers.
+        self.held = (keras.Model(model.inputs, wanted),)
         self.soft = head is not None and head.soft
         self.axis = (-1 if channels_last else 1) if head is None else head.channels
         self.unseen = str(path) if head is None else None

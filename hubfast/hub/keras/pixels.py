@@ -16,12 +16,12 @@ class Pixels(NamedTuple):
     """What a model says of its pixels."""
 
     top: int | None  # their largest value, 1 or 255; None where it cannot be told
-    size: tuple[int, int] | None  # that it resizes images to
-    why: str = ""  # it cannot be told
+    size: tuple[int, int] | None  # the size that it resizes images to
+    why: str = ""  # why it cannot be told
 
 
 def pixels(model: Any) -> Pixels:
-    """By the first layer or operation that shifts or scales the images.
+    """Tells the range by the first layer or operation that shifts or scales the images.
 
     Layers that do nothing to them but when training, that resize, and that reorder channels are
     looked through. Anything else before it, or a second reader of the images, and nothing is told.
@@ -107,12 +107,12 @@ def _only_reader(readers: dict[int, list[Any]], tensor: Any) -> Any:
 
 
 def _parts(op: Any) -> list[Any]:
-    """The layers of a Pipeline; of another layer itself."""
+    """The layers of a Pipeline; any other layer alone."""
     return list(op.layers) if type(op).__name__ == "Pipeline" else [op]
 
 
 def _reorders(node: Any, name: str) -> bool:
-    """An index or a transposition keeps all values: RGB to BGR, channels first."""
+    """Whether a call only moves values, as an index (RGB to BGR) or a transposition does."""
     given, made = node.input_tensors[0].shape, node.output_tensors[0].shape
     if name in ("Permute", "Transpose", "Stack"):
         return True

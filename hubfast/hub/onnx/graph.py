@@ -20,7 +20,7 @@ class Graph:
     """Looks up what made a tensor. Names are interned: equal ones are one object.
 
     Args:
-        proto: An onnx GraphProto. `dequantised` and `asked_for` add to it.
+        proto: An onnx GraphProto. `dequantised` and `ask_for` add to it.
     """
 
     def __init__(self, proto: Any):
@@ -36,7 +36,7 @@ class Graph:
                 self._fixed.update(node.output)
 
     def _is_fixed(self, node: Any) -> bool:
-        """It holds weights, or is made of these and of shapes alone."""
+        """Whether a node holds weights, or is made of these and of shapes alone."""
         if node.op_type in ("Shape", "Size"):
             return True
         return not node.op_type.startswith(RANDOM) and all(
@@ -53,7 +53,7 @@ class Graph:
         return found[0] if len(found) == 1 else None
 
     def is_fixed(self, name: str) -> bool:
-        """It does not depend on the images."""
+        """Whether a tensor does not depend on the images."""
         return name in self._fixed
 
     def given(self, node: Any) -> list[str]:
@@ -61,7 +61,7 @@ class Graph:
         return [intern(name) for name in node.input if name and name not in self._fixed]
 
     def before(self, name: str) -> list[str]:
-        """What a tensor was made from, weights aside."""
+        """The tensors that a tensor was made from, weights aside."""
         node = self.producer(name)
         return [] if node is None else self.given(node)
 
@@ -121,8 +121,8 @@ class Graph:
         """Axis of the channels of maps, told by what made them.
 
         Args:
-            name: Of a tensor, maps with their channels on axis 1 or last.
-            given_last: The images have their channels last.
+            name: Name of a tensor: maps with their channels on axis 1 or last.
+            given_last: Whether the images have their channels last.
         """
         node = self.producer(name)
         while node is not None:

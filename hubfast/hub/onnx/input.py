@@ -25,13 +25,14 @@ class OnnxInput:
     dtype: np.dtype
 
     def array(self, images: Tensor) -> np.ndarray:
-        """A batch as the model takes it.
+        """Gives a batch as the model takes it.
 
         Args:
             images: `(b, 3, H, W)`, or already in the model's layout.
 
         Raises:
-            ValueError: The model takes whole numbers, and these are not, or not in its range.
+            ValueError: The model takes whole numbers, and the images hold others or exceed its
+                range.
         """
         dtype: torch.dtype = getattr(torch, self.dtype.name)
         images = in_number_type(images.cpu(), dtype)
@@ -39,7 +40,7 @@ class OnnxInput:
 
 
 def only_input(graph: Graph, path: Path) -> OnnxInput:
-    """The input of images; what its sizes leave open is written so that any will do.
+    """Finds the input of images; sizes that it leaves open are written so that any will do.
 
     Raises:
         ValueError: The model takes something else.
@@ -63,7 +64,7 @@ def only_input(graph: Graph, path: Path) -> OnnxInput:
 
 
 def _free_open_sizes(value: Any) -> None:
-    """Sizes of -1 and 0, which some tools write for any, are left open, as onnxruntime wants."""
+    """Leaves sizes of -1 and 0, which some tools write for any, open, as onnxruntime wants."""
     for dim in value.type.tensor_type.shape.dim:
         if dim.HasField("dim_value") and dim.dim_value <= 0:
             dim.ClearField("dim_value")
@@ -84,7 +85,7 @@ def _written(shape: list[int | None] | None) -> str:
 
 
 def _channels_last(graph: Graph, name: str, shape: list[int | None]) -> bool:
-    """By the sizes, or, where these are open, by what takes the images first."""
+    """Whether channels are last, by the sizes, or, if these are open, by what takes the images."""
     if 3 in (shape[1], shape[3]):
         return shape[1] != 3
     node = graph.reader(name)

@@ -20,19 +20,22 @@ from hubfast.hub.preprocessing import RAW, advice, image_transform, transform_of
 from hubfast.utils.extras import require
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
-TRIED_SIDE = 224  # of an image by which shapes are found where a file and its user say none
+TRIED_SIDE = 224  # of the image that finds shapes, where file and user give no size
 
 
 def load(path: str | Path, loading: Loading) -> Network:
-    """An image model with one input, `(batch, 3, height, width)` or `(batch, height, width, 3)`.
+    """Loads an image model with one input.
+
+    The input is `(batch, 3, height, width)` or `(batch, height, width, 3)`.
 
     The file may hold its preprocessing as JSON in the metadata `preprocessing`; see
     `hubfast.hub.preprocessing`. A model of uint8 images of a known size needs none: these are
     pixels. Weights in files beside it are found.
 
     Raises:
-        FileNotFoundError, ModuleNotFoundError, ValueError: No such file, no onnxruntime, or
-            another kind of model.
+        FileNotFoundError: There is no such file.
+        ModuleNotFoundError: onnx or onnxruntime is not installed.
+        ValueError: The model is of another kind.
     """
     onnx = require("onnx", "onnx", f"onnx:{path}")
     require("onnxruntime", "onnx", f"onnx:{path}")

@@ -47,7 +47,7 @@ OF_SUMS = SUMS | {
 
 
 def step_of(graph: Graph, name: str) -> Step:
-    """How the tensor `name` was made."""
+    """Tells how the tensor `name` was made."""
     node = graph.producer(name)
     if node is None or graph.is_fixed(name):
         return OTHER
@@ -121,7 +121,7 @@ def _layer(graph: Graph, node: Any) -> Step:
 
 
 def _einsum(graph: Graph, node: Any) -> Step:
-    """A sum over the last axis of one operand with weights."""
+    """The step of a sum over the last axis of one operand, with weights."""
     given = graph.given(node)
     equation = attribute(node, "equation", b"").decode().replace(" ", "")
     terms, _, out = equation.partition("->")
@@ -135,7 +135,7 @@ def _einsum(graph: Graph, node: Any) -> Step:
 
 
 def _elementwise(graph: Graph, node: Any, given: list[str]) -> Step:
-    """Arithmetic with weights, with what is one number a sample, or a softmax written out."""
+    """The step of arithmetic with weights, with one number per sample, or of a softmax."""
     if len(given) == 1:
         if node.op_type == "Div" and node.input[1] == given[0]:
             return _sigmoid_below(graph, given[0]) or Step(Kind.ACTIVATION, given[0])
@@ -160,7 +160,7 @@ def _elementwise(graph: Graph, node: Any, given: list[str]) -> Step:
 
 
 def _softmax(graph: Graph, top: str, bottom: str) -> Step:
-    """Exponentials by their sum."""
+    """The step of exponentials divided by their sum."""
     _, node = graph.through_layout(top)
     while node is not None and node.op_type == "Cast":
         _, node = graph.through_layout(node.input[0])

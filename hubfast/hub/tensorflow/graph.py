@@ -32,7 +32,7 @@ class SavedGraph:
     """Looks up what made a tensor, by its name.
 
     Args:
-        signature: Of a SavedModel.
+        signature: A signature of a SavedModel.
     """
 
     def __init__(self, signature: Any):
@@ -53,7 +53,7 @@ class SavedGraph:
         return self.function.prune([self.function.inputs[0]], tensors)
 
     def step_of(self, name: str) -> Step:
-        """How a tensor was made."""
+        """Tells how a tensor was made."""
         op = self.graph.get_tensor_by_name(name).op
         given = [intern(tensor.name) for tensor in op.inputs if not self.is_fixed(tensor)]
         if len(given) != 1:
@@ -74,7 +74,7 @@ class SavedGraph:
         return _layer(op, given[0])
 
     def is_fixed(self, tensor: Any) -> bool:
-        """It does not depend on the images."""
+        """Whether a tensor does not depend on the images."""
         op = tensor.op
         if op.name not in self._fixed:
             fixed = op.type in ("Const", "Shape") or bool(op.inputs)
@@ -84,7 +84,7 @@ class SavedGraph:
         return self._fixed[op.name]
 
     def one_place(self, name: str, channels: int) -> bool:
-        """A tensor has one place only, its channels on the axis given."""
+        """Whether a tensor has one place only, its channels on the axis given."""
         shape = self.graph.get_tensor_by_name(name).shape
         if shape.rank is None:
             return False
@@ -93,7 +93,7 @@ class SavedGraph:
         return all(side == 1 for side in sides)
 
     def before(self, name: str) -> list[str]:
-        """What a tensor was made from."""
+        """The tensors that a tensor was made from."""
         return [intern(tensor.name) for tensor in self.graph.get_tensor_by_name(name).op.inputs]
 
     def _integers(self, tensor: Any) -> list[int]:
@@ -103,7 +103,7 @@ class SavedGraph:
         return [] if found is None else found.reshape(-1).tolist()
 
     def _over_places(self, op: Any) -> bool:
-        """A reduction spares the last axis, or axis 1 behind a convolution with channels there."""
+        """Whether a reduction spares the classes: the last axis, or a convolution's channels."""
         rank, axes = op.inputs[0].shape.rank, self._integers(op.inputs[1])
         if rank is None or not axes:
             return False
@@ -124,5 +124,5 @@ def _layer(op: Any, entering: str) -> Step:
     channels = 1 if op.get_attr("data_format") == b"NCHW" else -1
     kernel, maps = op.inputs[1].shape.as_list(), op.inputs[0].shape
     if maps.rank is None or maps[channels] != kernel[2]:
-        return OTHER  # each group of channels for itself
+        return OTHER  # each group of channels is convolved for itself
     return Step(Kind.CONV, entering, kernel[:2] == [1, 1], channels)

@@ -24,11 +24,11 @@ from hubfast.utils.extras import require
 
 WHY = "is a TensorFlow graph, which can read and write files"
 SIGNATURES = ("serving_default", "default", "serve", "image_feature_vector")
-CLASSES = ("logits", "probabilities")  # names of outputs, by TensorFlow Hub's common signatures
+CLASSES = ("logits", "probabilities")  # names of outputs in TensorFlow Hub's common signatures
 
 
 def load(path: str | Path, loading: Loading) -> Network:
-    """A SavedModel folder with one input of images, `(batch, height, width, 3)`.
+    """Loads a SavedModel folder with one input of images, `(batch, height, width, 3)`.
 
     Images are given as TensorFlow Hub's common signature says: RGB in 0..1 (in 0..255 if they are
     uint8), resized to the input; `preprocessing` of a hub file, or a file beside it, says
@@ -37,8 +37,10 @@ def load(path: str | Path, loading: Loading) -> Network:
     logits.
 
     Raises:
-        FileNotFoundError, PermissionError, ModuleNotFoundError, ValueError: No such folder, not
-            trusted, no TensorFlow, or another kind of model.
+        FileNotFoundError: There is no such folder.
+        PermissionError: The model is not trusted.
+        ModuleNotFoundError: TensorFlow is not installed.
+        ValueError: The model is of another kind.
     """
     path = Path(path)
     if not (path / "saved_model.pb").exists():
@@ -117,7 +119,7 @@ class _Saved(FeatureModule):
         outputs = self.function(tensorflow.constant(images.cpu().numpy()))
         found = [torch.from_numpy(np.array(value)) for value in outputs]
         features, logits = features_and_logits(found, len(inputs), self.axis, self.unseen)
-        if self.unseen is not None and len(found) > 1:  # told by their name alone
+        if self.unseen is not None and len(found) > 1:  # the logits are told by their name alone
             logits = class_scores(found[1], len(inputs))
         soft = self.name == "probabilities" and logits is not None
         return features, log_probabilities(logits) if soft and logits is not None else logits

@@ -11,7 +11,7 @@ from hubfast.hub.transformers.quiet import quiet
 from hubfast.nn.heads import linear_calls
 
 Outputs = tuple[Tensor, Tensor | None]
-HEADS = 2  # linear layers that may give the logits: of a distilled model, one for each token
+HEADS = 2  # layers that may give the logits; a distilled model has one for each of two tokens
 CLASSIFIERS = ("ForImageClassification", "ForSequenceClassification")
 
 
@@ -20,7 +20,7 @@ class ImageReader(FeatureModule):
 
     Args:
         model: The model.
-        has_pooler: The weights of its pooled output are in the checkpoint.
+        has_pooler: Whether the weights of its pooled output are in the checkpoint.
     """
 
     def __init__(self, model: nn.Module, *, has_pooler: bool):
@@ -28,7 +28,7 @@ class ImageReader(FeatureModule):
         self.model, self.has_pooler = model, has_pooler
 
     def forward(self, inputs: Tensor) -> Outputs:
-        """Features and logits of pixels `(b, 3, H, W)`."""
+        """Gives features and logits of pixels `(b, 3, H, W)`."""
         model: Any = self.model
         pixels = inputs.to(model.dtype)
         with quiet():
@@ -46,7 +46,7 @@ class ImageReader(FeatureModule):
 
 
 def text_features(model: nn.Module, part: nn.Module, inputs: dict[str, Tensor]) -> Outputs:
-    """Features and logits of texts of one number of tokens.
+    """Gives features and logits of texts that all have the same number of tokens.
 
     Args:
         model: The whole model.
@@ -95,7 +95,7 @@ def _before(
         return taken[same]
     if not bool(same.any(1).all()):
         return None
-    # Two tokens have the same output: the model is asked again, its layer letting its input pass.
+    # Two tokens have the same output, so the model is asked again, its layer passing its input.
     classes = logits.shape[1]
     layers = [m for m in part.modules() if isinstance(m, nn.Linear) and m.out_features == classes]
     hook = layers[-1].register_forward_hook(lambda _, args, out: args[0])
@@ -130,7 +130,7 @@ def last_hidden(out: Any) -> Tensor:
 
 
 def source_logits(model: Any, out: Any) -> Tensor | None:
-    """Those of two or more classes that exclude each other; None of labels and of numbers."""
+    """Logits of two or more classes that exclude each other; None for labels and for numbers."""
     logits: Tensor | None = out.get("logits")
     kind = getattr(model.config, "problem_type", None)
     if logits is None or kind in ("regression", "multi_label_classification"):

@@ -33,9 +33,9 @@ class TransformersModel:
     """A transformers model; what it reads is told from the data, since some read both.
 
     Args:
-        name: On the Hugging Face hub, or a folder.
+        name: Its name on the Hugging Face hub, or a folder.
         model: The model.
-        has_pooler: The weights of its pooled output are in the checkpoint.
+        has_pooler: Whether the weights of its pooled output are in the checkpoint.
         loading: What its user says of it.
         imagenet: Published top-1 accuracy on ImageNet, percent.
         notes: What the user should know of the data that the model was run over.
@@ -53,7 +53,7 @@ class TransformersModel:
         return sum(p.numel() for p in self.model.parameters())
 
     def batches(self, data: TargetData, options: Extraction) -> Iterator[Batch]:
-        """Features of all of `data`, in order; `notes` are of them when it is through."""
+        """Yields features of all of `data`, in order; afterwards `notes` are about these data."""
         self.notes = ()
         if isinstance(data[0], str):
             self._refuse_other_inputs("text")
@@ -96,15 +96,16 @@ class TransformersModel:
 
 
 def load(name: str, loading: Loading) -> TransformersModel:
-    """A model by its name on the Hugging Face hub, or a local folder.
+    """Loads a model by its name on the Hugging Face hub, or from a local folder.
 
     A classifier's features are what enters its last linear layer. Of other models they are, for
     images, the pooled output if its weights are in the checkpoint, else the mean over patches;
     for text the mean over tokens, at most 512 of them.
 
     Raises:
-        ModuleNotFoundError, RuntimeError: transformers is not installed; no such model, it cannot
-            be had, or its checkpoint lacks weights or has some of other shapes.
+        ModuleNotFoundError: transformers is not installed.
+        RuntimeError: There is no such model, it cannot be had, or its checkpoint lacks weights or
+            has some of other shapes.
         PermissionError: The model brings code of its own and is not trusted.
     """
     transformers = require("transformers", "transformers", f"hf:{name}")
@@ -142,7 +143,7 @@ def load(name: str, loading: Loading) -> TransformersModel:
         config = getattr(module, "config", None)
         if isinstance(config, transformers.PreTrainedConfig):
             config.return_dict = True  # some were saved with a wish for tuples
-            config.use_cache = False  # it is for texts that go on
+            config.use_cache = False  # a cache serves texts that go on
     return TransformersModel(name, model, not missing, loading)
 
 
@@ -174,7 +175,7 @@ def _auto_class(transformers: Any, config: Any) -> Any:
 
 
 def _knows(auto: Any, config: Any) -> bool:
-    """Whether it loads models of that configuration: its own, or a checkpoint's remote code."""
+    """Whether `auto` loads models of that configuration, by itself or by a checkpoint's code."""
     remote = getattr(config, "auto_map", None) or {}
     return type(config) in auto._model_mapping or auto.__name__ in remote
 

@@ -24,7 +24,7 @@ from hubfast.hub.transformers.tokens import (
     shortest_text,
 )
 
-# A GPU looks for texts of the same number of tokens among those of so many batches.
+# Number of batches among whose texts a GPU looks for those of the same number of tokens.
 LOOKAHEAD = 16
 NO_TOKEN = -1
 SHOWN = 3  # arguments that an error names
@@ -40,7 +40,7 @@ class TextNetwork:
 
     Args:
         model: The model.
-        part: That part of it which reads texts.
+        part: The part of the model that reads texts.
         tokens: Turns texts into what the part takes.
     """
 
@@ -49,7 +49,7 @@ class TextNetwork:
     tokens: Tokens
 
     def batches(self, data: TargetData, options: Extraction) -> Iterator[Batch]:
-        """Features of all of `data`, in order."""
+        """Yields the features of all of `data`, in order."""
         self.model.eval().to(options.device)
         step = options.batch_size * (1 if options.device == "cpu" else LOOKAHEAD)
         for start in range(0, len(data), step):
@@ -85,7 +85,7 @@ class TextNetwork:
         return features[back], torch.cat(given)[back] if len(given) == len(parts) else None
 
     def _alike(self, rows: list[Ids], most: int) -> Iterator[list[int]]:
-        """Positions of texts of one number of tokens, and of end tokens, which BART's asks for."""
+        """Positions of texts with equal numbers of tokens, and of end tokens, as BART needs."""
         config: Any = self.model.config
         end: Any = getattr(config, "eos_token_id", None)
         groups: dict[tuple[int, int], list[int]] = {}
@@ -97,7 +97,7 @@ class TextNetwork:
 
 
 def text_network(name: str, model: nn.Module, trust: bool) -> TextNetwork:
-    """A model that reads texts, with its tokenizer.
+    """Joins a model that reads texts with its tokenizer.
 
     Raises:
         TypeError: The model has no tokenizer, or takes no tokens.
@@ -110,7 +110,8 @@ def text_network(name: str, model: nn.Module, trust: bool) -> TextNetwork:
     config: Any = getattr(part, "config", model.config)
     text = getattr(config, "text_config", None) or config
     if classifies(model) and getattr(text, "pad_token_id", None) is None:
-        text.pad_token_id = NO_TOKEN  # else decoders refuse batches; of no token: the last counts
+        # Without one decoders refuse batches; no token has this id, so that the last one counts.
+        text.pad_token_id = NO_TOKEN
     tokens = Tokens(
         name=name,
         tokenizer=tokenizer,
@@ -132,7 +133,7 @@ def _reading_part(model: Any) -> tuple[nn.Module, Callable[..., Any]]:
 
 
 def _arguments(call: Callable[..., Any]) -> tuple[str, ...] | None:
-    """Names that it takes; None where it hands on whatever it is given."""
+    """Names of the arguments of `call`; None where it hands on whatever it is given."""
     parameters = inspect.signature(call).parameters
     named = [p for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if not named:

@@ -33,13 +33,13 @@ class Tokens:
     No text is padded to the length of another, so that none depends on what it is run with.
 
     Args:
-        name: The model, for errors.
-        tokenizer: That of transformers; nothing of it is changed.
-        names: What the model takes, such as `input_ids` and `attention_mask`; None for any.
+        name: Name of the model, for errors.
+        tokenizer: The tokenizer of transformers; nothing of it is changed.
+        names: Arguments that the model takes, such as `input_ids`; None for any.
         longest: Tokens at which a text is cut.
         shortest: Tokens up to which a text is padded, and masked, since the model takes no fewer.
-        fixed: Every text is padded to `longest`, unmasked, as the model was trained.
-        counts: Of the texts so far, how many there are, and how many are cut or empty.
+        fixed: Whether every text is padded to `longest`, unmasked, as the model was trained.
+        counts: How many texts there were so far, and how many of them were cut or empty.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Tokens:
         return tuple(f"{count} {what}" for count, what in said if count)
 
     def of(self, texts: Sequence[str], first: int = 0) -> list[Ids]:
-        """For each text `input_ids` and what else the model takes, lists of one length.
+        """Gives for each text `input_ids` and what else the model takes, as lists of one length.
 
         Args:
             texts: Some of the data.
@@ -122,7 +122,7 @@ def load_tokenizer(name: str, trust: bool) -> Any:
     """The tokenizer of a model's name or folder.
 
     Raises:
-        TypeError: There is none. transformers itself makes one without any word out of none.
+        TypeError: There is no tokenizer. transformers itself then makes one without any word.
     """
     import transformers  # slow to import
 
@@ -153,8 +153,8 @@ def longest_text(part: nn.Module, config: Any, tokenizer: Any) -> int:
 
     Args:
         part: The module that reads texts.
-        config: Its configuration, or one that holds it as `text_config`.
-        tokenizer: Its tokenizer, whose own limit may be 1e30 where it knows none.
+        config: Configuration of the model, or one that holds it as `text_config`.
+        tokenizer: Tokenizer of the model, whose own limit may be 1e30 where it knows none.
     """
     text = getattr(config, "text_config", None) or config
     limits = [getattr(text, key, None) for key in LENGTHS]
