@@ -86,9 +86,9 @@ def _nearest(x: Tensor, columns: Tensor, new: Tensor, *, vote: bool) -> Tensor:
 
 def _linear(x: Tensor, columns: Tensor, new: Tensor) -> Tensor:
     middle, centre = x.mean(0), columns.mean(0)
-    deviation = x.std(0, correction=0)
+    std = x.std(0, correction=0)
     noise = x.abs().amax(0) * len(x) * torch.finfo(torch.float32).eps  # features are float32
-    scale = torch.where(deviation > noise, 1 / deviation, 0)
+    scale = torch.where(std > noise, 1 / std, 0)
     targets = columns - centre
     found = centre.expand(len(new), -1).clone()
     varying = (columns != columns[:1]).any(0)  # a column that does not vary has nothing to fit

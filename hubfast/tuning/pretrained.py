@@ -115,8 +115,8 @@ def from_source(source: Source, outputs: int, example: Tensor, **options: Any) -
     """
     module, transform = loaded(source)
     if transform is not None:
-        mean, deviation, size = preprocessing(transform)
-        options = {"mean": mean, "deviation": deviation, "size": size, **options}
+        mean, std, size = preprocessing(transform)
+        options = {"mean": mean, "deviation": std, "size": size, **options}
     # A copy: a module that the user gave is loaded as itself, each time.
     return TransferModel(copy.deepcopy(module), outputs, example, **options)
 
@@ -136,12 +136,12 @@ def loaded(source: Source) -> tuple[nn.Module, Callable[[Any], Tensor] | None]:
 def preprocessing(
     transform: Callable[[Any], Tensor],
 ) -> tuple[list[float], list[float], tuple[int, int] | None]:
-    """Mean, deviation and size that an image transform normalises with, found by using it.
+    """Mean, std and size that an image transform normalises with, found by using it.
 
     The size is None if it depends on the image's.
 
     Raises:
-        ValueError: It is not `(x - mean) / deviation` on plain grey images.
+        ValueError: The transform is not `(x - mean) / std` on plain grey images.
     """
     levels = (0, 51, 255)  # 51 / 255 = 0.2
     black, grey, white = (transform(Image.new("RGB", (64, 64), (v, v, v))) for v in levels)
@@ -149,10 +149,10 @@ def preprocessing(
     wanted = low + 0.2 * (high - low)
     if black.ndim != 3 or not torch.allclose(grey.double().flatten(1).mean(1), wanted, atol=1e-3):
         raise ValueError("transform must resize, crop and normalise by channel, nothing else")
-    deviation = 1 / (high - low)
-    mean = -low * deviation
+    std = 1 / (high - low)
+    mean = -low * std
     fixed = black.shape == transform(Image.new("RGB", (96, 80))).shape
-    return mean.tolist(), deviation.tolist(), (black.shape[1], black.shape[2]) if fixed else None
+    return mean.tolist(), std.tolist(), (black.shape[1], black.shape[2]) if fixed else None
 
 
 @torch.no_grad()

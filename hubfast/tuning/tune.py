@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from hubfast.data import MAX_UNREADABLE
+from hubfast.data import MAX_UNREADABLE, TargetData
 from hubfast.hub import Source, as_hub
 from hubfast.profiling import counts
 from hubfast.profiling.memory import PeakMemory
@@ -105,9 +105,7 @@ def tune(
     found = usable(method, top, as_hub(hub, trust=trust, progress=progress), train)
     started = time.perf_counter()
     if ranking is None:
-        ranking = rank(found.sources, train, trust=trust, progress=progress)
-        if any(model.error == INTERRUPTED for model in ranking.failed):
-            raise KeyboardInterrupt  # which rank takes as its end
+        ranking = _ranking(found.sources, train, trust=trust, progress=progress)
     if on_ranking is not None:
         on_ranking(ranking)
     ranked = time.perf_counter()
@@ -145,6 +143,15 @@ def tune(
         notes=(*parts.notes, *found.notes),
         baselines=run.baselines,
     )
+
+
+def _ranking(
+    sources: Sequence[Source], train: TargetData, *, trust: bool, progress: bool
+) -> Ranking:
+    ranking = rank(sources, train, trust=trust, progress=progress)
+    if any(model.error == INTERRUPTED for model in ranking.failed):
+        raise KeyboardInterrupt  # rank ends at one; tune must not go on to train
+    return ranking
 
 
 @dataclass(frozen=True)

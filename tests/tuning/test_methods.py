@@ -1,5 +1,6 @@
 """One record per method says all that is known of it."""
 
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -35,3 +36,11 @@ def test_what_a_method_needs_in_words():
 def test_the_shell_completes_methods():
     assert complete_method("zoo") == ["zoo", "zoo-lite"]
     assert complete_method("") == list(get_args(Method))
+
+
+def test_the_docs_say_which_methods_run_several_models():
+    page = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text()
+    several = ", ".join(name for name, method in METHODS.items() if method.shared_images)
+    assert f"| {several}, whose result runs several models |" in page
+    (row,) = (line for line in page.splitlines() if "whose result is one model" in line)
+    assert all((name in row) != method.shared_images for name, method in METHODS.items())
