@@ -114,6 +114,17 @@ def test_no_circle_of_imports():
         pytest.fail("modules import each other: " + " <- ".join(error.args[1]))
 
 
+def test_no_class_name_is_defined_twice():
+    """Private ones, which no other module sees, excepted."""
+    homes = {}
+    for param in modules():
+        path = param.values[0]
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, set()).add(str(path.relative_to(ROOT.parent)))
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
 def test_import_is_light():
     """Slow or optional packages are imported where they are used."""
     slow = {"triton", "timm", "torchvision", "huggingface_hub", "transformers", "datasets"}

@@ -23,7 +23,7 @@ LISTED = 20  # columns in a message; more are counted
 Kind = Literal["image", "text", "other"]
 
 
-class Columns(NamedTuple):
+class ChosenColumns(NamedTuple):
     """Names of columns: of the samples, None where there are none, and of the targets."""
 
     sample: str | None
@@ -36,7 +36,7 @@ def choose_columns(
     sample: str | None,
     targets: str | Sequence[str] | None,
     labelled: Sequence[str] = (),
-) -> Columns:
+) -> ChosenColumns:
     """Chooses the columns asked for, or those that can be told.
 
     Samples are images before texts. A table has no samples where no column can hold any, or where
@@ -68,7 +68,7 @@ def choose_columns(
         if name not in there:
             raise ValueError(f"no column {name!r}, there are {_listed(there)}")
     if sample is not None:
-        return Columns(sample, tuple(wanted), tuple(notes))
+        return ChosenColumns(sample, tuple(wanted), tuple(notes))
     others = {name: kind for name, kind in kinds.items() if name not in {*wanted, *labelled}}
     found, doubt = _sample_column(others)
     if doubt and targets is None:
@@ -80,7 +80,7 @@ def choose_columns(
         unused = [name for name, kind in others.items() if kind == "text" and name != found]
         if unused or not _usual([found], TEXTS):
             notes.append(f"samples are the column {found!r}, of {_listed(there)}")
-    return Columns(found, tuple(wanted), tuple(notes))
+    return ChosenColumns(found, tuple(wanted), tuple(notes))
 
 
 def _sample_column(kinds: Mapping[str, Kind]) -> tuple[str | None, str]:

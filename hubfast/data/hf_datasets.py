@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from hubfast.data.columns import Columns, Kind, choose_columns
+from hubfast.data.columns import ChosenColumns, Kind, choose_columns
 from hubfast.data.images import image_suffixes
 from hubfast.data.labels import EncodedTargets, encoded
 from hubfast.data.target import TargetData
@@ -94,7 +94,7 @@ def from_hf_dataset(
 
 
 def _transformed(
-    dataset: Any, columns: Columns, task: Task | None, name: str, progress: bool
+    dataset: Any, columns: ChosenColumns, task: Task | None, name: str, progress: bool
 ) -> TargetData:
     """Samples and targets as the transform of the data set gives them."""
     if columns.sample is None or len(columns.targets) > 1:

@@ -24,7 +24,7 @@ EPSILON = np.finfo(float).eps
 
 
 @dataclass(frozen=True)
-class Head:
+class SoftmaxHead:
     """A linear head in the coordinates of the rows that it was fitted to."""
 
     weights: np.ndarray  # (r, C)
@@ -54,7 +54,7 @@ def principal_axes(x: np.ndarray) -> np.ndarray:
     return moved @ vectors[:, kept]
 
 
-def fit_head(rows: np.ndarray, labels: np.ndarray, classes: int, tolerance: float) -> Head:
+def fit_head(rows: np.ndarray, labels: np.ndarray, classes: int, tolerance: float) -> SoftmaxHead:
     """The head W, b of least loss: the sum of cross-entropies + |W|^2 / 2.
 
     Args:
@@ -90,7 +90,7 @@ def fit_head(rows: np.ndarray, labels: np.ndarray, classes: int, tolerance: floa
                 break
             length /= 2
         head, scores, loss, p = head + length * step, scores + length * moved, lower, found
-    return Head(head[:-1], head[-1], converged)
+    return SoftmaxHead(head[:-1], head[-1], converged)
 
 
 def _log_softmax(scores: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch import Tensor
 from hubfast.hub.classifier import Choice, choose, trace
 from hubfast.hub.errors import one_line
 from hubfast.hub.keras import graph
-from hubfast.hub.keras.pixels import Pixels, pixels
+from hubfast.hub.keras.pixels import KerasPixels, pixels
 from hubfast.hub.model import Loading
 from hubfast.hub.network import FeatureModule, Network
 from hubfast.hub.outputs import (
@@ -117,7 +117,7 @@ def _channels_last(keras: Any, shape: tuple[int | None, ...], path: Path) -> boo
 
 
 def _transform(
-    path: Path, loading: Loading, told: Pixels, size: tuple[int, int] | None
+    path: Path, loading: Loading, told: KerasPixels, size: tuple[int, int] | None
 ) -> Transform | None:
     if told.top is not None and size is not None and loading.preprocessing is None:
         return image_transform(RAW if told.top == 255 else UNIT, size)

@@ -12,7 +12,7 @@ INACTIVE = DROPOUT | {
 }
 
 
-class Pixels(NamedTuple):
+class KerasPixels(NamedTuple):
     """What a model says of its pixels."""
 
     top: int | None  # their largest value, 1 or 255; None where it cannot be told
@@ -20,7 +20,7 @@ class Pixels(NamedTuple):
     why: str = ""  # why it cannot be told
 
 
-def pixels(model: Any) -> Pixels:
+def pixels(model: Any) -> KerasPixels:
     """Tells the range by the first layer or operation that shifts or scales the images.
 
     Layers that do nothing to them but when training, that resize, and that reorder channels are
@@ -40,12 +40,12 @@ def pixels(model: Any) -> Pixels:
                 continue
             known = _known(node, op, name)
             if known is None:
-                return Pixels(None, size)
+                return KerasPixels(None, size)
             top, why = known
             if top is not None or why:
-                return Pixels(top, size, why)
+                return KerasPixels(top, size, why)
         tensor = node.output_tensors[0]
-    return Pixels(None, size)
+    return KerasPixels(None, size)
 
 
 def top_of_affine(scale: Any, offset: Any) -> int | None:

@@ -30,7 +30,7 @@ class Settings(ctypes.Structure):
     )
 
 
-class Model(ctypes.Structure):
+class ModelStruct(ctypes.Structure):
     """`hubfast::Model` of csrc/cuda_evidence.hpp."""
 
     _fields_ = (
@@ -44,7 +44,7 @@ class Model(ctypes.Structure):
 class Models(ctypes.Structure):
     """`hubfast::Models` of csrc/cuda_evidence.hpp."""
 
-    _fields_ = (("entries", Model * MODELS), ("used", c_int))
+    _fields_ = (("entries", ModelStruct * MODELS), ("used", c_int))
 
 
 @functools.cache
@@ -135,7 +135,7 @@ def _launch(inputs: Sequence[EvidenceInputs]) -> list[tuple[EvidenceMaximum, Ten
     for i, (model, tensors) in enumerate(zip(inputs, kept, strict=True)):
         end += columns[i]
         addresses = (x.data_ptr() for x in tensors)
-        models.entries[i] = Model(*addresses, model.count, len(model.eigenvalues), end)
+        models.entries[i] = ModelStruct(*addresses, model.count, len(model.eigenvalues), end)
     out = torch.empty(3, end, dtype=torch.float64, device=device)
     missed = torch.empty(end, dtype=torch.int32, device=device)
     with torch.cuda.device(device):
