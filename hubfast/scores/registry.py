@@ -24,6 +24,7 @@ HOMES = {
     "pactran": "hubfast.scores.pactran.SCORE",
     "knn": "hubfast.scores.knn.SCORE",
     "linear_probe": "hubfast.scores.linear_probe.SCORE",
+    "cka": "hubfast.scores.cka.SCORE",
     "parameters": "hubfast.scores.static.PARAMETERS",
     "imagenet": "hubfast.scores.static.IMAGENET",
 }
