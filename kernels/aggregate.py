@@ -69,7 +69,7 @@ def _aggregate_backward(
 
 
 def block_of(models: int, size: int) -> dict[str, int]:
-    """Models and weights of a block, powers of two."""
+    """How many models and weights a block has, both powers of two."""
     rows = triton.next_power_of_2(models)
     return {
         "MODELS": rows,
@@ -84,7 +84,7 @@ def aggregate(weights: Tensor, gates: Tensor, dtype: torch.dtype) -> Tensor:
     out = weights.new_empty(samples, *weights.shape[1:], dtype=dtype)
     block = block_of(models, size)
     blocks = triton.cdiv(size, block["BLOCK"])
-    each = samples if blocks >= 512 else 8  # few blocks: samples share the device, too
+    each = samples if blocks >= 512 else 8  # few blocks: samples are spread over the device, too
     grid = (blocks, triton.cdiv(samples, each))
     _aggregate[grid](weights, gates, out, models, samples, size, SAMPLES=each, **block)
     return out

@@ -97,7 +97,7 @@ def climb(
     """`reference.climb` for CUDA tensors; float64.
 
     Raises:
-        RuntimeError: A column did not converge.
+        RuntimeError: The search did not converge for a column.
     """
     k, columns = energy.shape
     log_t = log_t.clone()

@@ -193,7 +193,7 @@ def _weight_and_gate_gradients(
 def mixed_convolve(
     x: Tensor, weights: Tensor, gates: Tensor, y: Tensor, geometry: Geometry, *, gradient: bool
 ) -> None:
-    """Writes `y`; `weights` is (M, summed channels, produced channels, h, w)."""
+    """Writes into `y`; `weights` is (M, summed channels, produced channels, h, w)."""
     models, channels, out_channels, *kernel = weights.shape
     out = tile_of(out_channels, OUT)
     grid = (

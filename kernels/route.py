@@ -162,5 +162,5 @@ def route(
 
 
 def tile(batch: int, cells: int) -> int:
-    """Samples of a tile, each of so many cells."""
+    """How many samples fit a tile when each has so many cells."""
     return max(1, min(triton.next_power_of_2(max(batch, 1)), MOST_CELLS // cells))

@@ -106,7 +106,7 @@ def sample_conv(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
 def launch_convolve(
     x: Tensor, weight: Tensor, y: Tensor, geometry: Geometry, *, gradient: bool
 ) -> None:
-    """`weight` is (B, summed channels, produced channels, h, w)."""
+    """Launches `_convolve`; `weight` is (B, summed channels, produced channels, h, w)."""
     _, channels, out_channels, *kernel = weight.shape
     out, deep = tile_of(out_channels), tile_of(channels, 32)
     grid = (triton.cdiv(y.shape[2] * y.shape[3], TILE), triton.cdiv(out_channels, out), len(x))
@@ -139,5 +139,5 @@ def tile_of(size: int, largest: int = TILE) -> int:
 
 
 def precision() -> str:
-    """Of float32 products: as torch's convolutions are set."""
+    """The precision of float32 products, as torch's convolutions are set."""
     return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"

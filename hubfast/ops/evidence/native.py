@@ -16,10 +16,10 @@ from hubfast.utils.threads import cores
 def climb(
     log_t: Tensor, eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int
 ) -> EvidenceMaximum:
-    """`reference.climb` in one fused pass per step.
+    """`reference.climb` with one fused pass over the data per step.
 
     Raises:
-        RuntimeError: A column did not converge.
+        RuntimeError: The search did not converge for a column.
     """
     import hubfast._native as core
 

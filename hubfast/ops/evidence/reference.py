@@ -30,7 +30,7 @@ class EvidenceInputs(NamedTuple):
     eigenvalues: Tensor  # lambda, (k,)
     energy: Tensor  # z^2, (k, C)
     residual: Tensor  # Delta, (C,)
-    count: int  # n
+    count: int  # type: ignore[assignment]  # n; hides the method of tuples
 
 
 class EvidenceMaximum(NamedTuple):

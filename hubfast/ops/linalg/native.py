@@ -1,8 +1,8 @@
 """Calls the native core `hubfast._native` (csrc/) on tensors.
 
-Everything is float64 unless said and on the CPU; the core sees tensors as NumPy arrays of the same
-memory, checks their shapes, and releases the GIL while it computes. It is optional, so it is
-imported only where it was chosen.
+Tensors are on the CPU, and float64 unless a docstring says otherwise. The core sees them as NumPy
+arrays of the same memory, checks their shapes, and releases the GIL while it computes. It is
+optional, so it is imported only where it was chosen.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from hubfast.utils.threads import cores
 
 
 def add_gram(gram: Tensor, rows: Tensor) -> None:
-    """`reference.add_gram`, upper triangle only, which is half the flops."""
+    """`reference.add_gram` of the upper triangle only, which is half the flops."""
     import hubfast._native as core
 
     core.add_gram(memory(gram), array(rows))
@@ -75,10 +75,10 @@ def solve(band: Tensor, rows: Tensor, t: Tensor) -> Tensor:
 
 
 def array(x: Tensor, dtype: torch.dtype = torch.float64) -> np.ndarray:
-    """Numbers of `x` for the core to read: its memory, or a copy where there are gaps in it.
+    """The numbers of `x` for the core to read: its memory, or a copy where that has gaps.
 
     Raises:
-        ValueError: They are not on the CPU, or of another dtype than the core reads.
+        ValueError: `x` is not on the CPU, or of another dtype than the core reads.
     """
     return memory(x.detach().contiguous(), dtype)
 
@@ -87,7 +87,7 @@ def memory(x: Tensor, dtype: torch.dtype = torch.float64) -> np.ndarray:
     """The memory of `x` for the core to write into.
 
     Raises:
-        ValueError: It is not on the CPU, of another dtype, or has gaps.
+        ValueError: `x` is not on the CPU, is of another dtype, or has gaps.
     """
     dense = x.is_contiguous()
     if x.device.type == "cpu" and x.dtype == dtype and dense:
