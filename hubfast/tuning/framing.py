@@ -89,7 +89,7 @@ def choose_framing(data: TargetData, sources: Sequence[Source], size: Size | Non
     as they are, if they have one size.
 
     Args:
-        data: Its float tensors, if it gives such, are taken as they are.
+        data: The training data; float tensors, if it gives such, are taken as they are.
         sources: The models that shall see the same images, best first.
         size: Height and width, if the user says so.
 

@@ -97,7 +97,7 @@ class BatchOrder(Sampler[list[tuple[int, int]]]):
 
     Args:
         count: How many samples there are.
-        batch_size: Samples in a batch; batches of an epoch differ from it and by one at most.
+        batch_size: About how many samples a batch holds; those of an epoch differ by one at most.
         epochs: How many times each sample comes.
         seed: Makes the order, together with the number of the epoch.
         first: Step to begin with.

@@ -68,7 +68,8 @@ def tune(
             sample is only trained on.
         test: Data to evaluate on in the end. Classes of all data are matched by name, whatever
             their order and ids; see `hubfast.tuning.labels.aligned`.
-        task, sample_column, target_columns: As in `hubfast.data.as_target_data`, for all data.
+        task, sample_column, target_columns: How to read the data, by `as_target_data` of
+            `hubfast.data`.
         max_unreadable: Share of the samples of each data set that may be unreadable, such as
             corrupt images; these are left out and named in the notes.
         trainer: Recipe, devices, folder for checkpoints; None for the defaults.

@@ -99,7 +99,7 @@ class KnowledgeFlow(nn.Module):
 
     @contextmanager
     def _flowing(self, images: Tensor, share: Tensor) -> Iterator[None]:
-        """Within it, the student's stages add what flows in from the teachers."""
+        """Makes the student's stages add what flows in from the teachers."""
         maps = self._teacher_maps(images)
         self._energy = []
 

@@ -29,7 +29,7 @@ class TuningMethod:
         classes_only: It is for classification only.
         same_architecture: It needs at least two models, all of one architecture.
         source_classifier: It needs a model with the classifier that it was pre-trained with.
-        named_stages: Its models must name their stages.
+        named_stages: It needs models that name their stages (timm's `feature_info`).
         shared_images: Its result runs several models, all on the same images.
     """
 

@@ -59,7 +59,7 @@ class DELTA(nn.Module):
 
     Args:
         model: The model to tune; a frozen copy of it is kept.
-        attention: By the name of a module in `model.model`: its channels' weights `(C,)`, see
+        attention: Weights `(C,)` of the channels of modules in `model.model`, by their names, see
             `channel_attention`; None for the plain distance.
     """
 
