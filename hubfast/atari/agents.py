@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecEnv
 
-Games = list[tuple[int, float]]  # frames so far and return, a finished game each
+Games = list[tuple[int, float]]  # frames so far and return of each finished game
 
 SAVE_EVERY = 100_000  # frames between checkpoints: a few minutes
 
@@ -41,11 +41,11 @@ def new_agent(
     """An untrained agent.
 
     Args:
-        environment: Of `atari_environment`.
-        seed: Of weights, actions and the games.
-        device: Of the network.
-        settings: Of PPO. The learning rate falls linearly to zero.
-        policy_kwargs: Of Stable-Baselines3's policy, such as another features extractor.
+        environment: What `atari_environment` gives.
+        seed: Seeds weights, actions and the games.
+        device: Where the network is.
+        settings: How PPO trains. The learning rate falls linearly to zero.
+        policy_kwargs: Arguments of Stable-Baselines3's policy, such as its features extractor.
     """
     from stable_baselines3 import PPO
     from stable_baselines3.common.utils import LinearSchedule
@@ -71,17 +71,17 @@ def record_returns(
     they were, games begin anew.
 
     Args:
-        agent: Trained in place.
-        frames: Of the emulator, over all copies; rounded up to whole rollouts of PPO.
+        agent: It is trained in place.
+        frames: Frames of the emulator over all copies, rounded up to whole rollouts of PPO.
         advance: Called after each step with the frames done in it.
         checkpoint: File that is read if it is there, and written as training goes on.
         save_every: Frames between two writings, rounded up to whole rollouts.
 
     Returns:
-        Frames so far and return, a finished game each.
+        Frames so far and return of each finished game.
 
     Raises:
-        ValueError: Fewer frames than one step of the agent.
+        ValueError: The frames are fewer than one step of the agent takes.
     """
     from stable_baselines3.common.callbacks import BaseCallback
 

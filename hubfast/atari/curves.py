@@ -12,16 +12,16 @@ def table(games: pd.DataFrame, bins: int = 8, frames: int | None = None) -> pd.D
     """Mean return by method and stretch of training.
 
     Args:
-        games: Columns method, seed, frames, return: a row for a finished game.
+        games: Columns method, seed, frames, return: one row per finished game.
         bins: Stretches of equal length.
-        frames: Of a run; None takes the last game's.
+        frames: Length of a run; None takes the last game's.
 
     Returns:
         Columns method, frames (the end of the stretch), return (mean over seeds of each seed's
         mean; NaN where no game ended), low and high (the lowest and highest seed), games.
 
     Raises:
-        ValueError: No games, or no bins.
+        ValueError: There are no games, or no bins.
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}")

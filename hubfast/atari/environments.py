@@ -21,11 +21,11 @@ def atari_environment(game: str, environments: int = 8, seed: int = 0) -> "VecEn
     Args:
         game: `"Breakout"`, `"SpaceInvaders"`; those that come with ale-py.
         environments: Copies that are played at the same time.
-        seed: Of the games' randomness; copy `i` takes `seed + i`.
+        seed: Seeds the games' randomness; copy `i` takes `seed + i`.
 
     Raises:
         ModuleNotFoundError: The extra `hubfast[atari]` is not installed.
-        ValueError: No such game, or no environments.
+        ValueError: There is no such game, or environments is below 1.
     """
     for module in ("ale_py", "cv2", "stable_baselines3"):
         require(module, "atari", "hubfast.atari")

@@ -12,6 +12,7 @@ import pandas as pd
 from hubfast.atari.agents import Ppo, new_agent, record_returns
 from hubfast.atari.environments import atari_environment
 from hubfast.atari.transfer import Method, transferred
+from hubfast.utils.files import replacing
 from hubfast.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -24,15 +25,15 @@ class Study:
     """What is trained, and where it is kept.
 
     Attributes:
-        folder: Of agents and returns, made where it is missing. A run's files carry all that it
+        folder: Holds agents and returns; made where it is missing. A run's files carry all that it
             depends on in their names but the settings of PPO: keep one folder for one setting.
         sources: Games of the source agents.
         target: The new game.
-        source_frames: Of the emulator, for each source agent.
-        frames: Of the emulator, for each run on the target.
+        source_frames: Frames of the emulator for each source agent.
+        frames: Frames of the emulator for each run on the target.
         environments: Copies of a game at the same time.
-        device: Of the networks.
-        settings: Of PPO.
+        device: Where the networks are.
+        settings: How PPO trains.
     """
 
     folder: Path
@@ -48,7 +49,7 @@ class Study:
         """Trains what is missing.
 
         Returns:
-            Columns method, seed, frames, return; a row for a finished game on the target.
+            Columns method, seed, frames, return; one row per finished game on the target.
         """
         if seeds < 1:
             raise ValueError(f"seeds must be at least 1, got {seeds}")
@@ -90,9 +91,8 @@ class Study:
             agent = new_agent(environment, device=self.device, settings=self.settings)
             returns = path.with_suffix(".csv")
             self._train(agent, self.source_frames, returns, advance)
-        part = path.with_suffix(".part.zip")
-        agent.save(part)
-        part.replace(path)
+        with replacing(path) as partial:
+            agent.save(partial)
         _checkpoint(path).unlink(missing_ok=True)
         return path
 
@@ -137,7 +137,7 @@ class Study:
 
 
 def _checkpoint(path: Path) -> Path:
-    """Of the run that ends in the file `path`."""
+    """The checkpoint of the run that ends in the file `path`."""
     return path.with_suffix(".pt")
 
 
@@ -147,8 +147,7 @@ def _advance(advance: Callable[[int], None] | None, frames: int) -> None:
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:
-    """At once, so that a file that is there is whole."""
+    """Writes a table, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    frame.to_csv(part, index=False)
-    part.replace(path)
+    with replacing(path) as partial:
+        frame.to_csv(partial, index=False)

@@ -1,4 +1,4 @@
-"""From agents of other games to the first policy of a new one."""
+"""The first policy for a new game, made from agents of other games."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -33,14 +33,14 @@ def transferred(
         method: `"scratch"`: no source. `"one"`: the first source's features, fine-tuned. `"zoo"`:
             all sources, gates by sample. `"zoo-lite"`: all sources, gates shared; games are then
             played by the gates' moving average, while the loss sees a batch's mean.
-        environment: Of the new game.
-        sources: Agents of `new_agent`; left as they are.
-        seed: Of heads, gates, actions and games.
-        device: Of the network.
-        settings: Of PPO.
+        environment: Copies of the new game.
+        sources: Agents that `new_agent` made; they are left as they are.
+        seed: Seeds heads, gates, actions and games.
+        device: Where the network is.
+        settings: How PPO trains.
 
     Raises:
-        ValueError: Another method, or one that needs sources without any.
+        ValueError: Unknown method, or no sources for one that needs them.
     """
     if method not in get_args(Method):
         raise ValueError(f"method must be one of {get_args(Method)}, got {method!r}")

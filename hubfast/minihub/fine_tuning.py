@@ -55,8 +55,8 @@ def truth(
     repeated; those of the demo's models with seed 0 come with hubfast.
 
     Args:
-        targets: Their names; None for the demo's target, or all with `full`.
-        full: All models.
+        targets: Names of targets; None for the demo's target, or all with `full`.
+        full: Whether all models are fine-tuned, not the demo's alone.
         seeds: Runs with seeds 0, 1, ...
         rebuild: Do every run again, also those that are known.
         on_missing: Called before the first run, where one must be done.

@@ -169,7 +169,7 @@ def load(name: str) -> nn.Module:
 
     Raises:
         ValueError: Unknown name.
-        FileNotFoundError: It is neither shipped nor built yet.
+        FileNotFoundError: The model is neither shipped nor built yet.
     """
     path = _file_of(name)
     model = _create(spec_of(name), files.describe(path)["classes"])

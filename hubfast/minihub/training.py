@@ -52,8 +52,8 @@ def train(
         inputs: `(n, 3, h, w)`.
         targets: `(n,)` int64 classes or float values.
         kind: Cross-entropy, or mean squared error.
-        recipe: How long and how fast.
-        seed: Of the order of samples and of dropout.
+        recipe: How long it trains, and how fast.
+        seed: Seeds the order of samples and dropout.
         advance: Called after each epoch.
     """
     torch.manual_seed(seed)

@@ -9,7 +9,7 @@ def single_values_named(n_images: int, size: tuple[int, int]) -> Iterator[None]:
     """While it is open, torch's error about one value per channel says what to do about it.
 
     Args:
-        n_images: In the batch that this process trains on.
+        n_images: How many the batch of this process holds.
         size: Height and width of the images.
 
     Raises:

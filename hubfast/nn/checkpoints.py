@@ -53,7 +53,7 @@ def find_weights(
         heads: Layers of the model whose shapes do not matter: the classes may be others.
 
     Raises:
-        ValueError: It holds no set of tensors; the message lists what it holds.
+        ValueError: `checkpoint` holds no set of tensors; the message lists what it holds.
     """
     body = {n: x for n, x in wanted.items() if not (is_counter(n) or under(n, heads))}
     names = {_unwrapped(name): name for name in wanted if not is_counter(name)}
@@ -118,7 +118,7 @@ def _sets(
     Args:
         place: Where the state dict lies.
         state: Any state dict.
-        names: Of the model, by what they are without the parts of wrappers.
+        names: The model's names, by what they are without the parts of wrappers.
     """
     plain = {_unwrapped(name): name for name in state}
     prefixes: Counter[str] = Counter()

@@ -59,8 +59,8 @@ def fit(weights: Mapping[str, Tensor], module: nn.Module, heads: Sequence[str] =
     """Compares names, shapes and kinds of numbers; counters such as BatchNorm's may be missing.
 
     Args:
-        weights: By name.
-        module: Where they shall go.
+        weights: Tensors by name.
+        module: Where the weights shall go.
         heads: Layers that are its classifier. Where `weights` has none of these, layers that the
             module does not have are taken for a classifier by another name.
     """
@@ -89,10 +89,10 @@ def by_order(
     Args:
         weights: In the order of the layers that they come from.
         wanted: A model's state dict; counters are passed over.
-        heads: Layers whose outputs may be of another number. They may also be missing.
+        heads: Layers whose outputs may be of another number; their weights may also be missing.
 
     Raises:
-        ValueError: Their number differs or a shape does; the message says where.
+        ValueError: The numbers of weights differ, or a shape does; the message says where.
     """
     names = [name for name in wanted if not is_counter(name)]
     if len(weights) < len(names):
@@ -136,7 +136,7 @@ def _said(x: Tensor) -> str:
 
 
 def _is_head(name: str, body: Collection[str], headless: bool) -> bool:
-    """Whether a name is of no layer of the body, by its first part."""
+    """Whether the first part of a name says that it is of no layer of the body."""
     part = name.partition(".")[0]
     words = set(re.split(r"[_\d]+", part.lower()))
     return part not in body and not words & BODY and (headless or bool(words & EXTRA))

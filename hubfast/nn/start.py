@@ -12,7 +12,7 @@ def shares(prior: Sequence[float], models: int) -> Tensor:
     """`prior` as shares of the largest, `(models,)` float64, at least LEAST.
 
     Raises:
-        ValueError: Not one finite weight a model, negative, or all zero.
+        ValueError: `prior` is not one finite weight per model, holds a negative one, or zeros only.
     """
     found = torch.as_tensor(prior, dtype=torch.float64, device="cpu")
     good = found.shape == (models,) and bool((found.isfinite() & (found >= 0)).all())

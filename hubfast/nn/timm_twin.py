@@ -17,7 +17,7 @@ def timm_recipe(module: nn.Module, size: tuple[int, int] | None = None) -> dict[
       no weights are made.
 
     Args:
-        module: In eval mode on the CPU, if `size` is given.
+        module: Must be in eval mode on the CPU if `size` is given.
         size: Height and width of the images on which outputs are compared.
     """
     config = getattr(module, "pretrained_cfg", None)

@@ -66,8 +66,8 @@ def read_weight_file(path: str | Path) -> Any:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no such file; the message says what it is instead, or why torch cannot
-            read it.
+        ValueError: The file holds no weights; the message says what it is instead, or why torch
+            cannot read it.
     """
     path = Path(path)
     if not path.exists():

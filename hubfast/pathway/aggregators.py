@@ -28,7 +28,7 @@ def aggregator_of(kind: Aggregation, models: Sequence[HubModel], classes: int | 
         classes: C; None: what the models' heads give.
 
     Raises:
-        ValueError: Another kind, or models that do not tell their width or disagree in it.
+        ValueError: Unknown kind, or models that do not tell their width, or disagree in it.
     """
     if kind not in ("linear", "sum", "features"):
         raise ValueError(f"aggregator must be linear, sum or features, got {kind!r}")
@@ -72,7 +72,8 @@ class LinearAggregator(nn.Module):
     Starts as the weighted sum. Its size, M C x C + C, is that of the published parameter count.
 
     Args:
-        models, classes: M and C.
+        models: M, how many there are.
+        classes: C, how many logits each gives.
     """
 
     def __init__(self, models: int, classes: int):
@@ -98,9 +99,9 @@ class FeatureAggregator(nn.Module):
     """A weighted sum of the models' features, projected to one width, and one head on it.
 
     Args:
-        widths: Of the models' features.
-        classes: Outputs of the head.
-        width: Of the projections.
+        widths: Widths of the models' features.
+        classes: How many outputs the head has.
+        width: Width of the projections.
     """
 
     def __init__(self, widths: Sequence[int], classes: int, width: int = 256):
@@ -117,10 +118,10 @@ class FeatureAggregator(nn.Module):
 
 
 def checked(outputs: Tensor, classes: int) -> Tensor:
-    """The outputs, if each row holds a logit a class.
+    """The outputs, if each row holds one logit per class.
 
     Raises:
-        ValueError: It does not.
+        ValueError: The rows do not.
     """
     if outputs.ndim != 2 or outputs.shape[1] != classes:
         raise ValueError(

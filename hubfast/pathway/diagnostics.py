@@ -15,7 +15,7 @@ def balance(routes: Routes) -> dict[str, float]:
 
     Returns:
         `load_cv`: standard deviation over mean of the models' rows, 0 when equal.
-        `largest_share`: of the samples, that run on the busiest model; k / M when equal, 1 at
+        `largest_share`: share of the samples that run on the busiest model; k / M when equal, 1 at
         collapse.
         `entropy`, `entropy_of_mean`: in nats, of the samples' probabilities and of their mean.
     """
@@ -34,7 +34,7 @@ class LoadHistory:
     """Which share of the samples each model took, step after step.
 
     Args:
-        names: Of the models.
+        names: Names of the models.
     """
 
     def __init__(self, names: Sequence[str]):

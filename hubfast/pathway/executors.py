@@ -45,7 +45,7 @@ def run(model: HubModel, rows: Tensor, min_count: int) -> Tensor:
 def loop(
     models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
 ) -> Outputs:
-    """One model after the other, each on its rows."""
+    """Runs one model after the other, each on its rows."""
     outputs: Outputs = [None] * len(models)
     for m, rows in batches(models, views, routes):
         outputs[m] = run(models[m], rows, min_count)
@@ -55,7 +55,7 @@ def loop(
 def dense(
     models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
 ) -> Outputs:
-    """Every model on every sample; what was not chosen is thrown away.
+    """Runs every model on every sample; what was not chosen is thrown away.
 
     For comparisons. In training, batch norm then sees the whole batch, so results differ there.
     """
@@ -71,10 +71,10 @@ def dense(
 def threads(
     models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
 ) -> Outputs:
-    """On the CPU without gradients: parts of the models' rows at once, a core each.
+    """Runs parts of the models' rows at once, one per core, on the CPU without gradients.
 
     Raises:
-        RuntimeError: In training mode, with gradients, or on another device.
+        RuntimeError: A model is in training mode, gradients are on, or the device is no CPU.
     """
     if torch.is_grad_enabled() or any(m.training for m in models):
         raise RuntimeError("executor 'threads' must run in eval mode and under torch.no_grad()")

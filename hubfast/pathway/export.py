@@ -92,7 +92,7 @@ def read(
     """The parts of the hub that `write` wrote, on the CPU; `load_weights` gives them its weights.
 
     Args:
-        folder: Of the export.
+        folder: Where `write` wrote the hub.
         builders: Functions that build a model by its name, and the `"generator"`, with any
             weights; for those that timm does not build.
         memory_limit: Bytes of models held at a time: they are read when a sample asks for them,
@@ -144,7 +144,7 @@ def load_weights(
     Models of a store are left to it. The hub must be built before, as that gives models new heads.
 
     Args:
-        folder: Of the export.
+        folder: Where `write` wrote the hub.
         models: The hub's models, in its order.
         generator: The hub's generator.
         aggregator: The hub's aggregator.

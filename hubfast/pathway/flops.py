@@ -20,9 +20,9 @@ class HubFlops:
     """FLOPs of one image.
 
     Args:
-        generator: Of the networks that choose.
-        models: Of each model, in order.
-        k: Models for an image.
+        generator: FLOPs of the networks that choose.
+        models: FLOPs of each model, in order.
+        k: How many models an image runs on.
     """
 
     generator: float
@@ -31,12 +31,12 @@ class HubFlops:
 
     @property
     def ensemble(self) -> float:
-        """All models."""
+        """FLOPs of all models."""
         return sum(self.models)
 
     @property
     def hub(self) -> float:
-        """The generator and k models, were all chosen equally often."""
+        """FLOPs of the generator and k models, were all chosen equally often."""
         return self.generator + self.k * self.ensemble / len(self.models)
 
     @property
@@ -46,9 +46,10 @@ class HubFlops:
 
 
 def inference_cost(hub: HubPathway, size: int) -> HubFlops:
-    """Of an image of `size` pixels; multiply-adds, and two for each value that batch norm makes.
+    """What an image of `size` pixels takes in inference.
 
-    So counted, a ResNet-50 at 224 pixels has 4.11 G. Models run in their own size. Runs each once,
+    Counted are multiply-adds, and two for each value that batch norm makes. So counted, a
+    ResNet-50 at 224 pixels has 4.11 G. Models run in their own size. Runs each once,
     in eval mode; a hub on the meta device works.
     """
     with eval_mode(hub):
@@ -57,9 +58,9 @@ def inference_cost(hub: HubPathway, size: int) -> HubFlops:
 
 
 def training_cost(hub: HubPathway, size: int) -> HubFlops:
-    """Of an image of `size` pixels, forward and backward, the noise network included.
+    """What an image of `size` pixels takes, forward and backward, the noise network included.
 
-    Multiply-adds of matrix products and convolutions, as torch counts them.
+    Counted are multiply-adds of matrix products and convolutions, as torch counts them.
     """
     networks: list[nn.Module] = [hub.generator.mean]
     if hub.generator.spread is not None:

@@ -6,15 +6,15 @@ from torch import Tensor, nn
 
 from hubfast.pathway.models import HubModel, ResizedBatch, Size
 
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
 
 
 class PathwayGenerator(nn.Module):
-    """Two networks on the raw images: one gives a logit a model, the other its noise.
+    """Two networks on the raw images: one gives one logit per model, the other its noise.
 
     Args:
         mean: Maps normalised images to logits `(b, models)`.
-        spread: Maps them to `(b, models)`, softplus of which is the deviation of the noise; runs
+        spread: Maps them to `(b, models)`, softplus of which is the std of the noise; runs
             in training only. None: no noise.
         size: Height and width they see; None: those of the batch.
         architecture: What `pathway_generator` builds them from, if it does.
@@ -30,7 +30,7 @@ class PathwayGenerator(nn.Module):
     ):
         super().__init__()
         self.architecture = architecture
-        self.mean = HubModel(mean, name="generator", size=size, mean=MEAN, std=DEVIATION)
+        self.mean = HubModel(mean, name="generator", size=size, mean=MEAN, std=STD)
         self.spread = spread
 
     def forward(self, views: ResizedBatch) -> tuple[Tensor, Tensor | None]:
@@ -49,7 +49,7 @@ def pathway_generator(
         architecture: timm's name, or `"resnet10"`: basic blocks 1-1-1-1, 4.9 M parameters and
             0.89 GFLOPs at 224 pixels. That is the size which the published cost leaves for it;
             which network the paper used is not known here.
-        models: How many to choose from.
+        models: How many there are to choose from.
         noise: With a second network for the noise.
         size: See PathwayGenerator.
     """

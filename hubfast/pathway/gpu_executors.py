@@ -17,7 +17,7 @@ class Streams:
     Autograd runs each model's backward pass on the stream of its forward pass.
 
     Args:
-        streams: How many.
+        streams: How many streams there are.
     """
 
     def __init__(self, streams: int = 4):
@@ -29,7 +29,7 @@ class Streams:
     def __call__(
         self, models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
     ) -> Outputs:
-        """As `executors.loop`.
+        """Runs the models like `executors.loop`.
 
         Raises:
             RuntimeError: The images are not on a GPU.
@@ -63,7 +63,7 @@ class Graphs:
     anything that moves them.
 
     Args:
-        step: Batch sizes are its multiples.
+        step: Batch sizes are multiples of it.
     """
 
     def __init__(self, step: int = 4):
@@ -80,10 +80,10 @@ class Graphs:
     def __call__(
         self, models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
     ) -> Outputs:
-        """As `executors.loop`.
+        """Runs the models like `executors.loop`.
 
         Raises:
-            RuntimeError: In training mode, with gradients, or not on a GPU.
+            RuntimeError: A model is in training mode, gradients are on, or there is no GPU.
         """
         _gpu(views, "Graphs")
         if torch.is_grad_enabled() or any(m.training for m in models):

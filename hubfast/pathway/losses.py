@@ -25,7 +25,7 @@ def exploration(routes: Routes, entropy: Entropy) -> Tensor:
     """How far the entropy of the pathways is from its maximum log M, in nats; 0 at the best.
 
     Args:
-        routes: Of the batch.
+        routes: Pathways of the batch.
         entropy: `"batch"`: of the mean over the batch, which asks that all models are used and
             leaves each sample its choice. `"sample"`: of each sample, which also asks for equal
             gates.
@@ -39,8 +39,8 @@ def exploitation(own: Tensor, targets: Tensor, routes: Routes) -> Tensor:
 
     Args:
         own: Logits of each row's model, `(B k, C)`.
-        targets: Of the samples, `(B,)`.
-        routes: Of the batch.
+        targets: Targets of the samples, `(B,)`.
+        routes: Pathways of the batch.
     """
     samples = routes.order // routes.chosen.shape[1]
     return task_loss(own, targets.index_select(0, samples))

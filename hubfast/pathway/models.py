@@ -22,11 +22,12 @@ class HubModel(nn.Module):
 
     Args:
         module: Maps normalised images `(b, 3, height, width)` to `(b, outputs)`.
-        name: In reports.
+        name: What reports call it.
         size: Height and width of its images, or one number for both; None takes any.
-        mean, std: Of the three channels of images in [0, 1], subtracted and divided by.
-        recipe: Of `timm.create_model`, with which `load` builds it again; found by itself for
-            modules that timm's defaults reproduce.
+        mean: What is subtracted from the three channels of images in [0, 1].
+        std: What the channels are then divided by.
+        recipe: Arguments of `timm.create_model` with which `load` builds it again; found by
+            itself for modules that timm's defaults reproduce.
     """
 
     mean: Tensor

@@ -39,7 +39,7 @@ class HubPathway(nn.Module):
 
     Args:
         models: timm models, `HubModel`s or other modules; a mapping gives them names.
-        k: Models for a sample.
+        k: How many models each sample runs on.
         classes: C. timm models get new heads of that size; None keeps the models' heads.
         generator: A PathwayGenerator, or a name for `pathway_generator`.
         aggregator: `"linear"` on the concatenated logits, `"sum"` of the logits, or `"features"`:
@@ -57,7 +57,8 @@ class HubPathway(nn.Module):
             statistics for them; a model with none does not run.
 
     Raises:
-        ValueError, TypeError: Arguments that do not fit.
+        ValueError: An argument is out of range, or unknown.
+        TypeError: A model is no nn.Module.
     """
 
     leaves_parameters_unused = True  # a model that no sample of a batch chose does not run
@@ -111,7 +112,7 @@ class HubPathway(nn.Module):
 
     @property
     def names(self) -> list[str]:
-        """Of the models."""
+        """Names of the models, in order."""
         return [model.name for model in self._hub]
 
     def forward(self, images: Tensor, *, features: Sequence[Tensor] | None = None) -> Tensor:
@@ -119,8 +120,8 @@ class HubPathway(nn.Module):
 
         Args:
             images: Float, in [0, 1].
-            features: Of a frozen hub, see `cached_features`: of each model `(B, width)`. Then only
-                heads, generator and aggregator run.
+            features: What `cached_features` gave of a frozen hub, `(B, width)` of each model.
+                Then only heads, generator and aggregator run.
         """
         return self._answer(images, features)[0]
 
@@ -130,9 +131,9 @@ class HubPathway(nn.Module):
         """The terms of the loss, weighted: their sum is the loss.
 
         Args:
-            images: As in `forward`.
+            images: Float `(B, 3, H, W)`, in [0, 1].
             targets: `(B,)` int64 classes, or floats for regression.
-            features: As in `forward`.
+            features: What `cached_features` gave of a frozen hub; see `forward`.
         """
         logits, own, routes = self._answer(images, features)
         terms = {"task": task_loss(logits, targets)}
@@ -172,9 +173,9 @@ class HubPathway(nn.Module):
         """The hub that `save` wrote, in eval mode on the CPU.
 
         Args:
-            folder: Of the export.
-            builders: As in `export.read`.
-            memory_limit: As in `export.read`.
+            folder: Where `save` wrote it.
+            builders: Functions that build what timm does not, by name; see `export.read`.
+            memory_limit: Bytes of models held at a time, see `export.read`; None loads all.
 
         Raises:
             FileNotFoundError: The folder holds no export, or an incomplete one.

@@ -14,7 +14,7 @@ class ModelStore:
     """Keeps the models used last, as many as the limit holds.
 
     Args:
-        loaders: Of each model in turn; they return modules in eval mode.
+        loaders: One per model, in order; they return modules in eval mode.
         limit: Bytes of parameters and buffers held at a time.
     """
 
@@ -37,7 +37,7 @@ class ModelStore:
         """Model m, loaded if it is not in memory; the models used longest ago make room.
 
         Raises:
-            ValueError: It alone is over the limit.
+            ValueError: The model alone is over the limit.
         """
         if m not in self._held:
             if m in self._sizes:
@@ -71,8 +71,9 @@ class LazyModel(nn.Module):
     """Stands for a model in a store. It has no parameters and cannot be trained.
 
     Args:
-        store, position: Where it is.
-        width: Of its features, if those are what it gives.
+        store: Holds the model.
+        position: Which of the store's models it is.
+        width: Width of its features, if those are what it gives.
     """
 
     def __init__(self, store: ModelStore, position: int, width: int | None = None):
@@ -83,7 +84,7 @@ class LazyModel(nn.Module):
         """The model's outputs of normalised images.
 
         Raises:
-            RuntimeError: In training mode.
+            RuntimeError: The module is in training mode.
         """
         if self.training:
             raise RuntimeError("a hub loaded with memory_limit is for inference; call eval()")

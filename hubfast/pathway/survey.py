@@ -22,15 +22,16 @@ class RoutingSurvey:
     """The pathways of a data set.
 
     Args:
-        models: Their names.
+        models: Names of the models.
         classes: Names of the classes, empty without any.
-        k: Models for a sample.
-        samples: How many.
-        shares: Of each class's samples, those that run on each model, `(C, M)`; rows sum to k.
-        load: Of all samples, `(M,)`.
+        k: How many models each sample runs on.
+        samples: How many there are.
+        shares: Share of each class's samples that runs on each model, `(C, M)`; rows sum to k.
+        load: Share of all samples that runs on each model, `(M,)`.
         gates: Mean weight of each model among the samples it takes, `(M,)`; NaN without any.
         images: For each model, thumbnails `(n, 3, h, w)` in [0, 1] of the samples it weighs most.
-        history: Shares over the course of training, `(p, M)`, and its steps; None if not noted.
+        history: Shares over the course of training, `(p, M)`; None if not noted.
+        steps: How many steps of training `history` covers.
     """
 
     models: list[str]
@@ -62,10 +63,10 @@ def survey(
         hub: On the device where the batches shall run.
         images: `(N, 3, H, W)` float in [0, 1], at least one.
         targets: Classes `(N,)` int64; None, or floats: no table of classes.
-        class_names: Of classes 0, 1, ...; None numbers them.
-        history: Of the training.
-        shown: Images of each model.
-        batch_size: Of a batch.
+        class_names: Names of classes 0, 1, ...; None numbers them.
+        history: What was noted during training.
+        shown: How many images of each model are kept.
+        batch_size: How many images are routed at a time.
     """
     if images.ndim != 4 or not len(images):
         raise ValueError(f"images must be (N, 3, H, W) with N >= 1, got {tuple(images.shape)}")

@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def usual_defaults() -> Iterator[None]:
-    """Makes new tensors float32 on the CPU: around code of others that builds a model.
+    """Makes new tensors float32 on the CPU while other people's code builds a model.
 
     Under a default of half precision, weights from a file would be rounded as they are loaded;
     under the meta device they would be lost without a word.

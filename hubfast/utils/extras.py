@@ -16,7 +16,7 @@ def require(module: str, extra: str, purpose: str) -> Any:
         purpose: What needs it, as the user wrote it: `"onnx:a.onnx"`.
 
     Raises:
-        ModuleNotFoundError: It is not installed; the message says how to install it.
+        ModuleNotFoundError: The package is not installed; the message says how to install it.
     """
     try:
         return importlib.import_module(module)

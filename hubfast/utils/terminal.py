@@ -51,10 +51,10 @@ class WideTable:
     """Rows of text that have names; columns without room go on in a table below.
 
     Args:
-        titles: Of all columns; the first is that of the names, which every table repeats.
-        rows: As many texts each.
-        title: Above the first table.
-        box: Of rich.
+        titles: Titles of all columns; the first is that of the names, which every table repeats.
+        rows: Each holds as many texts as there are titles.
+        title: Stands above the first table.
+        box: One of rich's boxes.
     """
 
     def __init__(

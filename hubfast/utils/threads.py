@@ -50,7 +50,7 @@ def one_blas_thread() -> AbstractContextManager[object]:
 
 @functools.cache
 def _thread_pools() -> ThreadpoolController:
-    """Of the libraries that are loaded; looking for them takes milliseconds."""
+    """Controls the libraries that are loaded; looking for them takes milliseconds."""
     return ThreadpoolController()
 
 

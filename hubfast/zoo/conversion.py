@@ -41,14 +41,14 @@ class ConversionOptions:
 
 
 def convert(
-    network: nn.Module, models: Sequence[nn.Module], choices: ConversionOptions, kept: set[str]
+    network: nn.Module, models: Sequence[nn.Module], options: ConversionOptions, kept: set[str]
 ) -> tuple[Samples, tuple[str, ...]]:
     """Replaces the layers of `network`, a copy of the first model, by Zoo-Tuning layers.
 
     Args:
         network: Changed in place.
         models: The M models; their parameters are only read.
-        choices: Of gates, alignment and statistics.
+        options: Say how gates, alignment and statistics are made.
         kept: Names of modules that stay as they are, such as a new head.
 
     Returns:
@@ -62,21 +62,21 @@ def convert(
     closed = {name for name, module in named.items() if _reads_weights(module)}
     layers = {n: m for n, m in named.items() if _is_layer(m) and not _within(n, closed)}
     averaged = tuple(n for n, m in named.items() if n not in layers and _has_matrix(m))
-    wide = _aligned(layers, choices.align)
+    wide = _aligned(layers, options.align)
     normalised = any(isinstance(m, nn.modules.batchnorm._NormBase) for m in named.values())
-    _average(network, models, set(layers) | kept, choices)
+    _average(network, models, set(layers) | kept, options)
 
     samples = Samples()
     made: dict[nn.Module, nn.Module] = {}
     for name, layer in layers.items():
         if layer not in made:
-            activation = choices.gate
+            activation = options.gate
             if activation is None:
                 # A missing bias tells that BatchNorm follows, which absorbs the gates' sum.
                 activation = "sigmoid" if normalised and layer.bias is None else "softmax"
-            options = {"align": name in wide, "gate": activation, "lite": choices.lite}
+            kind = {"align": name in wide, "gate": activation, "lite": options.lite}
             originals = [model.get_submodule(name) for model in models]
-            made[layer] = _converted(originals, options, samples, choices.shares)
+            made[layer] = _converted(originals, kind, samples, options.shares)
         network.set_submodule(name, made[layer])
     return samples, averaged
 
@@ -133,15 +133,15 @@ def _average(
     network: nn.Module,
     models: Sequence[nn.Module],
     skipped: set[str],
-    choices: ConversionOptions,
+    options: ConversionOptions,
 ) -> None:
     """Gives `network` the mean of all models' other parameters, and running statistics."""
 
     def mean(values: list[Tensor]) -> Tensor:
         stacked = torch.stack(values)
-        if choices.shares is None:
+        if options.shares is None:
             return stacked.mean(0)
-        return torch.tensordot((choices.shares / choices.shares.sum()).to(stacked), stacked, 1)
+        return torch.tensordot((options.shares / options.shares.sum()).to(stacked), stacked, 1)
 
     for name, value in network.named_parameters():
         if not _within(name, skipped):
@@ -150,7 +150,7 @@ def _average(
         if not isinstance(module, nn.modules.batchnorm._NormBase) or _within(name, skipped):
             continue
         module.reset_running_stats()
-        if choices.running_stats == "mean":
+        if options.running_stats == "mean":
             for kind in ("running_mean", "running_var"):
                 value = getattr(module, kind)
                 if value is not None:

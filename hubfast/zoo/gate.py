@@ -65,7 +65,7 @@ class Gate(nn.Module):
 
 
 def _means(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Over positions, `(B, I)`. Not by `mean`, whose gradient is written out for each position."""
+    """Mean over positions, `(B, I)`. Not by `mean`, which writes a gradient for each position."""
     if x.ndim == 2:
         return x
     positions = x.flatten(2)
@@ -77,10 +77,10 @@ class LiteGate(Gate):
 
     In training the mean over the batch; its moving average is what evaluation uses, so that a
     trained network folds to one plain model. The average is corrected for its start at zero.
-    Under activation checkpointing, which runs a layer twice a step, it moves twice.
+    Under activation checkpointing, which runs a layer twice per step, it moves twice.
 
     Args:
-        channels: As in `Gate`; so are models and activation.
+        channels: Channels of the input, as in `Gate`; so are models and activation.
         models: M.
         activation: See `Gate`.
         momentum: Weight of the newest batch in the moving average.

@@ -117,10 +117,11 @@ class ZooConv2d(_ZooConv):
 
     Args:
         models: M, at least 1.
-        in_channels: And the following: as `nn.Conv2d`'s. Padding may be `"tf_same"`, too.
+        in_channels: Like all arguments up to `padding_mode` as `nn.Conv2d`'s; padding may also be
+            `"tf_same"`.
         align: Transform each model's output channels by a trained matrix, at first the identity.
-        gate: Activation, see `Gate`.
-        lite: Gates are shared by all samples, see `LiteGate`.
+        gate: The gate's activation, see `Gate`.
+        lite: Whether gates are shared by all samples, see `LiteGate`.
         form: Of `hubfast.ops.zoo_conv`; None lets `plan` choose by shapes.
 
     Parameters are `weight` `(M, O, I / groups * k * k)`, `bias` `(M, O)`, `alignment`
@@ -150,12 +151,12 @@ class ZooLinear(ZooLayer):
 
     Args:
         models: M, at least 1.
-        in_features: I.
-        out_features: O.
-        bias: As `nn.Linear`'s.
-        align: As in `ZooConv2d`; so are gate, lite and form.
-        gate: Activation, see `Gate`.
-        lite: See `LiteGate`.
+        in_features: I, the width of the input.
+        out_features: O, the width of the output.
+        bias: Whether a bias is added, as by `nn.Linear`.
+        align: Whether outputs are aligned, as by `ZooConv2d`.
+        gate: The gate's activation, see `Gate`.
+        lite: Whether gates are shared by all samples, see `LiteGate`.
         form: Of `hubfast.ops.zoo_conv`.
         samples: Where a network cuts samples into windows and makes those its rows, tells how many
             samples there are; `ZooTuning` keeps it up to date.

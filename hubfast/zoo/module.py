@@ -67,7 +67,7 @@ class ZooTuning(nn.Module):
 
         Args:
             models: At least one, of timm, torchvision or your own, with the same parameters.
-            num_classes: Of a new classifier; None keeps, and aggregates, the models' own.
+            num_classes: Outputs of a new classifier; None keeps, and aggregates, the models' own.
             head: The classifier's name, where it is neither told by timm's `get_classifier` nor
                 the last linear layer.
             heads: New modules by the names of those whose place they take, for networks with
@@ -77,7 +77,8 @@ class ZooTuning(nn.Module):
                 kernels larger than one), `"none"`.
             gate: Activation, see `Gate`; None is sigmoid for layers without bias in networks with
                 BatchNorm, as published, and softmax for others.
-            lite: Gates shared by all samples; after training the network folds to one plain model.
+            lite: Whether gates are shared by all samples; after training the network folds
+                to one plain model.
             running_stats: Of BatchNorm. `"reset"`, as published: mean 0, variance 1, so that
                 the network must be trained before it is evaluated, by some fifty steps, or else
                 get `torch.optim.swa_utils.update_bn` afterwards. `"mean"`: over the models.
@@ -85,13 +86,13 @@ class ZooTuning(nn.Module):
                 `hubfast.tuning.teacher_weights(scores, 1 / n)` of LogME scores on n samples are
                 posterior probabilities. None, as published: all alike, which averages the weights
                 of good and bad models.
-            mean: Of images in [0, 1], a number a channel; None takes the models' `pretrained_cfg`,
-                and where they have none images are not normalised.
-            std: Likewise.
+            mean: What is subtracted from images in [0, 1], one number per channel; None takes the
+                models' `pretrained_cfg`, and where they have none images are not normalised.
+            std: What they are then divided by, one number per channel; given if `mean` is.
 
         Raises:
-            ValueError: No models; models that differ, naming the first parameter that does; or
-                unknown options.
+            ValueError: There are no models, or they differ (the message names the first parameter
+                that does), or an option is unknown.
         """
         _check(models, num_classes, heads, align, gate, running_stats)
         start = None if prior is None else shares(prior, len(models))
@@ -103,8 +104,8 @@ class ZooTuning(nn.Module):
             kept = {replace_head(network, num_classes, head)}
         _check_equal(models, kept)
         template = deepcopy(network).to("meta")
-        choices = ConversionOptions(align, gate, lite, running_stats, start)
-        samples, averaged = convert(network, models, choices, kept)
+        options = ConversionOptions(align, gate, lite, running_stats, start)
+        samples, averaged = convert(network, models, options, kept)
         normalize = normalization_of(models, mean, std)
         return cls(network, template, normalize, samples, lite=lite, averaged=averaged)
 

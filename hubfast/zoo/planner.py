@@ -8,7 +8,7 @@ from hubfast.ops.zoo_conv.op import Form
 
 
 class Costs(NamedTuple):
-    """What a device's forms cost besides the multiply-adds of one convolution a sample."""
+    """What a device's forms cost besides the multiply-adds of one convolution per sample."""
 
     traffic: float  # to write and read a mixed weight, in multiply-adds
     product: float  # of a multiply-add in M-fold products, which move M times the pixels
@@ -34,11 +34,11 @@ def plan(
     """The form with the fewest multiply-adds, traffic counted as such.
 
     Args:
-        samples: B.
-        models: M.
-        weight: Of one model, `(O, I / groups, ...)`.
-        pixels: Of a sample's output.
-        groups: Of the convolution.
+        samples: B, the size of the batch.
+        models: M, whose weights are mixed.
+        weight: Shape of one model's weight, `(O, I / groups, ...)`.
+        pixels: How many a sample's output has.
+        groups: Groups of the convolution.
         aligned: Whether the weights are channel-aligned first: `"separate"` can align the
             results instead, which costs less than aligning kernels where pixels are few.
         device: Type of the device.
@@ -47,7 +47,10 @@ def plan(
     if groups > 1 or samples == 1:
         return "mix"
     costs = COSTS.get("native" if native and device == "cpu" else device, COSTS["cuda"])
-    together, apart = models * pixels * costs.product, pixels + costs.traffic  # a weight, sample
+    together, apart = (
+        models * pixels * costs.product,
+        pixels + costs.traffic,
+    )
     form: Form = "concatenate" if together < apart else "mix"
     if not aligned:
         return form
