@@ -122,7 +122,7 @@ class ZooConv2d(_ZooConv):
         align: Transform each model's output channels by a trained matrix, at first the identity.
         gate: The gate's activation, see `Gate`.
         lite: Whether gates are shared by all samples, see `LiteGate`.
-        form: Of `hubfast.ops.zoo_conv`; None lets `plan` choose by shapes.
+        form: The form of `hubfast.ops.zoo_conv`; None lets `plan` choose by shapes.
 
     Parameters are `weight` `(M, O, I / groups * k * k)`, `bias` `(M, O)`, `alignment`
     `(M, O, O / groups)`, and the gate's.
@@ -157,7 +157,7 @@ class ZooLinear(ZooLayer):
         align: Whether outputs are aligned, as by `ZooConv2d`.
         gate: The gate's activation, see `Gate`.
         lite: Whether gates are shared by all samples, see `LiteGate`.
-        form: Of `hubfast.ops.zoo_conv`.
+        form: The form of `hubfast.ops.zoo_conv`; None lets `plan` choose by shapes.
         samples: Where a network cuts samples into windows and makes those its rows, tells how many
             samples there are; `ZooTuning` keeps it up to date.
     """

@@ -47,10 +47,8 @@ def plan(
     if groups > 1 or samples == 1:
         return "mix"
     costs = COSTS.get("native" if native and device == "cpu" else device, COSTS["cuda"])
-    together, apart = (
-        models * pixels * costs.product,
-        pixels + costs.traffic,
-    )
+    # Of each weight, for each sample.
+    together, apart = models * pixels * costs.product, pixels + costs.traffic
     form: Form = "concatenate" if together < apart else "mix"
     if not aligned:
         return form
