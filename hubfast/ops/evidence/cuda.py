@@ -97,17 +97,17 @@ def evidence(inputs: Sequence[EvidenceInputs]) -> tuple[list[EvidenceMaximum], l
     Raises:
         torch.OutOfMemoryError: One model alone does not fit.
     """
-    found: list[tuple[EvidenceMaximum, Tensor]] = []
+    results: list[tuple[EvidenceMaximum, Tensor]] = []
     size = MODELS
-    while len(found) < len(inputs):
+    while len(results) < len(inputs):
         try:
-            found += _launch(inputs[len(found) : len(found) + size])
+            results += _launch(inputs[len(results) : len(results) + size])
         except torch.OutOfMemoryError:
             if size == 1:
                 raise
             size //= 2
             warnings.warn(f"GPU out of memory: {size} models in a launch", stacklevel=2)
-    return [maximum for maximum, _ in found], [missed for _, missed in found]
+    return [maximum for maximum, _ in results], [missed for _, missed in results]
 
 
 def search(model: EvidenceInputs) -> EvidenceMaximum:
@@ -145,4 +145,4 @@ def _launch(inputs: Sequence[EvidenceInputs]) -> list[tuple[EvidenceMaximum, Ten
     if error:
         raise RuntimeError(f"the CUDA core failed: {library().hubfast_cuda_error(error).decode()}")
     pairs = zip(out.split(columns, 1), missed.split(columns), strict=True)
-    return [(EvidenceMaximum(*found.unbind()), failed) for found, failed in pairs]
+    return [(EvidenceMaximum(*maximum.unbind()), failed) for maximum, failed in pairs]

@@ -116,10 +116,10 @@ def second_peaks(values: Tensor, step: float) -> tuple[Tensor, Tensor]:
     return columns[near], second[near] + 1
 
 
-def take_larger(found: EvidenceMaximum, columns: Tensor, other: EvidenceMaximum) -> None:
-    """Replaces `columns` of `found` by `other` where that is larger, in place."""
-    better = other.value > found.value[columns]
-    for whole, part in zip(found, other, strict=True):
+def take_larger(maximum: EvidenceMaximum, columns: Tensor, other: EvidenceMaximum) -> None:
+    """Replaces `columns` of `maximum` by `other` where that is larger, in place."""
+    better = other.value > maximum.value[columns]
+    for whole, part in zip(maximum, other, strict=True):
         whole[columns[better]] = part[better]
 
 
