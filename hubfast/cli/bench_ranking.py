@@ -55,10 +55,10 @@ def bench_ranking(
     if records is None:
         if ranking:
             raise ValueError("--ranking needs RECORDS, a CSV file of fine-tuned qualities")
-        found = minihub_records(target, full=not demo, seeds=seeds, progress=not quiet)
+        truth = minihub_records(target, full=not demo, seeds=seeds, progress=not quiet)
     else:
-        found = read_records(records, [Ranking.from_json(path) for path in ranking or []])
-    evaluation = evaluate(found, prior, seed=seed, progress=not quiet)
+        truth = read_records(records, [Ranking.from_json(path) for path in ranking or []])
+    evaluation = evaluate(truth, prior, seed=seed, progress=not quiet)
     console = output_console()
     console.print(evaluation)
     if json:

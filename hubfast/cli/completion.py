@@ -53,5 +53,5 @@ def _files(incomplete: str) -> list[str]:
     if not place.is_dir():
         return []
     prefix = typed[: len(typed) - len(start)]
-    found = sorted(p for p in place.iterdir() if p.name.startswith(start))
-    return [f"{kind}{prefix}{p.name}{'/' if p.is_dir() else ''}" for p in found]
+    entries = sorted(p for p in place.iterdir() if p.name.startswith(start))
+    return [f"{kind}{prefix}{p.name}{'/' if p.is_dir() else ''}" for p in entries]

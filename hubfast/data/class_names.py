@@ -64,10 +64,10 @@ def matched(given: Classes, known: Classes, name: str) -> Match:
     for position, key in enumerate(_keys(known, by_name, numbers)):
         where[key].append(position)
     keys = _keys(given, by_name, numbers)
-    found = [
+    positions = [
         _one(where.get(key, []), c, known, key) for c, key in zip(given.ids, keys, strict=True)
     ]
-    return Match(tuple(found), _note(given, known, name, numbers) if one_side else "")
+    return Match(tuple(positions), _note(given, known, name, numbers) if one_side else "")
 
 
 def listed(names: Sequence[Any]) -> str:

@@ -23,8 +23,8 @@ def image_suffixes() -> frozenset[str]:
         stub = isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile)
         return (factory is not None or kind == "MPO") and not stub and kind not in NEVER_DECODED
 
-    found = Image.registered_extensions()
-    return frozenset(suffix.lower() for suffix, kind in found.items() if reads(kind))
+    formats = Image.registered_extensions()
+    return frozenset(suffix.lower() for suffix, kind in formats.items() if reads(kind))
 
 
 def opened(image: Any, folder: Path | None = None) -> Image.Image:

@@ -159,19 +159,19 @@ def _enters(tensor: Any, other: Any, before: Callable[[Any], Iterable[Any]]) -> 
     return False
 
 
-def _of_heads(found: list[Trace], name: Callable[[Any], str]) -> Choice:
-    heads = [t.head for t in found if t.head is not None]
+def _of_heads(traces: list[Trace], name: Callable[[Any], str]) -> Choice:
+    heads = [t.head for t in traces if t.head is not None]
     first = heads[0]
     same = [head for head in heads if head.features is first.features]
     if len(same) < len(heads):
-        others = [name(t.output) for t in found if t.head not in same]
+        others = [name(t.output) for t in traces if t.head not in same]
         note = (
-            f"several classifiers: the features are those of output {name(found[0].output)!r}, "
+            f"several classifiers: the features are those of output {name(traces[0].output)!r}, "
             f"not of {others}"
         )
-        return Choice(found[0].output, first, (note,))
+        return Choice(traces[0].output, first, (note,))
     if any(head.layer is not first.layer for head in heads):
         note = f"{len(heads)} classifiers on the same features: no source probabilities"
-        return Choice(found[0].output, replace(first, logits=None), (note,))
+        return Choice(traces[0].output, replace(first, logits=None), (note,))
     best = next((head for head in heads if head.logits is not None), first)
-    return Choice(found[0].output, best)
+    return Choice(traces[0].output, best)

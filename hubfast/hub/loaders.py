@@ -76,14 +76,14 @@ def _of_kind(kind: str, rest: str) -> Load:
 def _timm(name: str, loading: Loading) -> Network:
     model, at, checkpoint = name.partition("@")
     if at:
-        found = timm_models.from_checkpoint(model, checkpoint, loading.keys)
+        network = timm_models.from_checkpoint(model, checkpoint, loading.keys)
     else:
         model, trained = query.wants_training(name)
         load = timm_models.pretrained if trained else timm_models.with_random_weights
-        found = load(model)
+        network = load(model)
     if loading.preprocessing is None:
-        return found
-    return replace(found, transform=image_transform(loading.preprocessing))
+        return network
+    return replace(network, transform=image_transform(loading.preprocessing))
 
 
 def _minihub(name: str) -> Network:

@@ -37,12 +37,12 @@ def in_number_type(images: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def features_and_logits(
-    found: list[Tensor], samples: int, channels: int, unseen: str | None
+    outputs: list[Tensor], samples: int, channels: int, unseen: str | None
 ) -> tuple[Tensor, Tensor | None]:
     """Gives features `(b, D)`, and logits `(b, Cs)` where there are some of images.
 
     Args:
-        found: What enters the classifier and maybe what it gives; or the output of a model
+        outputs: What enters the classifier and maybe what it gives; or the output of a model
             without a classifier.
         samples: Number of samples, b.
         channels: The axis of the channels of the features.
@@ -51,7 +51,7 @@ def features_and_logits(
     Raises:
         ValueError: No classifier was seen, but the output is probabilities.
     """
-    features, *logits = found
+    features, *logits = outputs
     features = per_sample(features, samples)
     if unseen is not None:
         channels = -1 if features.ndim == 3 else channels  # tokens have their channels last

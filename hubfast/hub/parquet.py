@@ -34,10 +34,10 @@ def read_parquet(path: Path) -> dict[str, Any]:
     else:
         other = [str(name) for name in frame if name not in numeric]
         raise ValueError(f"{path} must hold 'features' or numbers only, got columns {other}")
-    found = {"features": _stacked(frame[features], f"{features} in {path}")}
+    arrays = {"features": _stacked(frame[features], f"{features} in {path}")}
     if "logits" in frame:
-        found["logits"] = _stacked(frame["logits"], f"logits in {path}")
-    return found
+        arrays["logits"] = _stacked(frame["logits"], f"logits in {path}")
+    return arrays
 
 
 def _holds_lists(column: Any) -> bool:

@@ -34,13 +34,13 @@ def is_query(name: str) -> bool:
 
 def wants_training(name: str) -> tuple[str, bool]:
     """`name` without its condition on `pretrained`, and whether it asks for trained weights."""
-    found = TRAINED.search(name)
-    if found is None:
+    match = TRAINED.search(name)
+    if match is None:
         return name, True
-    rest = name[: found.start()] + name[found.end() :]
+    rest = name[: match.start()] + name[match.end() :]
     if "?" not in rest and (mark := re.search("[&,]", rest)):
         rest = f"{rest[: mark.start()]}?{rest[mark.end() :]}"
-    return rest, found[1].lower() == "true"
+    return rest, match[1].lower() == "true"
 
 
 def matching_timm(query: str, *, progress: bool = False) -> list[tuple[str, str]]:
@@ -79,10 +79,10 @@ def matching_files(pattern: str) -> list[str]:
     Raises:
         ValueError: No file matches.
     """
-    found = sorted(glob.glob(pattern))
-    if not found:
+    paths = sorted(glob.glob(pattern))
+    if not paths:
         raise ValueError(f"no file matches {pattern!r}")
-    return found
+    return paths
 
 
 def _test(condition: str) -> Callable[[str, Any], bool]:

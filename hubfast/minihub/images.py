@@ -1,7 +1,7 @@
-"""Small pictures with known answers, drawn with Pillow: glyphs, shapes, textures, bars.
+"""Small images with known answers, drawn with Pillow: glyphs, shapes, textures, bars.
 
 Every renderer takes a NumPy generator and returns a (32, 32, 3) uint8 array; the same generator
-state gives the same picture.
+state gives the same image.
 """
 
 from functools import cache
@@ -36,8 +36,8 @@ def _finish(mask: Image.Image, rng: np.random.Generator, noise: float) -> np.nda
     """Colours a mask, reduces it to SIZE and adds noise."""
     alpha = np.asarray(mask.resize((SIZE, SIZE), Image.Resampling.BOX), float)[..., None] / 255
     back, front = _two_colours(rng)
-    picture = back * (1 - alpha) + front * alpha + rng.normal(0, noise, (SIZE, SIZE, 3))
-    return picture.clip(0, 255).astype(np.uint8)
+    image = back * (1 - alpha) + front * alpha + rng.normal(0, noise, (SIZE, SIZE, 3))
+    return image.clip(0, 255).astype(np.uint8)
 
 
 def glyph(rng: np.random.Generator, text: str, font: str, *, noise: float = 8) -> np.ndarray:

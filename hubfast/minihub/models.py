@@ -123,23 +123,23 @@ def build(
     """
     specs = [spec_of(name) for name in (model_names(full=full) if names is None else names)]
     missing = [spec for spec in specs if rebuild or not is_built(spec)]
-    pictures = lru_cache(maxsize=2)(source_images)
+    draw = lru_cache(maxsize=2)(source_images)
     with progress_bar(progress and bool(missing)) as bars:
         task = bars.add_task("", total=sum(spec.epochs for spec in missing))
         for spec in sorted(missing, key=lambda s: s.source):
             bars.update(task, description=f"training {spec.name} on {spec.source}")
-            train_model(spec, pictures, lambda: bars.advance(task))
+            train_model(spec, draw, lambda: bars.advance(task))
     return files.cache_dir()
 
 
 def train_model(
     spec: ModelSpec,
-    pictures: Callable[[str, int, int], tuple[np.ndarray, np.ndarray, int]] = source_images,
+    draw: Callable[[str, int, int], tuple[np.ndarray, np.ndarray, int]] = source_images,
     advance: Callable[[], object] = lambda: None,
 ) -> None:
     """Trains one model and writes it to the cache."""
     started = time.perf_counter()
-    images, labels, classes = pictures(spec.source, spec.samples, SEED)
+    images, labels, classes = draw(spec.source, spec.samples, SEED)
     torch.manual_seed(SEED)
     model = _create(spec, classes)
     inputs, targets = prepare(model, images), torch.from_numpy(labels)

@@ -82,7 +82,7 @@ def load_target(name: str) -> Target:
 
 
 def source_images(name: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Training pictures (n, 32, 32, 3) uint8, labels (n,) int64 and class count of a source task.
+    """Training images (n, 32, 32, 3) uint8, labels (n,) int64 and class count of a source task.
 
     Raises:
         ValueError: Unknown name.
@@ -112,7 +112,7 @@ def _source_renderer(name: str) -> tuple[Renderer, int]:
             return lambda rng, c: digit(rng, rng.choice(pool[c])), 10
         case "textures":
             return lambda rng, c: texture(rng, TEXTURES[c]), len(TEXTURES)
-        case _:  # "noise": pictures of shapes, labels at random
+        case _:  # "noise": images of shapes, labels at random
             return lambda rng, c: shape(rng, SHAPES[c]), len(SHAPES)
 
 

@@ -12,7 +12,7 @@ def places(scores: Sequence[float]) -> list[int]:
     NaN comes last. After two that share place 1 comes place 3.
     """
     order = sorted(range(len(scores)), key=lambda i: descending(scores[i]))
-    found = [0] * len(scores)
+    numbers = [0] * len(scores)
     leader = math.nan
     for position, i in enumerate(order):
         score = scores[i]
@@ -21,8 +21,8 @@ def places(scores: Sequence[float]) -> list[int]:
         )
         if position == 0 or not same:
             place, leader = position + 1, score
-        found[i] = place
-    return found
+        numbers[i] = place
+    return numbers
 
 
 def descending(score: float | None) -> tuple[bool, float]:

@@ -114,12 +114,12 @@ class Hearing:
 @contextmanager
 def hearing(hear: Callable[[str], None]) -> Iterator[Hearing]:
     """Gives a Hearing for as long as it is open."""
-    found = Hearing(hear)
-    found.start()
+    heard = Hearing(hear)
+    heard.start()
     try:
-        yield found
+        yield heard
     finally:
-        found.stop()
+        heard.stop()
 
 
 def _loggers() -> dict[str, Any]:

@@ -3,8 +3,9 @@
 import pytest
 from typer.testing import CliRunner
 
-from hubfast.cli import app
+from hubfast.cli import app, completion
 from hubfast.cli.completion import complete_data, complete_metric, complete_model
+from hubfast.hub import loaders
 
 
 def asked(**environment):
@@ -26,6 +27,11 @@ def test_the_shell_gets_a_script(shell):
 def test_bash_completes_commands_and_scores():
     assert "rank" in complete("hubfast ra")
     assert complete("hubfast rank minihub --metric linear") == ["linear_probe"]
+
+
+def test_the_kinds_of_models_are_those_that_have_loaders():
+    """They are written twice, since completion must not wait for torch, which loaders import."""
+    assert {kind.rstrip(":") for kind in completion.KINDS} == {*loaders.KINDS}
 
 
 def test_names_and_files(tmp_path, monkeypatch):

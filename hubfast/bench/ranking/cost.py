@@ -45,7 +45,7 @@ def score_costs(
     features = (0.3 * normal(classes, width)[targets] + normal(samples, width)).relu()
     logits = normal(samples, 1000)
     everything = torch.arange(samples, device="cpu")
-    found = []
+    costs = []
     for metric in metrics:
         announce(metric)
 
@@ -62,5 +62,5 @@ def score_costs(
             seconds.append(time.perf_counter() - started)
 
         peak = peak_memory(run)
-        found.append(ScoreCost(metric, seconds[0], peak))
-    return found
+        costs.append(ScoreCost(metric, seconds[0], peak))
+    return costs

@@ -61,9 +61,9 @@ def read_records(path: str | Path, rankings: Sequence[Ranking] = ()) -> Records:
         raise ValueError(f"the fine-tuned quality in {path} must be numbers")
     keys = ["data", "model"]
     frame = frame.astype(dict.fromkeys(keys, str)).groupby(keys, sort=False, as_index=False).mean()
-    found = _scores_of(rankings)
-    if len(found):
-        frame = frame.merge(found, "left", on=keys)
+    scored = _scores_of(rankings)
+    if len(scored):
+        frame = frame.merge(scored, "left", on=keys)
     scores = tuple(c for c in frame.columns if c not in ("model", "data", "truth"))
     if not any(frame[score].notna().any() for score in scores):
         known = sorted(set(frame["data"]))

@@ -126,41 +126,43 @@ def evaluate(
     names = sorted(records.frame["model"].unique())
     draws = _draws(len(names), seed)
     with progress_bar(progress) as bars:
-        found = {score: _of_score(records, score, names, draws, bars) for score in records.scores}
-    found = {score: sets for score, sets in found.items() if sets}
-    if prior not in found:
+        measured = {
+            score: _of_score(records, score, names, draws, bars) for score in records.scores
+        }
+    measured = {score: sets for score, sets in measured.items() if sets}
+    if prior not in measured:
         raise ValueError(f"the prior {prior!r} has no data set with two scored models")
-    frame = _mean_rows(found, prior)
+    frame = _mean_rows(measured, prior)
     order = frame[frame["measure"] == "tau"].sort_values("value", ascending=False)["score"]
     place = {score: i for i, score in enumerate(order)}
     frame, by_data = (
         each.sort_values("score", key=lambda s: s.map(place), kind="stable", ignore_index=True)
-        for each in (frame, _long(found))
+        for each in (frame, _long(measured))
     )
     return ScoreStudy(frame, by_data, prior, len(names))
 
 
-def _long(found: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
+def _long(measured: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
     rows = [
         [score, data, name, values[0, i]]
-        for score, sets in found.items()
+        for score, sets in measured.items()
         for i, name in enumerate(Measures._fields)
         for data, values in sets.items()
     ]
     return pd.DataFrame(rows, columns=["score", "data", "measure", "value"])
 
 
-def _mean_rows(found: Mapping[str, Mapping[str, np.ndarray]], prior: str) -> pd.DataFrame:
+def _mean_rows(measured: Mapping[str, Mapping[str, np.ndarray]], prior: str) -> pd.DataFrame:
     """One row per score and measure: means over data sets, and gains over the prior."""
     rows = []
-    for score, sets in found.items():
-        shared = [name for name in sets if name in found[prior]]
+    for score, sets in measured.items():
+        shared = [name for name in sets if name in measured[prior]]
         for i, name in enumerate(Measures._fields):
             mean = _mean([values[:, i] for values in sets.values()])
             gain = np.full_like(mean, np.nan)
             if shared:
                 sign = -1 if name.startswith("regret") else 1
-                gain = _mean([sign * (sets[n][:, i] - found[prior][n][:, i]) for n in shared])
+                gain = _mean([sign * (sets[n][:, i] - measured[prior][n][:, i]) for n in shared])
             rows.append([score, name, *_interval(mean), *_interval(gain), len(sets)])
     columns = ["value", "low", "high", "gain", "gain_low", "gain_high", "data_sets"]
     return pd.DataFrame(rows, columns=["score", "measure", *columns])
@@ -176,7 +178,7 @@ def _of_score(
     records: Records, score: str, names: Sequence[str], draws: np.ndarray, bars: Progress
 ) -> dict[str, np.ndarray]:
     """Measures of all models and of resamples, `(1 + RESAMPLES, 6)`, by data set."""
-    found = {}
+    by_data = {}
     groups = list(records.frame.groupby("data", sort=False))
     task = bars.add_task(score, total=len(groups))
     for data, rows in groups:
@@ -191,9 +193,9 @@ def _of_score(
             part = draw[both[draw]]
             enough = len(np.unique(part)) > 1
             measured.append(measure(values[part], truth[part]) if enough else [np.nan] * 6)
-        found[str(data)] = np.array(measured, dtype=float)
+        by_data[str(data)] = np.array(measured, dtype=float)
     bars.remove_task(task)
-    return found
+    return by_data
 
 
 def _mean(columns: Sequence[np.ndarray]) -> np.ndarray:

@@ -43,16 +43,16 @@ def measure_costs(
     Each has a process, so that one's memory is not another's; it trains once before, to warm up.
     """
     build(progress=progress)
-    found = {}
+    costs = {}
     context = multiprocessing.get_context("spawn")
     with progress_bar(progress) as bars:
         bar = bars.add_task("", total=len(methods))
         for method in methods:
             bars.update(bar, description=f"measuring {method}")
             with ProcessPoolExecutor(1, mp_context=context) as pool:
-                found[method] = pool.submit(_cost, method, target).result()  # type: ignore[arg-type]
+                costs[method] = pool.submit(_cost, method, target).result()  # type: ignore[arg-type]
             bars.advance(bar)
-    return found
+    return costs
 
 
 def _cost(method: Method, target: str) -> MethodCost:

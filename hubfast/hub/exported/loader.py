@@ -134,5 +134,5 @@ class _Program(FeatureModule):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         inputs = oriented(in_number_type(inputs, self.dtype), channels_last=self.channels_last)
-        found = run_in_fixed_batches(self.module, inputs, self.batch)
-        return features_and_logits(found, len(inputs), self.axis, self.unseen)
+        outputs = run_in_fixed_batches(self.module, inputs, self.batch)
+        return features_and_logits(outputs, len(inputs), self.axis, self.unseen)

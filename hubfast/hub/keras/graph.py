@@ -60,8 +60,8 @@ def _applied(keras: Any, layer: Any, *args: Any, **kwargs: Any) -> Any:
         return x
     if isinstance(layer, keras.Model) and hasattr(layer, "_run_through_graph"):
         parts = lambda part: lambda *a, **k: _applied(keras, part, *a, **k)  # noqa: E731
-        found = layer._run_through_graph(keras.tree.flatten(args), operation_fn=parts)
-        return found[0] if isinstance(found, list | tuple) and len(found) == 1 else found
+        outputs = layer._run_through_graph(keras.tree.flatten(args), operation_fn=parts)
+        return outputs[0] if isinstance(outputs, list | tuple) and len(outputs) == 1 else outputs
     if isinstance(layer, keras.Model):
         return layer.call(*args)
     return layer(*args, **kwargs)

@@ -149,8 +149,8 @@ class _Keras(FeatureModule):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         images = oriented(in_number_type(inputs, self.dtype), channels_last=self.channels_last)
-        found = self.held[0](_given(images), training=False)
-        outputs = [_tensor(out) for out in (found if isinstance(found, list) else [found])]
+        result = self.held[0](_given(images), training=False)
+        outputs = [_tensor(out) for out in (result if isinstance(result, list) else [result])]
         features, logits = features_and_logits(outputs, len(inputs), self.axis, self.unseen)
         return features, log_probabilities(logits) if self.soft and logits is not None else logits
 

@@ -79,7 +79,7 @@ def top_of_statistics(mean: Any, variance: Any) -> int | None:
 
 def _readers(model: Any) -> dict[int, list[Any]]:
     """The calls that read each tensor, by the tensor's id."""
-    found: dict[int, list[Any]] = {}
+    readers: dict[int, list[Any]] = {}
     seen, left = set(), list(model.outputs)
     while left:
         node = node_of(left.pop())
@@ -87,9 +87,9 @@ def _readers(model: Any) -> dict[int, list[Any]]:
             continue
         seen.add(id(node))
         for tensor in {id(t): t for t in node.input_tensors}.values():
-            found.setdefault(id(tensor), []).append(node)
+            readers.setdefault(id(tensor), []).append(node)
             left.append(tensor)
-    return found
+    return readers
 
 
 def _only_reader(readers: dict[int, list[Any]], tensor: Any) -> Any:

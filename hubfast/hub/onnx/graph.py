@@ -49,8 +49,8 @@ class Graph:
 
     def reader(self, name: str) -> Any:
         """The only node that takes a tensor; None where there is none, or several."""
-        found = [node for node in self.proto.node if name in node.input]
-        return found[0] if len(found) == 1 else None
+        readers = [node for node in self.proto.node if name in node.input]
+        return readers[0] if len(readers) == 1 else None
 
     def is_fixed(self, name: str) -> bool:
         """Whether a tensor does not depend on the images."""

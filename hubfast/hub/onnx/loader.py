@@ -101,15 +101,17 @@ class _Session(FeatureModule):
         self._sessions: dict[str, Any] = {}
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        found = run_in_fixed_batches(self._run, inputs, self.given.batch)
-        return features_and_logits(found, len(inputs), self.axis, self.unseen)
+        outputs = run_in_fixed_batches(self._run, inputs, self.given.batch)
+        return features_and_logits(outputs, len(inputs), self.axis, self.unseen)
 
     def _run(self, inputs: Tensor) -> list[Tensor]:
         device = inputs.device.type
         if device not in self._sessions:
             self._sessions[device] = _session(self.content, self.path, device)
-        found = self._sessions[device].run(self.wanted, {self.given.name: self.given.array(inputs)})
-        return [torch.from_numpy(np.asarray(out)) for out in found]
+        outputs = self._sessions[device].run(
+            self.wanted, {self.given.name: self.given.array(inputs)}
+        )
+        return [torch.from_numpy(np.asarray(out)) for out in outputs]
 
 
 def _session(content: bytes, path: Path, device: str) -> Any:

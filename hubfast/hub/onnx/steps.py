@@ -167,17 +167,17 @@ def _softmax(graph: Graph, top: str, bottom: str) -> Step:
     if node is None or node.op_type != "Exp":
         return OTHER
     sources = {*_below(graph, top), intern(node.input[0])}
-    found = _sums_from(graph, bottom, sources)
-    return Step(Kind.SOFTMAX, intern(node.input[0])) if "ReduceSum" in found else OTHER
+    ops = _sums_from(graph, bottom, sources)
+    return Step(Kind.SOFTMAX, intern(node.input[0])) if "ReduceSum" in ops else OTHER
 
 
 def _below(graph: Graph, name: str) -> set[str]:
     """The tensor, and those that it is another layout or number type of."""
-    found = {name}
+    same = {name}
     while (node := graph.producer(name)) is not None and node.op_type in PASS:
         name = node.input[0]
-        found.add(name)
-    return found
+        same.add(name)
+    return same
 
 
 def _sums_from(graph: Graph, name: str, sources: set[str]) -> set[str]:

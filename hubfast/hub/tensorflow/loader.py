@@ -82,8 +82,8 @@ def _images(signature: Any, path: Path) -> tuple[list[int | None], str]:
 
 def _choice(graph: SavedGraph, path: Path) -> Choice:
     traces = [trace(name, graph.step_of, graph.one_place) for name in graph.outputs]
-    if all(found.head is None for found in traces):
-        others = [found for found in traces if graph.outputs[found.output] not in CLASSES]
+    if all(walk.head is None for walk in traces):
+        others = [walk for walk in traces if graph.outputs[walk.output] not in CLASSES]
         traces = others or traces
     return choose(traces, graph.before, lambda name: graph.outputs.get(name, name), path)
 
@@ -117,9 +117,9 @@ class _Saved(FeatureModule):
 
         images = oriented(in_number_type(inputs, self.dtype), channels_last=self.channels_last)
         outputs = self.function(tensorflow.constant(images.cpu().numpy()))
-        found = [torch.from_numpy(np.array(value)) for value in outputs]
-        features, logits = features_and_logits(found, len(inputs), self.axis, self.unseen)
-        if self.unseen is not None and len(found) > 1:  # the logits are told by their name alone
-            logits = class_scores(found[1], len(inputs))
+        arrays = [torch.from_numpy(np.array(value)) for value in outputs]
+        features, logits = features_and_logits(arrays, len(inputs), self.axis, self.unseen)
+        if self.unseen is not None and len(arrays) > 1:  # the logits are told by their name alone
+            logits = class_scores(arrays[1], len(inputs))
         soft = self.name == "probabilities" and logits is not None
         return features, log_probabilities(logits) if soft and logits is not None else logits

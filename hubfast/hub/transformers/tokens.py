@@ -70,12 +70,14 @@ class Tokens:
         Raises:
             ValueError: A text has no token, and the tokenizer none to stand for it.
         """
-        found = self.tokenizer(list(texts), truncation=True, max_length=self.longest, padding=False)
-        keys = [key for key in found if self.names is None or key in self.names]
+        encoded = self.tokenizer(
+            list(texts), truncation=True, max_length=self.longest, padding=False
+        )
+        keys = [key for key in encoded if self.names is None or key in self.names]
         keys = [key for key in keys if key != "attention_mask"]
         rows: list[Ids] = []
         for i, text in enumerate(texts):
-            row = {key: list(found[key][i]) for key in keys}
+            row = {key: list(encoded[key][i]) for key in keys}
             empty = not row["input_ids"]
             self.counts["texts"] += 1
             self.counts["empty"] += empty
