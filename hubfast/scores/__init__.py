@@ -1,5 +1,6 @@
 """Transferability scores: how well a model's features suit a target task, without fine-tuning."""
 
+from hubfast.scores.cka import CKA, cka
 from hubfast.scores.gbc import gbc
 from hubfast.scores.hscore import HScore, h_score, regularized_h_score
 from hubfast.scores.knn import knn
@@ -18,11 +19,13 @@ from hubfast.scores.transrate import transrate
 from hubfast.utils.moved import moved
 
 __all__ = [
+    "CKA",
     "LEEP",
     "NCE",
     "FeatureStatistics",
     "HScore",
     "LogME",
+    "cka",
     "fit_hub",
     "fit_hub_statistics",
     "gbc",

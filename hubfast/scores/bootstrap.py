@@ -15,7 +15,7 @@ LEVEL = 0.95
 
 
 class Intervals(NamedTuple):
-    """Of M models, `(M,)` each."""
+    """The intervals of M models, `(M,)` each."""
 
     low: np.ndarray
     high: np.ndarray
@@ -28,9 +28,9 @@ def resampled(
     """Scores of M models on resampled data, all models resampled alike, `(M, RESAMPLES)`.
 
     Args:
-        scores: Of M models.
-        influences: For each model those of the same r of the n samples, `(r,)`.
-        count: n; with r < n the spread is that of n samples.
+        scores: The scores of M models.
+        influences: For each model the influences of the same r of the n samples, `(r,)`.
+        count: The number of samples n; with r < n the spread is still that of n samples.
         seed: The same seed and r resample other scores of the same models alike, too.
 
     Returns:
@@ -49,8 +49,8 @@ def intervals(scores: Sequence[float], samples: np.ndarray) -> Intervals:
     """Percentile intervals at level 0.95 of M models, higher is better.
 
     Args:
-        scores: Of M models.
-        samples: The same on resampled data, `(M, resamples)`.
+        scores: The scores of M models.
+        samples: The scores of the same models on resampled data, `(M, resamples)`.
 
     Returns:
         `low`, `high`, and `tied`: whether the interval of the difference to the best model holds
@@ -66,5 +66,5 @@ def intervals(scores: Sequence[float], samples: np.ndarray) -> Intervals:
 def bootstrap(
     scores: Sequence[float], influences: Sequence[Tensor], count: int, seed: int
 ) -> Intervals:
-    """`intervals` of `resampled` scores; arguments as there."""
+    """Gives the `intervals` of `resampled` scores; arguments as there."""
     return intervals(scores, resampled(scores, influences, count, seed))

@@ -113,7 +113,7 @@ class HScore:
     def influence(self, features: Any, targets: Any) -> Tensor:
         """First-order effect of each sample's weight on the score, around the score, `(r,)`.
 
-        The values' standard deviation over sqrt(n) is the score's standard error. With S the
+        The values' std over sqrt(n) is the score's standard error. With S the
         shrunk covariance, M the class means and W = S^-1 M, a sample moves class means by
         2 x'w_y - m_y'w_y, S by (1 - a) xx' + a |x|^2 / D, and the shrinkage a itself.
         """

@@ -32,9 +32,9 @@ def by_weights(score: Callable[[Tensor], Tensor], count: int, device: torch.devi
     """The score, and by its gradient how it moves with the weight of each sample.
 
     Args:
-        score: From weights `(n,)` that add up to 1 to a scalar, differentiable.
-        count: n.
-        device: Of the weights.
+        score: A differentiable function from weights `(n,)` that add up to 1 to a scalar.
+        count: The number of samples n.
+        device: Where the weights are.
     """
     weights = torch.full((count,), 1 / count, dtype=torch.float64, device=device)
     weights.requires_grad_()
@@ -55,8 +55,8 @@ def centred(x: Tensor) -> Tensor:
 def standardised(x: Tensor) -> Tensor:
     """Columns of `x` (n, D) with mean 0 and variance 1; 0 where they are constant."""
     moved = centred(x)
-    deviation = moved.square().mean(0).sqrt()
-    return torch.where(deviation > 0, moved / deviation, 0)
+    std = moved.square().mean(0).sqrt()
+    return torch.where(std > 0, moved / std, 0)
 
 
 def compact(x: Tensor) -> Tensor:

@@ -39,10 +39,10 @@ class StreamedScores:
     batch would scatter the heap, and memory would grow with the number of batches.
 
     Args:
-        metrics: Which scores.
-        targets: Of all samples, as `as_targets` returns them.
-        task: What they pose.
-        rows: Which samples are kept.
+        metrics: The scores that will be asked for.
+        targets: The targets of all samples, as `as_targets` returns them.
+        task: The task that the targets pose.
+        rows: The samples whose features are kept.
     """
 
     def __init__(self, metrics: Sequence[Metric], targets: Tensor, task: Task, rows: Rows):
@@ -74,12 +74,12 @@ class StreamedScores:
     def score(
         self, metric: Metric, *, parameters: int | None = None, imagenet: float | None = None
     ) -> Scored:
-        """One of the metrics.
+        """Gives one of the metrics.
 
         Args:
-            metric: Which.
-            parameters: Of the model, for the static prior.
-            imagenet: The model's top-1 accuracy there, percent, for that prior.
+            metric: One of those that were given at the start.
+            parameters: The model's number of parameters, for the static prior.
+            imagenet: The model's top-1 accuracy on ImageNet in percent, for the ImageNet prior.
 
         Raises:
             ValueError: No batch came, or what came does not have this score.

@@ -145,7 +145,7 @@ class LogME:
 
         Args:
             features: `(r, D)`.
-            return_std: Also return the predictive standard deviation of every target column,
+            return_std: Also return the predictive std of every target column,
                 `(r, C)`: sqrt(1/beta + x' A^-1 x), noise included.
 
         Returns:
@@ -172,7 +172,7 @@ class LogME:
         log p(y_i | all other samples) at the fitted alpha and beta, mean over columns: with
         residual e and leverage h, log N(e / (1 - h); 0, 1 / (beta (1 - h))). By the chain rule of
         probability that is L - L without i, the jackknife's pseudo-value of the score, so the
-        values' standard deviation over sqrt(n) is the score's standard error.
+        values' std over sqrt(n) is the score's standard error.
         """
         x = self._features(features)
         y = as_targets(targets, len(x), self.task)[0].to(x.device)
