@@ -32,7 +32,7 @@ def as_target_data(
     bits: int | None = None,
     progress: bool = True,
 ) -> TargetData:
-    """Takes what people have.
+    """Makes target data of what people have.
 
     Args:
         data: A folder with one sub-folder of images for each class; a `.csv`, `.tsv` or
@@ -43,15 +43,17 @@ def as_target_data(
             targets) of arrays, or of texts and their labels; targets alone, for stored features;
             or TargetData, which is returned as it is.
         task: `"classification"`, `"multilabel"` or `"regression"`; None to tell from the targets.
-        name: Shown in reports.
-        sample_column: Of a table; None for one with a usual name (image, path, text, ...).
-        target_columns: One or several of a table; None for one with a usual name (label, ...).
+        name: The name shown in reports.
+        sample_column: The column of samples in a table; None for one with a usual name (image,
+            path, text, ...).
+        target_columns: One or several columns of targets in a table; None for one with a usual
+            name (label, ...).
         background: Colour behind transparent pixels, as Pillow names it.
         bits: Bits of a 16-bit grey value that the images use, such as 12; None for all 16.
         progress: Show a bar where all samples of a torch Dataset must be read for their targets.
 
     Raises:
-        ValueError, TypeError, FileNotFoundError: It is none of these; the message says why.
+        ValueError, TypeError, FileNotFoundError: `data` is none of these; the message says why.
     """
     if isinstance(data, TargetData):
         return data
@@ -149,7 +151,7 @@ def _arrays(path: Path) -> Any:
     """What an `.npz` or `.npy` file holds.
 
     Raises:
-        ValueError: It cannot be read, or holds Python objects.
+        ValueError: The file cannot be read, or holds Python objects.
     """
     try:
         found = np.load(path, allow_pickle=False)

@@ -28,10 +28,10 @@ def from_table(
     sample_column: str | None,
     target_columns: str | Sequence[str] | None,
 ) -> TargetData:
-    """One row per sample; relative image paths are taken from the table's own folder.
+    """Reads a table of one row per sample; relative image paths begin at its own folder.
 
     Raises:
-        ValueError: Columns that are not there, rows without a sample or a target.
+        ValueError: A column is not there, or a row has no sample or no target.
     """
     table = _Parquet(path) if path.suffix.lower() == ".parquet" else _Text(path)
     kinds = {column: kind_of(table.head(column), column, path.parent) for column in table.names}
@@ -53,7 +53,7 @@ def from_table(
 
 
 def kind_of(values: Sequence[Any], name: str, folder: Path) -> Kind:
-    """What a column holds, by some of its values.
+    """Tells what a column holds, by some of its values.
 
     Most values of a column of images have the suffix of one, or are bytes, or bytes with a path.
     Under a usual name for paths those without a suffix count that are there.
@@ -64,7 +64,7 @@ def kind_of(values: Sequence[Any], name: str, folder: Path) -> Kind:
     if len(encoded_images) * 2 > len(there):
         return "image"
     lists = [value for value in there if isinstance(value, list) and value]
-    if len(lists) * 2 > len(there) and isinstance(lists[0][0], list):  # of pixels
+    if len(lists) * 2 > len(there) and isinstance(lists[0][0], list):  # lists of pixels
         return "image"
     suffixed = sum(Path(text).suffix.lower() in image_suffixes() for text in texts)
     if texts and suffixed * 2 > len(texts):
@@ -77,10 +77,10 @@ def kind_of(values: Sequence[Any], name: str, folder: Path) -> Kind:
 def images_or_texts(
     given: Sequence[Any], kind: Kind, folder: Path
 ) -> tuple[Sequence[Any], list[str] | None]:
-    """Samples of a column's values, and what they are called.
+    """Gives samples of a column's values, and what they are called.
 
     Raises:
-        ValueError: Images are web addresses.
+        ValueError: The images are web addresses.
     """
     if kind != "image":
         return given, None
@@ -94,7 +94,7 @@ def images_or_texts(
     if all(isinstance(value, str) for value in given):
         files = [_file(text, folder) for text in given]
         return ImageFiles(files), files
-    if all(isinstance(value, list) for value in given):  # of pixels
+    if all(isinstance(value, list) for value in given):  # lists of pixels
         return given, None
     named = [str(p) if isinstance(p, str) else f"sample {i}" for i, p in enumerate(paths)]
     return ImageFiles(given, folder), named

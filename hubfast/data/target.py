@@ -27,7 +27,7 @@ class TargetData:
     targets: Tensor  # (n,) int64 classes, or (n, C) float64
     task: Task
     class_names: tuple[str, ...] | None = None
-    positions: Tensor | None = None  # of this subset in `samples`; None for all of them
+    positions: Tensor | None = None  # positions of this subset in `samples`; None for all of them
     names: Sequence[str] | None = None  # of the samples, such as paths; None: they have none
     notes: tuple[str, ...] = ()  # what a reader of results should know of this data
     pixels: Pixels = field(default_factory=Pixels)  # how images of any kind become RGB
@@ -36,7 +36,7 @@ class TargetData:
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Any:
-        """The sample at `index`: an RGB image of 8 bits, a string or a float tensor.
+        """Gives the sample at `index`: an RGB image of 8 bits, a string or a float tensor.
 
         Raises:
             ValueError, TypeError, OSError: There are no samples, or this one cannot be read; the
@@ -72,21 +72,21 @@ class TargetData:
         return torch.arange(len(self), device="cpu") if self.positions is None else self.positions
 
     def subset(self, index: Tensor) -> "TargetData":
-        """The samples at `index`."""
+        """Takes the samples at `index`."""
         return replace(self, targets=self.targets[index], positions=self.rows()[index])
 
     def sample(self, count: int | None, seed: int = 0) -> "TargetData":
-        """`count` samples at random, classes in proportion; all of them for None or count >= n."""
+        """Draws `count` samples, classes in proportion; takes all for None or count >= n."""
         if count is None or count >= len(self):
             return self
         return self.split(count, seed)[0]
 
     def split(self, first: int | float, seed: int = 0) -> tuple["TargetData", "TargetData"]:
-        """Two disjoint parts at random, classes in proportion where both can have every class.
+        """Splits at random into two parts, classes in proportion where both can have every class.
 
         Args:
-            first: Samples of the first part, or its share if a float below 1.
-            seed: The same seed gives the same parts.
+            first: Number of samples in the first part, or its share if a float below 1.
+            seed: Seed of the split; the same one gives the same parts.
 
         Raises:
             ValueError: `first` leaves a part empty.
