@@ -35,5 +35,7 @@ def main() -> None:
         app()
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         said = escape(with_options(str(error)))
-        Console(stderr=True).print(f"[red]error:[/red] {said}", highlight=False)
+        console = Console(stderr=True)
+        whole = not console.is_terminal  # a terminal gets lines that break between words
+        console.print(f"[red]error:[/red] {said}", highlight=False, soft_wrap=whole)
         sys.exit(2)
