@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -12,6 +12,7 @@ from hubfast.utils.progress import progress_bar
 from hubfast.utils.terminal import output_console
 
 if TYPE_CHECKING:
+    from hubfast.data import TargetData
     from hubfast.ranking import Ranking
 
 Output = Annotated[Path | None, typer.Option(dir_okay=False, help="Write the result there, too.")]
@@ -42,6 +43,30 @@ def with_options(message: str) -> str:
     """The text of an error of the library, its arguments called by their options."""
     message = ARGUMENT.sub(lambda found: OPTIONS[found[1]], message)
     return FIRST_WORD.sub(r"--\1", message)
+
+
+def read_data(
+    data: str,
+    *,
+    task: str | None,
+    sample_column: str | None,
+    target_column: list[str] | None,
+    background: str,
+    bits: int | None,
+    quiet: bool,
+) -> "TargetData":
+    """The target data that the options of a command describe; see `hubfast.data.as_target_data`."""
+    from hubfast.data import as_target_data
+
+    return as_target_data(
+        data,
+        task=cast(Any, task),
+        sample_column=sample_column,
+        target_columns=target_column or None,
+        background=background,
+        bits=bits,
+        progress=not quiet,
+    )
 
 
 def check_folders(*paths: Path | None) -> None:

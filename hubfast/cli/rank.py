@@ -5,7 +5,15 @@ from typing import Annotated, Any, cast
 import typer
 
 from hubfast.cli.completion import complete_data, complete_metric, complete_model
-from hubfast.cli.output import Output, Quiet, build_named, check_folders, show_ranking, starting
+from hubfast.cli.output import (
+    Output,
+    Quiet,
+    build_named,
+    check_folders,
+    read_data,
+    show_ranking,
+    starting,
+)
 from hubfast.cli.score_names import score_names
 from hubfast.cli.stopping import stopping
 from hubfast.utils.extras import collection_paused
@@ -89,7 +97,6 @@ def rank(
     """
     check_folders(json, csv, html)
     with starting(quiet), collection_paused():  # torch
-        from hubfast.data import as_target_data
         from hubfast.ranking import rank as rank_hub
         from hubfast.utils.allocator import keep_freed_memory
 
@@ -98,14 +105,14 @@ def rank(
         build_named(hub, quiet)
         given: Any = data
         if sample_column or target_column or bits or background != "white":
-            given = as_target_data(
+            given = read_data(
                 data,
-                task=cast(Any, task),
+                task=task,
                 sample_column=sample_column,
-                target_columns=target_column or None,
+                target_column=target_column,
                 background=background,
                 bits=bits,
-                progress=not quiet,
+                quiet=quiet,
             )
         ranking = rank_hub(
             hub,

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hubfast.cli.completion import complete_method
 from hubfast.cli.methods import ONE_MODEL, SEVERAL_MODELS
-from hubfast.cli.output import Quiet, build_named
+from hubfast.cli.output import Quiet, build_named, read_data
 from hubfast.cli.resume import resumable
 from hubfast.cli.stopping import Stopping
 from hubfast.utils.extras import collection_paused
@@ -114,7 +114,6 @@ def tune(
 ) -> None:
     """Rank models for training data and tune the best ones."""
     with collection_paused():  # torch
-        from hubfast.data import as_target_data
         from hubfast.ranking import Ranking
         from hubfast.tuning import Recipe, Trainer
         from hubfast.tuning import tune as tune_hub
@@ -143,14 +142,14 @@ def tune(
     )
     given: Any = data
     if bits or background != "white":
-        given = as_target_data(
+        given = read_data(
             data,
-            task=cast(Any, task),
+            task=task,
             sample_column=sample_column,
-            target_columns=target_column or None,
+            target_column=target_column,
             background=background,
             bits=bits,
-            progress=not quiet,
+            quiet=quiet,
         )
     with resumable(output) as told:
         tuned = tune_hub(
