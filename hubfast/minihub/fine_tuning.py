@@ -70,19 +70,21 @@ def truth(
     names = model_names(full=full)
     build(names, progress=progress)
     wanted = [(m, t, s) for t in targets for m in names for s in range(seeds)]
+    keys = {run: _key(*run) for run in wanted}  # each reads the head of a file of weights
     known = {**_read(shipped_dir(), shipped=True), **_read(cache_dir(), shipped=False)}
-    todo = [run for run in wanted if rebuild or _key(*run) not in known]
+    todo = [run for run in wanted if rebuild or keys[run] not in known]
     if todo:
         on_missing()
     with progress_bar(progress and bool(todo)) as bars:
         task = bars.add_task("", total=len(todo))
-        for model, target, seed in todo:
+        for run in todo:
+            model, target, seed = run
             bars.update(task, description=f"fine-tuning {model} on {target}")
             found = _fine_tune(model, load_target(target), seed)
-            known[_key(model, target, seed)] = found
-            _append(_key(model, target, seed), found)
+            known[keys[run]] = found
+            _append(keys[run], found)
             bars.advance(task)
-    return [known[_key(*run)] for run in wanted]
+    return [known[keys[run]] for run in wanted]
 
 
 def _fine_tune(name: str, target: Target, seed: int) -> Truth:
