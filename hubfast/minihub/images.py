@@ -1,4 +1,4 @@
-"""Small images with known answers, drawn with Pillow: glyphs, shapes, textures, bars.
+"""Small images with known answers, drawn with Pillow: glyphs, digits, shapes, textures, bars.
 
 Every renderer takes a NumPy generator and returns a (32, 32, 3) uint8 array; the same generator
 state gives the same image.
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 SIZE = 32
-SCALE = 3  # drawn larger and reduced, for smooth edges
+SCALE = 3  # images are drawn this many times larger and then reduced, for smooth edges
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring", "hexagon", "crescent")
 TEXTURES = ("stripes", "checkers", "dots", "rings", "plaid", "clouds", "grain", "zigzag")
@@ -19,13 +19,13 @@ TEXTURES = ("stripes", "checkers", "dots", "rings", "plaid", "clouds", "grain", 
 
 @cache
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    import matplotlib  # its fonts
+    import matplotlib  # for the fonts that come with it
 
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf"), size)
 
 
 def _two_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Background and foreground, at least 80 grey levels apart."""
+    """Draws a background and a foreground colour, at least 80 grey levels apart."""
     while True:
         back, front = rng.integers(0, 256, (2, 3))
         if abs(int(back.mean()) - int(front.mean())) >= 80:
@@ -41,7 +41,7 @@ def _finish(mask: Image.Image, rng: np.random.Generator, noise: float) -> np.nda
 
 
 def glyph(rng: np.random.Generator, text: str, font: str, *, noise: float = 8) -> np.ndarray:
-    """A letter in a font of Matplotlib's, of random size, place and small rotation."""
+    """Draws `text` in one of Matplotlib's fonts, with a random size, place and small rotation."""
     canvas = SIZE * SCALE
     mask = Image.new("L", (canvas, canvas))
     drawn = _font(font, int(rng.integers(18, 27)) * SCALE)
@@ -52,7 +52,7 @@ def glyph(rng: np.random.Generator, text: str, font: str, *, noise: float = 8) -
 
 
 def digit(rng: np.random.Generator, pixels: np.ndarray, *, noise: float = 8) -> np.ndarray:
-    """A handwritten digit of scikit-learn, (8, 8) values 0..16, enlarged and coloured."""
+    """Enlarges and colours a digit of scikit-learn, `(8, 8)` values from 0 to 16."""
     large = Image.fromarray((pixels * (255 / 16)).astype(np.uint8))
     side = int(rng.integers(22, 31)) * SCALE
     large = large.resize((side, side), Image.Resampling.BICUBIC)
@@ -66,7 +66,7 @@ def digit(rng: np.random.Generator, pixels: np.ndarray, *, noise: float = 8) -> 
 def shape(
     rng: np.random.Generator, kind: str, *, outline: bool = False, noise: float = 8
 ) -> np.ndarray:
-    """One of SHAPES, filled or as an outline, at a random place, size and rotation."""
+    """Draws one of SHAPES, filled or as an outline, with a random place, size and rotation."""
     canvas = SIZE * SCALE
     mask = Image.new("L", (canvas, canvas))
     draw = ImageDraw.Draw(mask)
@@ -93,7 +93,7 @@ def _corners(kind: str, x: float, y: float, radius: float, turn: float) -> list[
         angles, lengths = np.arange(sides[kind]) * 2 * np.pi / sides[kind], np.ones(sides[kind])
     elif kind == "star":
         angles, lengths = np.arange(10) * np.pi / 5, np.tile([1.0, 0.42], 5)
-    else:  # a cross of two bars: three corners an arm end, one between arms
+    else:  # A cross has two corners at the end of each arm and one between each two arms.
         arm, inner = 0.3, 0.42
         angles = np.concatenate(
             [np.array([-arm, arm, np.pi / 4]) + q * np.pi / 2 for q in range(4)]
@@ -106,7 +106,17 @@ def _corners(kind: str, x: float, y: float, radius: float, turn: float) -> list[
 def texture(
     rng: np.random.Generator, kind: str, *, period: tuple[float, float] = (5, 11), noise: float = 12
 ) -> np.ndarray:
-    """One of TEXTURES with a random direction, phase and a period of so many pixels."""
+    """Draws one of TEXTURES with a random direction and phase, and a period drawn from a range.
+
+    Args:
+        rng: The source of everything random.
+        kind: One of TEXTURES.
+        period: The shortest and the longest period, in pixels.
+        noise: Standard deviation of the noise added to each value, in grey levels.
+
+    Raises:
+        ValueError: `kind` is not one of TEXTURES.
+    """
     v, u = np.mgrid[:SIZE, :SIZE].astype(float)
     turn, wave = rng.uniform(0, np.pi), 2 * np.pi / rng.uniform(*period)
     a = (u * np.cos(turn) + v * np.sin(turn)) * wave + rng.uniform(0, 2 * np.pi)
@@ -136,7 +146,7 @@ def texture(
 
 
 def bar(rng: np.random.Generator, degrees: float, *, noise: float = 20) -> np.ndarray:
-    """A bar turned by `degrees`, among a few specks."""
+    """Draws a bar turned by `degrees` counterclockwise, among a few specks."""
     canvas = SIZE * SCALE
     mask = Image.new("L", (canvas, canvas))
     draw = ImageDraw.Draw(mask)

@@ -1,4 +1,4 @@
-"""Source tasks, which the mini-hub's models were trained on, and scarce target tasks."""
+"""The mini-hub's tasks: sources, on which its models were trained, and scarce targets."""
 
 import string
 from collections.abc import Callable
@@ -14,13 +14,22 @@ FONT_CLASSES = (*SOURCE_FONTS, "DejaVuSans-Oblique", "cmtt10", "cmb10")
 TARGET_FONTS = ("cmr10", "cmss10", "cmtt10", "STIXGeneralItalic", "DejaVuSerif-Italic")
 LETTERS = string.ascii_uppercase
 LOWER = "abdefghmnqrt"
-DIGITS_FOR_SOURCES = 1000  # of scikit-learn's 1797; the others are the target's
+DIGITS_FOR_SOURCES = 1000  # The other 797 of scikit-learn's digits are the target's.
 SOURCES = ("letters", "fonts", "shapes", "textures", "digits", "noise")
 
 
 @dataclass(frozen=True)
 class TargetSpec:
-    """A target task: `per_class` training samples of each class (regression: `train` in all)."""
+    """How a target task is drawn.
+
+    Attributes:
+        name: Name of the task.
+        kind: What the targets are.
+        note: What the images show, in words.
+        train: Number of training samples in all.
+        test: Number of test samples in all.
+        in_demo: Whether `hubfast demo` ranks on this task.
+    """
 
     name: str
     kind: Literal["classification", "regression"]
@@ -58,10 +67,10 @@ def target_names() -> list[str]:
 
 
 def load_target(name: str) -> Target:
-    """Draws a target task; the same each time.
+    """Draws a target task; a name gives the same samples each time.
 
     Raises:
-        ValueError: Unknown name.
+        ValueError: No target task has this name.
     """
     found = [spec for spec in TARGETS if spec.name == name]
     if not found:
@@ -72,7 +81,7 @@ def load_target(name: str) -> Target:
     total = spec.train + spec.test
     if classes is None:
         targets = rng.uniform(0, 90, total)
-    else:  # each part has its classes in equal numbers
+    else:  # Training and test part each have equal numbers of every class.
         targets = np.concatenate([np.arange(n) % len(classes) for n in (spec.train, spec.test)])
     images = np.stack([draw(rng, value) for value in targets])
     cut = spec.train
@@ -82,10 +91,13 @@ def load_target(name: str) -> Target:
 
 
 def source_images(name: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Training images (n, 32, 32, 3) uint8, labels (n,) int64 and class count of a source task.
+    """Draws `count` training samples of a source task.
+
+    Returns:
+        Images `(count, 32, 32, 3)` uint8, labels `(count,)` int64, and the number of classes.
 
     Raises:
-        ValueError: Unknown name.
+        ValueError: No source task has this name.
     """
     if name not in SOURCES:
         raise ValueError(f"source must be one of {SOURCES}, got {name!r}")
@@ -112,7 +124,7 @@ def _source_renderer(name: str) -> tuple[Renderer, int]:
             return lambda rng, c: digit(rng, rng.choice(pool[c])), 10
         case "textures":
             return lambda rng, c: texture(rng, TEXTURES[c]), len(TEXTURES)
-        case _:  # "noise": images of shapes, labels at random
+        case _:  # "shapes", and "noise", whose labels `source_images` shuffles
             return lambda rng, c: shape(rng, SHAPES[c]), len(SHAPES)
 
 
@@ -132,7 +144,7 @@ def _target_renderer(name: str, rng: np.random.Generator) -> tuple[Callable, tup
 
 
 def _digits(part: slice) -> list[np.ndarray]:
-    """scikit-learn's digits of that part by class, each (n, 8, 8)."""
+    """One array `(n, 8, 8)` per class, of the part of scikit-learn's digits that `part` selects."""
     from sklearn.datasets import load_digits  # slow to import
 
     data = load_digits()

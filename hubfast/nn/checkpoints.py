@@ -1,4 +1,4 @@
-"""State dicts inside of checkpoints: wherever training scripts, wrappers and trainers put them."""
+"""Finds state dicts in checkpoints, wherever training scripts, wrappers and trainers put them."""
 
 import re
 from collections import Counter
@@ -10,13 +10,16 @@ from torch import Tensor
 
 from hubfast.nn.weight_files import Placeholder
 
-# Parts of names that wrappers add: DataParallel and averaging, torch.compile, FSDP, checkpointing.
+# Parts of names that wrappers add: in this order DataParallel and weight averaging, torch.compile,
+# FSDP, activation checkpointing.
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
-COUNTERS = ("num_batches_tracked", "n_averaged", "total_ops", "total_params")  # are no weights
-# Where several sets of weights fit a model, the first of these that is part of a set's name wins:
-# averaged weights, a self-distilled model's teacher, a momentum encoder's query network.
+# The last parts of the names of entries that count something and are no weights.
+COUNTERS = ("num_batches_tracked", "n_averaged", "total_ops", "total_params")
+# Where several sets of weights fit a model, the set is taken whose name has the earliest of these
+# words: averaged weights, then a self-distilled model's teacher, then the query network of momentum
+# contrast.
 PREFERRED = ("ema", "averaged", "swa", "teacher", "encoder_q", "online")
-DEPTH = 4  # of dictionaries inside of each other
+DEPTH = 4  # levels of nested dictionaries that are searched
 WEIGHTS_ONLY = (
     "files are read as weights only, no pickled object runs: torch.save(model.state_dict(), FILE)"
 )
@@ -27,10 +30,13 @@ class FoundWeights:
     """A set of weights that a checkpoint holds.
 
     Args:
-        place: Where it lies: keys of the checkpoint and the prefix of its names, `""` for neither.
-        weights: By the names that the model has, and those of others as the file has them.
-        matching: How many of the model's weights it has, by name and shape, heads left out.
-        others: Places of other sets that fit as well.
+        place: Keys of the checkpoint that lead to the set, and the prefix of its names, joined by
+            dots; `""` where there are neither.
+        weights: Tensors by name: by the model's names where it has such a weight, and by the
+            file's names otherwise.
+        matching: How many of the model's weights are in the set with the same name and shape; heads
+            do not count.
+        others: Places of the other sets that fit as well as this one.
     """
 
     place: str
@@ -44,13 +50,13 @@ def find_weights(
 ) -> FoundWeights:
     """The set of weights in `checkpoint` that fits best.
 
-    Names may have any prefix, and parts that wrappers add. Where several sets fit as well as
-    each other, averaged weights are taken before others, and else the first in the file.
+    Names may have any prefix, and parts that wrappers add. Where several sets fit equally well,
+    the first of PREFERRED decides, then the least nested, then the first that `state_dicts` lists.
 
     Args:
-        checkpoint: A state dict, or dictionaries that hold some.
-        wanted: The state dict of the model; only names and shapes are looked at.
-        heads: Layers of the model whose shapes do not matter: the classes may be others.
+        checkpoint: A state dict, or nested dictionaries that hold state dicts.
+        wanted: The model's state dict; only its names and shapes are looked at.
+        heads: Names of layers whose shapes do not matter, since the classes may be others.
 
     Raises:
         ValueError: `checkpoint` holds no set of tensors; the message lists what it holds.
@@ -78,21 +84,22 @@ def find_weights(
 
 
 def state_dicts(checkpoint: Any) -> list[tuple[str, dict[str, Tensor]]]:
-    """All sets of tensors in nested dictionaries, with the keys that lead to each.
+    """All sets of tensors in nested dictionaries, each with the keys that lead to it.
 
-    Averaged sets come first, then those of more tensors. Counters of layers are left out.
+    Sets whose keys are PREFERRED come first, and of equals the one with more tensors. Entries that
+    count something are left out.
     """
     found = list(_walk(checkpoint, "", DEPTH))
     return sorted(found, key=lambda item: (_preference(item[0]), -len(item[1])))
 
 
 def is_counter(name: str) -> bool:
-    """Whether a state dict's entry counts something and is no weight."""
+    """Whether the entry `name` of a state dict counts something and is no weight."""
     return name.rpartition(".")[2] in COUNTERS
 
 
 def under(name: str, layers: Collection[str]) -> bool:
-    """Whether `name` is of a parameter of one of the `layers`."""
+    """Whether `name` is the name of an entry of one of the `layers`."""
     return any(name.startswith(f"{layer}.") for layer in layers)
 
 
@@ -113,12 +120,14 @@ def _walk(content: Any, place: str, depth: int) -> Iterator[tuple[str, dict[str,
 def _sets(
     place: str, state: Mapping[str, Tensor], names: Mapping[str, str]
 ) -> Iterator[FoundWeights]:
-    """Those of `state` under each prefix that leads to names of the model; as it is if none does.
+    """The part of `state` under each prefix that leads to names of the model.
+
+    If no prefix does, all of `state` is the only set.
 
     Args:
-        place: Where the state dict lies.
+        place: Keys of the checkpoint that lead to the state dict.
         state: Any state dict.
-        names: The model's names, by what they are without the parts of wrappers.
+        names: The model's names, each by its form without the parts that wrappers add.
     """
     plain = {_unwrapped(name): name for name in state}
     prefixes: Counter[str] = Counter()
@@ -145,7 +154,7 @@ def _preference(place: str) -> int:
 
 
 def _contents(checkpoint: Any) -> str:
-    """What there is instead of weights, in words."""
+    """Says in words what a checkpoint holds instead of weights."""
     if isinstance(checkpoint, Placeholder):
         return f"a whole pickled {checkpoint.kind}; {WEIGHTS_ONLY}"
     if not isinstance(checkpoint, Mapping):

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-LINEAR = {"linear", "linear_dynamic"}  # also of quantised modules
+LINEAR = {"linear", "linear_dynamic"}  # "linear_dynamic" is that of quantised modules
 CONVOLUTION = {"conv1d", "conv2d", "conv3d"}
 PROBABILITIES = {"softmax", "log_softmax", "sigmoid", "logsigmoid"}
-# What changes neither what the columns of logits are nor their order.
+# Functions that change neither the meaning of the columns of logits nor their order.
 SAME = {"flatten", "reshape", "view", "squeeze", "contiguous", "clone", "detach", "dropout"} | {
     *("float", "double", "half", "bfloat16", "to", "type", "type_as", "cpu", "dequantize")
 }
@@ -20,12 +20,13 @@ AVERAGES = {"mean", "avg_pool1d", "avg_pool2d", "avg_pool3d"} | {
 SCALED = {"mul", "div", "true_divide", "__mul__", "__rmul__", "__truediv__"} | {
     *("mul_", "div_", "__imul__", "__itruediv__"),
 }
-# After these, tensors of three axes are (batch, channels, places), or (batch, places, channels).
+# After these functions a tensor of three axes is (batch, channels, places).
 CHANNELS_FIRST = (
     CONVOLUTION
     | {"batch_norm", "group_norm", "instance_norm"}
     | {*("max_pool1d", "avg_pool1d", "adaptive_avg_pool1d", "adaptive_max_pool1d")}
 )
+# After these functions a tensor of three axes is (batch, places, channels).
 CHANNELS_LAST = (
     LINEAR
     | {"layer_norm", "rms_norm", "embedding", "multi_head_attention_forward"}
@@ -37,22 +38,24 @@ CHANNELS_LAST = (
 
 
 class LastLayers(TorchFunctionMode):
-    """While it is open: sees the last linear layer, and what is done to its output.
+    """A context that notes the last linear layer that runs in it, and what is done to its output.
 
-    A 1x1 convolution is a linear layer, too, where its maps have one place or are averaged over
-    all. Softmax, scaling by a number, reshaping and other number types behind it are followed.
+    A 1x1 convolution counts as a linear layer where its maps have one place or are averaged over
+    all places. Softmax, scaling by a number, reshaping and changes of dtype behind the layer are
+    followed.
 
     Attributes:
-        channels_first: Whether three axes are `(batch, channels, places)`, by the last layer.
+        channels_first: Whether the last layer that ran makes tensors of three axes
+            `(batch, channels, places)`, and not `(batch, places, channels)`.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.channels_first = False
-        self._given: Tensor | None = None  # input of the last linear layer
-        self._end: Tensor | None = None  # its output, as far as it was followed
-        self._logits: Tensor | None = None  # what entered the first softmax behind it
-        self._maps = False  # the output has several places that were not averaged so far
+        self._given: Tensor | None = None  # the input of the last linear layer
+        self._end: Tensor | None = None  # that layer's output, as far as it was followed
+        self._logits: Tensor | None = None  # what entered the first softmax behind the layer
+        self._maps = False  # whether the layer's output has several places still
         self._exclusive, self._classes = True, 0
 
     def __torch_function__(
@@ -69,10 +72,10 @@ class LastLayers(TorchFunctionMode):
         return out
 
     def classifier(self, out: Tensor) -> tuple[Tensor, Tensor | None] | None:
-        """Input and logits of the linear layer that gives `out`; None if none does.
+        """Input and logits of the linear layer that gives `out`; None if no linear layer does.
 
-        Logits are None behind a sigmoid, whose classes do not exclude each other, and where classes
-        and places share an axis.
+        The logits are None behind a sigmoid, whose classes do not exclude each other, and where
+        classes and places share an axis.
         """
         if self._given is None or self._end is not out or self._maps:
             return None
@@ -99,12 +102,12 @@ class LastLayers(TorchFunctionMode):
                 self._end = out
             elif name in SAME or (name in SCALED and len(args) > 1 and _is_number(args[1])):
                 self._end = out
-            elif out is given:  # another layer, in place
+            elif out is given:  # another layer has overwritten the output in place
                 self._end = None
 
 
 def unwrapped(module: Any) -> Any:
-    """The module inside of torch.compile's, DataParallel's and DistributedDataParallel's."""
+    """Takes off the wrappers of torch.compile, DataParallel and DistributedDataParallel."""
     while True:
         if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
             module = module.module
@@ -115,9 +118,9 @@ def unwrapped(module: Any) -> Any:
 
 
 def weight_dtype(module: nn.Module) -> torch.dtype | None:
-    """The floating-point type that inputs must have: that of the first weight, or buffer.
+    """The dtype that floating-point inputs must have: that of the first such weight, or buffer.
 
-    None where a module has neither, such as one of quantised weights: it takes what comes.
+    None for a module that has neither, such as one of quantised weights, which takes any dtype.
     """
     for tensors in (module.parameters(), module.buffers()):
         for tensor in tensors:
@@ -127,7 +130,7 @@ def weight_dtype(module: nn.Module) -> torch.dtype | None:
 
 
 def _is_one_by_one(args: Sequence[Any]) -> bool:
-    """Whether a convolution, by its arguments, maps each place for itself."""
+    """Whether the arguments `args` are those of a convolution that maps each place for itself."""
     weight = args[1] if len(args) > 1 else None
     stride = args[3] if len(args) > 3 else 1
     strides = (stride,) if isinstance(stride, int) else tuple(stride)
@@ -137,7 +140,7 @@ def _is_one_by_one(args: Sequence[Any]) -> bool:
 
 
 def _one_place(x: Tensor) -> bool:
-    """Whether `(b, C, ...)` has one place only."""
+    """Whether `x`, `(B, C, ...)`, has one place only."""
     return x.ndim == 2 or (x.ndim > 2 and x[0, 0].numel() == 1)
 
 

@@ -1,7 +1,8 @@
-"""H-score and its regularised form.
+"""The H-score and its regularised form.
 
-Bao et al.: "An Information-Theoretic Approach to Transferability in Task Transfer Learning",
-ICIP 2019; Ibrahim, Ponomareva, Mazumder: "Newer is not always better", ECML PKDD 2022.
+The H-score is that of Bao et al., "An Information-Theoretic Approach to Transferability in Task
+Transfer Learning", ICIP 2019; the regularised form is that of Ibrahim, Ponomareva, Mazumder, "Newer
+is not always better", ECML PKDD 2022.
 """
 
 import warnings
@@ -22,15 +23,15 @@ from hubfast.scores.statistics import FeatureStatistics
 def h_score(features: Any, targets: Any) -> float:
     """H-score: tr(cov(x)^+ cov(E[x | y])), how much of the features' variance classes explain.
 
-    Between 0 and min(C - 1, D), higher is better. With n <= D + 1 it is C - 1 for every model in
-    general position, so it says nothing; a warning tells.
+    It is between 0 and min(C - 1, D), higher is better. With n <= D + 1 it is C - 1 for every model
+    in general position and says nothing, of which a warning tells.
 
     Args:
         features: `(n, D)` tensor or array, any float dtype.
         targets: `(n,)` integer classes.
 
     Raises:
-        TypeError, ValueError: Bad input; the message names the argument.
+        TypeError, ValueError: An argument has a wrong type, shape or content; the message names it.
     """
     return HScore.fit(features, targets).score
 
@@ -38,9 +39,9 @@ def h_score(features: Any, targets: Any) -> float:
 def regularized_h_score(features: Any, targets: Any) -> float:
     """H-score with Ledoit-Wolf shrinkage of the covariance: stable where n is near or below D.
 
-    Between 0 and C - 1, higher is better: both covariances are sums over n, as in scikit-learn's
-    `ledoit_wolf`, where code in circulation takes n - 1 for the classes' one and so exceeds C - 1
-    by a factor of n / (n - 1). Arguments as in `h_score`.
+    It is between 0 and C - 1, higher is better. Both covariances are sums divided by n, as in
+    scikit-learn's `ledoit_wolf`; public code divides that of the classes by n - 1, and so exceeds
+    C - 1 by a factor of n / (n - 1). The arguments are those of `h_score`.
     """
     return HScore.fit(features, targets, regularized=True).score
 
@@ -58,11 +59,11 @@ class HScore:
     _covariance: Tensor = field(repr=False)  # eigenvalues before shrinkage, (D,)
     _class_means: Tensor = field(repr=False)  # centred, (D, C)
     _weights: Tensor = field(repr=False)  # (shrunk covariance)^+ class means, (D, C)
-    _shares: Tensor = field(repr=False)  # n_c / degrees of freedom of the covariance, (C,)
+    _shares: Tensor = field(repr=False)  # class counts / degrees of freedom, (C,)
 
     @classmethod
     def fit(cls, features: Any, targets: Any, *, regularized: bool = False) -> "HScore":
-        """Fits features and targets; arguments as in `h_score`."""
+        """Fits features and targets, which are those of `h_score`."""
         stats = FeatureStatistics("classification").update(features, targets)
         return cls.from_statistics(stats, regularized=regularized)
 
@@ -71,7 +72,7 @@ class HScore:
         """Fits what `stats` has summed up.
 
         Raises:
-            ValueError: Not classification, or fewer than two samples.
+            ValueError: The targets are not classes, or there are fewer than two samples.
         """
         if stats.classes is None:
             raise ValueError(f"H-score needs classification targets, got {stats.task}")
@@ -87,10 +88,10 @@ class HScore:
         class_means = (stats.cross[present] / counts[:, None] - mean).T
         scatter = stats.gram.triu() - stats.count * torch.outer(mean, mean).triu()
         found = ops.spectrum(scatter, class_means)
-        # Centring subtracts n mean mean', so it leaves round-off of that size, too.
+        # Centring subtracts n mean mean' and leaves round-off of that size, too.
         scale = max(float(found.eigenvalues[-1]), stats.count * float(mean @ mean))
         noise = scale * max(stats.count, width) * torch.finfo(scatter.dtype).eps
-        degrees = stats.count if regularized else stats.count - 1  # scikit-learn's, NumPy's
+        degrees = stats.count if regularized else stats.count - 1  # as in ledoit_wolf and in np.cov
         covariance = torch.where(found.eigenvalues > noise, found.eigenvalues, 0) / degrees
         shrinkage = _ledoit_wolf(stats, mean, covariance) if regularized else 0.0
         shrunk = (1 - shrinkage) * covariance + shrinkage * covariance.mean()
@@ -111,11 +112,11 @@ class HScore:
         )
 
     def influence(self, features: Any, targets: Any) -> Tensor:
-        """First-order effect of each sample's weight on the score, around the score, `(r,)`.
+        """The score plus the first-order effect of each sample's weight on it, `(r,)`.
 
-        The values' std over sqrt(n) is the score's standard error. With S the
-        shrunk covariance, M the class means and W = S^-1 M, a sample moves class means by
-        2 x'w_y - m_y'w_y, S by (1 - a) xx' + a |x|^2 / D, and the shrinkage a itself.
+        The values' std over sqrt(n) is the score's standard error. With S the shrunk covariance, M
+        the class means and W = S^-1 M, a sample x of class y moves the class means, which adds
+        2 x'w_y - m_y'w_y; it moves S, by (1 - a) xx' + a |x|^2 / D; and it moves the shrinkage a.
         """
         x = as_features(features, width=len(self._mean)).to(self._mean) - self._mean
         y = as_targets(targets, len(x), "classification")[0].to(x.device)
@@ -135,9 +136,12 @@ class HScore:
         return self.score + (1 - a) * moved + by_shrinkage * self._shrinkage_influence(x)
 
     def _shrinkage_influence(self, x: Tensor) -> Tensor:
-        """First-order effect on a = (E|x|^4 - |C|^2) / (n (|C|^2 - tr(C)^2 / D)), `(r,)`."""
+        """First-order effect of each sample's weight on the shrinkage, `(r,)`.
+
+        With C the covariance, it is a = (E|x|^4 - |C|^2) / (n (|C|^2 - tr(C)^2 / D)).
+        """
         length = x.square().sum(1)
-        if not 0 < self.shrinkage < 1:  # clipped there
+        if not 0 < self.shrinkage < 1:  # A clipped shrinkage does not move.
             return torch.zeros_like(length)
         trace, square = self._covariance.sum(), self._covariance.square().sum()
         spread = square - trace.square() / len(self._covariance)
@@ -149,9 +153,14 @@ class HScore:
 
 
 def _ledoit_wolf(stats: FeatureStatistics, mean: Tensor, covariance: Tensor) -> float:
-    """The shrinkage of Ledoit and Wolf (2004) from sums and the covariance's eigenvalues (D,).
+    """The shrinkage of Ledoit and Wolf (2004).
 
-    Needs sum |x - mean|^4, which expands into the kept sums.
+    It depends on sum |x - mean|^4, which expands into sums that `stats` keeps.
+
+    Args:
+        stats: The sums over all samples.
+        mean: Mean of the features, `(D,)`.
+        covariance: Eigenvalues of the covariance, `(D,)`.
     """
     count, width = stats.count, len(mean)
     trace, square = float(covariance.sum()), float(covariance.square().sum())
@@ -173,13 +182,13 @@ def _ledoit_wolf(stats: FeatureStatistics, mean: Tensor, covariance: Tensor) -> 
 
 
 def _quadratic(upper: Tensor, vector: Tensor) -> float:
-    """v'G v of a symmetric matrix whose upper triangle is given."""
+    """v'G v of a vector v and a symmetric matrix G, of which `upper` holds the upper triangle."""
     full = 2 * float(vector @ (upper.triu(1) @ vector))
     return full + float((upper.diagonal() * vector.square()).sum())
 
 
 def _too_few(count: int, width: int) -> str:
-    # Centred, n samples span n - 1 directions: as many features hold the classes in full.
+    # Centred, n samples span n - 1 directions; as many features explain any classes in full.
     if count > width + 1:
         return ""
     return "with n <= D + 1 it is C - 1 for every model; take regularized_h_score"

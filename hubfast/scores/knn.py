@@ -19,28 +19,29 @@ from hubfast.scores.own_order import order_free
 from hubfast.scores.score import ANY_TASK, Score
 
 NEIGHBOURS = 5
-ROUND_OFF = torch.finfo(torch.float64).eps  # of a cosine, for each feature
-EQUAL_VOTES = 1e-9  # of a vote: a smaller difference is round-off
+ROUND_OFF = torch.finfo(torch.float64).eps  # bound on the error of a cosine, per feature
+EQUAL_VOTES = 1e-9  # votes that differ by less are equal: the difference is round-off
 
 
 def knn(features: Any, targets: Any, *, k: int = NEIGHBOURS, task: Task | None = None) -> float:
-    """Accuracy of a vote among the k nearest other samples, by cosine; R^2 of their mean else.
+    """Accuracy of a vote among the k nearest other samples by cosine, or R^2 of their mean.
 
-    Samples that are equally near, as of binary or repeated features, share the places that they
-    take among the k. Of classes with as many votes, the one with the nearest sample wins; where
-    these are equally near, too, a sample counts as right by one over how many classes tie, if its
-    own is one of them. So the order of the samples does not matter. Accuracy is between 0 and 1,
-    R^2 at most 1; higher is better. Needs O(n^2) memory. It misleads where a class has fewer
-    than k / 2 samples, and it takes steps of 1 / n, so that good models tie.
+    Samples that are equally near, as binary or repeated features make them, share the places that
+    they take among the k. Of classes with equal votes, the one with the nearest sample wins; if
+    the nearest samples are equally near, too, a sample whose class is among c tied ones counts as
+    1 / c right. So the order of the samples does not matter. Accuracy is between 0 and 1, R^2 at
+    most 1; higher is better. It takes O(n^2) memory. It misleads where a class has fewer than
+    k / 2 samples, and it takes steps of 1 / n, so that good models tie.
 
     Args:
         features: `(n, D)` tensor or array, any float dtype.
-        targets: `(n,)` integer classes; `(n, C)` 0/1 or floats for R^2.
-        k: Neighbours, below n.
-        task: As in `logme`.
+        targets: `(n,)` integer classes for accuracy; `(n, C)` integers 0/1 (multi-label) or floats
+            `(n,)` or `(n, C)` (regression) for R^2.
+        k: Number of neighbours, from 1 to n - 1.
+        task: What the targets are; None to tell from their dtype and shape.
 
     Raises:
-        TypeError, ValueError: Bad input; the message names the argument.
+        TypeError, ValueError: An argument has a wrong type, shape or content; the message names it.
     """
     return fit_knn(features, targets, k=k, task=task).score
 
@@ -49,7 +50,7 @@ def knn(features: Any, targets: Any, *, k: int = NEIGHBOURS, task: Task | None =
 def fit_knn(
     features: Any, targets: Any, *, k: int = NEIGHBOURS, task: Task | None = None
 ) -> SampleScore:
-    """k-NN with each sample's influence; arguments as in `knn`."""
+    """k-NN with the influence of each sample; the arguments are those of `knn`."""
     x = as_features(features).double()
     y, task = as_targets(targets, len(x), task)
     if not 1 <= k < len(x):
@@ -63,28 +64,39 @@ def fit_knn(
 
 
 def neighbours(features: Tensor, new: Tensor, k: int = NEIGHBOURS) -> Iterator[Tensor]:
-    """For each of the k places nearest to each new sample: who of the n known ones holds it.
+    """Says, for each of the k places nearest to a new sample, which known samples hold it.
 
     Args:
-        features: `(n, D)` float64 of the known samples.
-        new: `(m, D)` likewise.
-        k: Places, at most n.
+        features: Features of the known samples, `(n, D)` float64.
+        new: Features of the new samples, `(m, D)` float64.
+        k: Number of places, at most n.
 
     Yields:
-        `(m, n)` bool on the CPU, for `votes` and `mean`.
+        One mask `(m, n)` per place, bool on the CPU, as `votes` and `mean` take them.
     """
     return _equally_near(_unit(new) @ _unit(features).T, features.shape[1], k)
 
 
 def votes(places: Iterator[Tensor], labels: Tensor) -> Tensor:
-    """Votes of the places for each class, `(m, C)`, of the known samples' one-hot labels (n, C)."""
-    # Each place outweighs all later ones together, and all of them are less than a vote.
+    """Votes for each class, `(m, C)`.
+
+    Args:
+        places: What `neighbours` yields.
+        labels: One-hot labels of the known samples, `(n, C)` float64.
+    """
+    # A place's extra weight exceeds that of all later places together, and all extra weights
+    # together are less than one vote: they only decide between equal numbers of votes.
     shares = ((1 + 0.5 ** (p + 2)) * _mean_of(chosen, labels) for p, chosen in enumerate(places))
     return torch.stack(list(shares)).sum(0)
 
 
 def mean(places: Iterator[Tensor], values: Tensor) -> Tensor:
-    """Mean of the places' values, `(m, C)`, of those of the known samples (n, C)."""
+    """Mean of the values at the k places, `(m, C)`.
+
+    Args:
+        places: What `neighbours` yields.
+        values: Values of the known samples, `(n, C)` float64.
+    """
     return torch.stack([_mean_of(chosen, values) for chosen in places]).mean(0)
 
 
@@ -96,9 +108,13 @@ def _unit(x: Tensor) -> Tensor:
 def _equally_near(
     cosines: Tensor, width: int, k: int, *, leave_out: bool = False
 ) -> Iterator[Tensor]:
-    """For each of the k largest cosines `(m, n)` of features of that width: who is as near.
+    """Yields one mask `(m, n)` per place: which samples are as near as the one at that place.
 
-    With `leave_out` the diagonal, each sample's cosine with itself, is left out.
+    Args:
+        cosines: Cosines of m samples with n others, `(m, n)`; changed in place by `leave_out`.
+        width: Number of features that the cosines are of, for their round-off.
+        k: Number of places.
+        leave_out: Whether to leave out the diagonal, each sample's cosine with itself.
     """
     if leave_out:
         cosines = cosines.fill_diagonal_(-torch.inf)
@@ -109,14 +125,14 @@ def _equally_near(
 
 
 def _mean_of(chosen: Tensor, values: Tensor) -> Tensor:
-    """Mean of those rows of `values` (n, C) that each row of `chosen` (n, n) picks, `(n, C)`."""
+    """Mean of the rows of `values` `(n, C)` that each row of `chosen` `(m, n)` picks, `(m, C)`."""
     rows, columns = chosen.nonzero(as_tuple=True)
     sums = class_sums(values[columns], rows, len(chosen))
     return sums / chosen.sum(1, keepdim=True)
 
 
 def _vote(places: Iterator[Tensor], index: Tensor) -> SampleScore:
-    """How right a vote of the places is about each sample's class."""
+    """Scores how right the vote of the places is about the class of each sample."""
     labels = one_hot(index).double()
     found = votes(places, labels)
     first = found >= found.amax(1, keepdim=True) - EQUAL_VOTES

@@ -1,4 +1,4 @@
-"""How much of each model a sample takes, from the layer's own input."""
+"""Gates of a Zoo-Tuning layer: how much of each model a sample takes, by the layer's input."""
 
 from typing import Literal, get_args
 
@@ -9,17 +9,22 @@ Activation = Literal["sigmoid", "softmax", "normalized"]
 
 
 class Gate(nn.Module):
-    """Gates of M models: mean over positions, I -> I // 4 + 1, ReLU, -> M, activation.
+    """Gates of M models from the mean over positions of the I channels of a layer's input.
 
-    Shu et al., "Zoo-Tuning", ICML 2021: the first map has no bias, and each layer has a gate of
-    its own. Means and activation are in float32 under autocast, too.
+    A linear map without bias to I // 4 + 1 values, ReLU, a linear map to M logits, and the
+    activation, as in Shu et al., "Zoo-Tuning", ICML 2021, where each layer has a gate of its own.
+    Means and activation are computed in float32 under autocast, too.
 
     Args:
-        channels: I, of the layer's input.
-        models: M.
-        activation: `"sigmoid"`, as published: gates are independent and sum to about M / 2, which
-            a BatchNorm after the layer absorbs. `"softmax"`, or `"normalized"` (sigmoid over its
-            sum): gates sum to one, for networks without.
+        channels: Channels I of the layer's input.
+        models: Number of models M.
+        activation: `"sigmoid"`, as published, gives independent gates that sum to about M / 2 at
+            the start, which a BatchNorm after the layer absorbs. `"softmax"` and `"normalized"`
+            (sigmoids divided by their sum) give gates that sum to one, for networks without
+            BatchNorm.
+
+    Raises:
+        ValueError: `activation` is none of these.
     """
 
     def __init__(self, channels: int, models: int, activation: Activation = "sigmoid"):
@@ -33,28 +38,31 @@ class Gate(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws the weights; at first every model counts the same."""
+        """Draws the weights anew, such that every model has the same gate at first."""
         nn.init.kaiming_normal_(self.squeeze.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.select.weight)
         nn.init.zeros_(self.select.bias)
 
     @torch.no_grad()
     def favour(self, shares: Tensor) -> None:
-        """Has gates start in proportion to `shares` `(M,)` of the largest, not all alike.
+        """Makes gates start in proportion to `shares`, and not all alike.
 
-        The largest sigmoid starts at one half, as all do otherwise.
+        The largest sigmoid starts at one half, as all of them do otherwise.
+
+        Args:
+            shares: Share of each model relative to the largest share, `(M,)`, in (0, 1].
         """
         soft = self.activation == "softmax"
         self.select.bias.copy_(shares.log() if soft else (shares / 2).logit())
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` `(B, I, ...)` -> `(B, M)` float32, or float64."""
+        """Gates `(B, M)` for `x`, `(B, I, ...)`: float64 for float64 inputs, float32 otherwise."""
         dtype = torch.promote_types(x.dtype, torch.float32)
         hidden = torch.relu(self.squeeze(_means(x, dtype).to(self.squeeze.weight.dtype)))
         return self.activate(self.select(hidden).to(dtype))
 
     def activate(self, logits: Tensor) -> Tensor:
-        """Logits `(..., M)` to gates."""
+        """Turns logits `(..., M)` into gates of the same shape."""
         if self.activation == "softmax":
             return logits.softmax(-1)
         gates = logits.sigmoid()
@@ -65,7 +73,10 @@ class Gate(nn.Module):
 
 
 def _means(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Mean over positions, `(B, I)`. Not by `mean`, which writes a gradient for each position."""
+    """Mean over positions, `(B, I)`.
+
+    Divides a sum, since the gradient of `mean` is written out for each position.
+    """
     if x.ndim == 2:
         return x
     positions = x.flatten(2)
@@ -75,14 +86,15 @@ def _means(x: Tensor, dtype: torch.dtype) -> Tensor:
 class LiteGate(Gate):
     """Gates that all samples share, so that the layer is one mix and one plain layer.
 
-    In training the mean over the batch; its moving average is what evaluation uses, so that a
-    trained network folds to one plain model. The average is corrected for its start at zero.
-    Under activation checkpointing, which runs a layer twice per step, it moves twice.
+    Training takes the mean of the batch's gates. Evaluation takes the moving average of these
+    means, so that a trained network folds to one plain model. The average is corrected for its
+    start at zero. Activation checkpointing runs a layer twice per step, so the average then moves
+    twice per step.
 
     Args:
-        channels: Channels of the input, as in `Gate`; so are models and activation.
-        models: M.
-        activation: See `Gate`.
+        channels: Channels I of the layer's input.
+        models: Number of models M.
+        activation: What turns logits into gates, as in `Gate`.
         momentum: Weight of the newest batch in the moving average.
     """
 
@@ -98,10 +110,12 @@ class LiteGate(Gate):
         self.average: Tensor
         self.weight: Tensor
         self.register_buffer("average", torch.zeros(models))
-        self.register_buffer("weight", torch.zeros(()))  # of all batches so far in the average
+        self.register_buffer(
+            "weight", torch.zeros(())
+        )  # total weight of the batches in the average
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` `(B, I, ...)` -> `(1, M)`."""
+        """Gates `(1, M)` that all samples of `x`, `(B, I, ...)`, share."""
         if not self.training:
             return self.shared()[None]
         gates = super().forward(x).mean(0)
@@ -110,7 +124,7 @@ class LiteGate(Gate):
         return gates[None]
 
     def shared(self) -> Tensor:
-        """The gates of evaluation, `(M,)`; untrained, those that it starts with."""
+        """The gates of evaluation, `(M,)`; before any training, the gates of the start."""
         untrained = self.activate(self.select.bias.to(self.average.dtype))
         corrected = self.average / self.weight.clamp(min=self.momentum)
         return torch.where(self.weight > 0, corrected, untrained)

@@ -25,34 +25,36 @@ from hubfast.scores.logme.chebyshev import LogInterpolation
 from hubfast.scores.logme.spectral_system import EPSILON, signal, target_rows
 from hubfast.scores.statistics import FeatureStatistics
 
-TOLERANCE = 1e-9  # on L; where round-off may exceed it, the spectral form takes over
-LOWEST = 1e-7  # of |F'F|: a maximum at a smaller t is past TOLERANCE
-DEEPEST = 1e-11  # of |F'F|: down to here L is good enough to see that it has one
-TAIL = math.e**2  # of |F'F|: above, L is close to a parabola in 1 / t, so the grid may be coarse
-TAIL_STEP = 2.0  # in log t
-STEP = 1.0  # in log t; peaks of L are several units wide
-HIGHEST = 1e8  # of |F'F|: above, L differs from its limit by < 1e-8 k / n
-SPAN = 3.0  # in log t, of the maxima refined together: 25 nodes or so
+# L is the log-evidence as a function of t. Bounds on t are multiples of |F'F|, the form's norm.
+TOLERANCE = 1e-9  # largest error of L by round-off; beyond it the spectral form takes over
+LOWEST = 1e-7  # bound on t: a maximum at a smaller t may err by more than TOLERANCE
+DEEPEST = 1e-11  # bound on t: down to here L is precise enough to tell that it has a maximum
+TAIL = math.e**2  # bound on t: above, L is close to a parabola in 1 / t and the grid may be coarse
+TAIL_STEP = 2.0  # step of the grid above TAIL, in log t
+STEP = 1.0  # step of the grid below TAIL, in log t; peaks of L are several units wide
+HIGHEST = 1e8  # bound on t: above, L differs from its limit by less than 1e-8 k / n
+SPAN = 3.0  # range of log t of the maxima that are refined together, on about 25 nodes
 
-Terms = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # t, columns -> log det (T,), Q (T, C)
+# Takes t (T,) and indices of C columns; gives log det (T,) and the quadratic forms Q (T, C).
+Terms = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class BandedSystem:
     """(F'F + t I)^-1 F'y for every target column y, each with a t of its own."""
 
-    form: BandForm  # of F'F; of FF' if `rows` are given
-    rotated: Tensor  # F'y, or y, in the form's coordinates, (C, m)
-    rows: Tensor | None  # F, (n, D)
+    form: BandForm  # band form of F'F, or of FF' if there are `rows`
+    rotated: Tensor  # F'y, or y if there are `rows`, in the form's coordinates, (C, m)
+    rows: Tensor | None  # F, (n, D), where n <= D
     total: Tensor  # |y|^2, (C,)
     stats: FeatureStatistics
 
     @classmethod
     def of(cls, stats: FeatureStatistics, columns: Tensor) -> "BandedSystem":
-        """From the sums, by the smaller side: FF' while `stats` keeps its rows (n <= D).
+        """Reduces the smaller of F'F and FF'; FF' while `stats` keeps its rows (n <= D).
 
         Args:
-            stats: On the CPU.
+            stats: The sums over all samples, on the CPU.
             columns: Indices of the target columns to take, `(C,)` int64.
         """
         gram, targets, rows = target_rows(stats, columns)
@@ -66,12 +68,12 @@ class BandedSystem:
             return None
         squared_condition = 1 + self.form.norm / found.t
         lost = EPSILON * squared_condition
-        if self.rows is None:  # Q is |y|^2 less what F'y explains, maybe almost all of it
+        if self.rows is None:  # Q is |y|^2 less what F'y explains, which may be almost all.
             lost = lost + EPSILON * squared_condition.sqrt() * self.total / found.quadratic
         return found if bool((lost < TOLERANCE).all()) else None
 
     def means(self, t: Tensor) -> Tensor:
-        """(F'F + t_c I)^-1 F'y_c, `(C, D)`; 0 where t is infinite."""
+        """(F'F + t_c I)^-1 F'y_c for every column c, `(C, D)`; 0 where t_c is infinite."""
         kept = t.isfinite()
         solved = self.form.solve(self.rotated[kept], t[kept])
         back = self.form.rotate_back(solved)
@@ -92,7 +94,7 @@ class BandedSystem:
         nodes = between.nodes if len(between.nodes) < len(inside) else inside
         if self.rows is None:
             _, values = self.form.quadratic_forms(self.form.rotate(features), nodes)
-        else:  # Woodbury
+        else:  # by the Woodbury identity
             rotated = self.form.rotate(features @ self.rows.T)
             _, explained = self.form.quadratic_forms(rotated, nodes)
             values = (features.square().sum(1) - explained) / nodes[:, None]
@@ -103,7 +105,10 @@ class BandedSystem:
 
     @property
     def full_rank(self) -> bool:
-        """Whether only features (or samples) that are always 0 are under DEEPEST, or round-off."""
+        """Whether F has full rank once features, or samples, that are always 0 are left out.
+
+        Eigenvalues count as 0 below DEEPEST and below round-off.
+        """
         stats = self.stats
         noise = self.form.norm * max(DEEPEST, max(stats.count, len(stats.feature_sum)) * EPSILON)
         gram_diagonal = stats.square_sums if self.rows is None else self.rows.square().sum(1)
@@ -111,7 +116,7 @@ class BandedSystem:
 
     @property
     def rank(self) -> int:
-        """Numerical rank of F; computes the eigenvalues."""
+        """Numerical rank of F, from eigenvalues that are computed anew each time."""
         return int(signal(self.form.eigenvalues(), self.stats).sum())
 
     def _terms(self, t: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,7 +127,7 @@ class BandedSystem:
 
 
 def _search(terms: Terms, norm: float, total: Tensor, count: int) -> EvidenceMaximum | None:
-    """The maximum of L over t for every column; None where one may lie below LOWEST."""
+    """The maximum of L over t for every column; None if a maximum may lie below LOWEST."""
     silent = profile_value(total, torch.zeros_like(total), count)
     found = EvidenceMaximum(silent, torch.full_like(total, math.inf), total.clone())
     if norm == 0:
@@ -130,13 +135,13 @@ def _search(terms: Terms, norm: float, total: Tensor, count: int) -> EvidenceMax
     grid = _grid(norm)
     log_det, quadratic = terms(grid.exp(), torch.arange(len(total), device=total.device))
     if not bool((quadratic > 0).all()):
-        return None  # round-off
+        return None  # Q is positive but for round-off.
     value = profile_value(quadratic, log_det[:, None], count)
     best = value.argmax(0)
     rivals, second = second_peaks(value, STEP)
     if bool((grid[torch.cat([best, second])] <= math.log(norm * LOWEST)).any()):
         return None
-    inside = (best < len(grid) - 1).nonzero().flatten()  # at the end, L still rises to its limit
+    inside = (best < len(grid) - 1).nonzero().flatten()  # At the end L still rises.
     for columns, peaks in ((inside, best[inside]), (rivals, second)):
         for part in _groups(grid[peaks]):
             inner = _refine(terms, grid, peaks[part], columns[part], count)
@@ -145,7 +150,7 @@ def _search(terms: Terms, norm: float, total: Tensor, count: int) -> EvidenceMax
 
 
 def _groups(log_t: Tensor) -> Iterator[Tensor]:
-    """Indices of the entries that lie within SPAN of each other, group by group."""
+    """Splits the indices of `log_t` into groups whose values lie within SPAN of each other."""
     rest = log_t.argsort()
     while len(rest):
         near = log_t[rest] <= log_t[rest[0]] + SPAN
@@ -154,7 +159,7 @@ def _groups(log_t: Tensor) -> Iterator[Tensor]:
 
 
 def _grid(norm: float) -> Tensor:
-    """Values of log t."""
+    """The values of log t at which L is computed first; `norm` is |F'F|."""
     low, tail, high = (math.log(norm * bound) for bound in (DEEPEST, TAIL, HIGHEST))
     bulk = torch.arange(low, tail, STEP, dtype=torch.float64, device="cpu")
     rest = torch.arange(tail, high, TAIL_STEP, dtype=torch.float64, device="cpu")
@@ -164,7 +169,15 @@ def _grid(norm: float) -> Tensor:
 def _refine(
     terms: Terms, grid: Tensor, best: Tensor, columns: Tensor, count: int
 ) -> EvidenceMaximum:
-    """Newton steps in log t from `grid[best]` on interpolants of log det and Q of `columns`."""
+    """Climbs from `grid[best]` by Newton steps in log t, on interpolants of log det and Q.
+
+    Args:
+        terms: Computes log det and Q.
+        grid: Ascending values of log t, `(T,)`.
+        best: Index into `grid` of the start of each column, neither the first nor the last, `(c,)`.
+        columns: Indices of the target columns, `(c,)`.
+        count: Number of samples n.
+    """
     below, start, above = grid[best - 1], grid[best], grid[best + 1]
     between = LogInterpolation(math.exp(below.min()), math.exp(above.max()))
     log_det, quadratic = terms(between.nodes, columns)

@@ -14,14 +14,18 @@ import torch
 from numpy.polynomial import chebyshev
 from torch import Tensor
 
-PRECISION = 1e-12
+PRECISION = 1e-12  # bound on rho^-p, which sets the number p of nodes
 
 
 class LogInterpolation:
-    """Interpolates functions of t in [low, high]; `fit` their values at `nodes`.
+    """Interpolates functions of t in [low, high] from their values at `nodes`.
 
     Args:
-        low, high: The range, 0 < low <= high.
+        low: Lower end of the range of t, above 0.
+        high: Upper end of the range of t, at least `low`.
+
+    Attributes:
+        nodes: Values of t at which `fit` takes the functions, `(p,)` float64.
     """
 
     def __init__(self, low: float, high: float):
@@ -31,7 +35,7 @@ class LogInterpolation:
         rho = ratio + math.hypot(1, ratio)
         order = max(2, math.ceil(-math.log(PRECISION) / math.log(rho)))
         self._points = chebyshev.chebpts1(order)
-        self.nodes = torch.from_numpy(np.exp(self._centre + self._half * self._points))  # t, (p,)
+        self.nodes = torch.from_numpy(np.exp(self._centre + self._half * self._points))
 
     def fit(self, values: Tensor) -> Tensor:
         """Coefficients `(p, m)` of m functions from their values at `nodes`, `(p, m)`."""
@@ -41,13 +45,16 @@ class LogInterpolation:
         return coefficients
 
     def derivative(self, coefficients: Tensor) -> Tensor:
-        """Coefficients of the derivatives with respect to log t, `(p, m)`."""
+        """Coefficients `(p, m)` of the derivatives by log t, from those of m functions."""
         found = np.zeros_like(coefficients.numpy())
         found[:-1] = chebyshev.chebder(coefficients.numpy(), axis=0) / self._half
         return torch.from_numpy(found)
 
     def basis(self, log_t: Tensor) -> Tensor:
-        """The polynomials at `log_t` (T,), `(T, p)`: `basis @ coefficients` are values (T, m)."""
+        """The polynomials' values at `log_t`, `(T,)` to `(T, p)`.
+
+        Their product with the coefficients is the functions' values, `(T, m)`.
+        """
         return self._polynomials(((log_t - self._centre) / self._half).numpy())
 
     def _polynomials(self, x: np.ndarray) -> Tensor:

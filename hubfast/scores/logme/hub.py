@@ -1,4 +1,4 @@
-"""LogME of many models for the same targets."""
+"""Fits LogME to many models for the same targets."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -23,15 +23,21 @@ def fit_hub(
     task: Task | None = None,
     backend: Literal["cuda"] | None = None,
 ) -> list[LogME]:
-    """`LogME.fit` of the features of many models: on the CPU in parallel, one core each.
+    """`LogME.fit` of the features of many models: in parallel on the CPU, one core per model.
 
     Args:
-        features: Of every model, `(n, D)` with a D of its own; a mapping gives names.
-        targets, task: As in `logme`.
-        backend: See `fit_hub_statistics`.
+        features: One array `(n, D)` per model, each with its own D; a mapping names the models.
+        targets: What `logme` takes; the models share them.
+        task: What the targets are; None to tell from their dtype and shape.
+        backend: What solves for the evidences, as in `fit_hub_statistics`.
+
+    Returns:
+        One fit per model, in the order of `features`.
 
     Raises:
-        TypeError, ValueError, RuntimeError: Bad input, or the GPU failed; says of which model.
+        TypeError, ValueError: Features or targets are of the wrong type, shape or content; the
+            message names the model.
+        RuntimeError: A solver failed on the GPU; the message names the models.
     """
     named = _named(features)
     if backend is not None:
@@ -51,15 +57,20 @@ def fit_hub_statistics(
     *,
     backend: Literal["cuda"] | None = None,
 ) -> list[LogME]:
-    """`LogME.from_statistics` of many models: on the CPU in parallel, one core each.
+    """`LogME.from_statistics` of many models: in parallel on the CPU, one core per model.
 
     Args:
-        stats: Of every model; a mapping gives names.
-        backend: `"cuda"`, for sums there: spectra by cuSOLVER side by side, all models and classes
-            in one search. On request only, as long as it has not been measured.
+        stats: The sums of each model; a mapping names the models.
+        backend: `"cuda"` takes sums on a GPU, decomposes them side by side by cuSOLVER and searches
+            the maxima of all models and classes at once. It runs on request only, as long as it
+            has not been measured.
+
+    Returns:
+        One fit per model, in the order of `stats`.
 
     Raises:
-        ValueError, RuntimeError: As `from_statistics`, or the GPU failed; says of which model.
+        ValueError: Sums that `from_statistics` refuses; the message names the model.
+        RuntimeError: A solver failed on the GPU; the message names the models.
     """
     named = _named(stats)
     if backend is not None:

@@ -1,8 +1,9 @@
-"""LogME: the logarithm of maximum evidence of a Bayesian linear model on features.
+"""LogME: the logarithm of the maximum evidence of a Bayesian linear model on features.
 
-You, Liu, Wang, Long: "LogME: Practical Assessment of Pre-trained Models for Transfer Learning",
-ICML 2021, Eq. 2; "Ranking and Tuning Pre-trained Models", JMLR 2022. The maximum here is exact
-and converged (`reference.evidence`); the papers stop a fixed-point iteration early.
+The sources are You, Liu, Wang, Long, "LogME: Practical Assessment of Pre-trained Models for
+Transfer Learning", ICML 2021, Eq. 2, and "Ranking and Tuning Pre-trained Models", JMLR 2022. The
+maximum here is exact and converged (`reference.evidence`); the papers stop a fixed-point iteration
+early.
 """
 
 import math
@@ -32,35 +33,35 @@ def logme(
 ) -> float:
     """LogME of `features` for `targets`: mean over target columns of max log-evidence per sample.
 
-    Nats per sample, higher is better. Not bounded, and comparable only between models on the
-    same samples and targets: it rises with the number of classes and shifts by `-log c` when
-    regression targets are scaled by c. It does not change when features are scaled. No
-    intercept, nothing is centred, as published.
+    It is in nats per sample, higher is better. It has no bounds, and is comparable only between
+    models on the same samples and targets: it rises with the number of classes and shifts by
+    `-log c` when regression targets are scaled by c. It does not change when features are scaled.
+    As published, there is no intercept and nothing is centred.
 
     Args:
         features: `(n, D)` tensor or array, any float dtype, CPU or CUDA.
         targets: `(n,)` integer classes; `(n, C)` integers 0/1 for multi-label; floats `(n,)` or
             `(n, C)` for regression.
-        task: Says which of these it is; None to tell from the dtype.
+        task: What the targets are; None to tell from their dtype and shape.
         compat: `"thuml"` reproduces the numbers of the public implementation, early stop and
             errors for n < D and for absent class ids included.
 
     Raises:
-        TypeError, ValueError: Bad input; the message names the argument.
+        TypeError, ValueError: An argument has a wrong type, shape or content; the message names it.
     """
     return LogME.fit(features, targets, task=task, compat=compat).score
 
 
 @dataclass(frozen=True, eq=False)
 class LogME:
-    """A fitted LogME: score, posterior means, predictions."""
+    """A fitted LogME, which gives the score, posterior means and predictions."""
 
     score: float  # mean of column_scores
-    column_scores: Tensor  # L / n by class or target column, (C,)
-    alpha: Tensor  # prior precision, (C,); inf: no signal was found
+    column_scores: Tensor  # log-evidence per sample of each class or target column, (C,)
+    alpha: Tensor  # prior precision, (C,); infinite where no signal was found
     beta: Tensor  # noise precision, (C,)
-    t: Tensor  # what the posterior mean uses for alpha / beta, (C,)
-    classes: Tensor | None  # (C,) int64 for classification
+    t: Tensor  # the alpha / beta of the posterior mean, (C,)
+    classes: Tensor | None  # class ids for classification, (C,) int64
     task: Task
     count: int  # n
     _system: System = field(repr=False)
@@ -74,8 +75,8 @@ class LogME:
         task: Task | None = None,
         compat: Literal["thuml"] | None = None,
     ) -> "LogME":
-        """Fits features and targets; arguments as in `logme`."""
-        x = as_features(features, finite=False)  # which `update` checks
+        """Fits features and targets; the arguments are those of `logme`."""
+        x = as_features(features, finite=False)  # `update` checks this
         y, task = as_targets(targets, len(x), task)
         stats = FeatureStatistics(task).update(x, y)
         return cls._fit(stats, compat, (x, y.to(x.device)))
@@ -87,7 +88,8 @@ class LogME:
         """Fits what `stats` has summed up.
 
         Raises:
-            ValueError: No samples, a single class, or a regression target that is zero throughout.
+            ValueError: There are no samples, there is a single class, a regression target is zero
+                throughout, or targets are so large that their squares overflow.
         """
         return cls._fit(stats, compat, None)
 
@@ -117,7 +119,7 @@ class LogME:
     def of_solution(
         cls, stats: FeatureStatistics, columns: Tensor, found: EvidenceMaximum, system: System
     ) -> "LogME":
-        """What `hubfast.scores.logme.solve.solve` found."""
+        """Makes a fit of what `hubfast.scores.logme.solve.solve` gave for `columns` of `stats`."""
         scores, t, quadratic = found
         beta = stats.count / quadratic
         classes = None if stats.classes is None else stats.classes[columns]
@@ -136,7 +138,7 @@ class LogME:
         return self._system.means(self.t)
 
     def decision_function(self, features: Any) -> Any:
-        """Posterior mean of every target column, `(r, D)` -> `(r, C)` float64."""
+        """Posterior mean of every target column for features `(r, D)`, as `(r, C)` float64."""
         x = self._features(features)
         return like(x @ self.means.T, features)
 
@@ -144,12 +146,13 @@ class LogME:
         """Predicted targets of new samples, as the kind of array that was given.
 
         Args:
-            features: `(r, D)`.
-            return_std: Also return the predictive std of every target column,
-                `(r, C)`: sqrt(1/beta + x' A^-1 x), noise included.
+            features: Features of the new samples, `(r, D)`.
+            return_std: Whether to return the predictive std of every target column, `(r, C)`, as
+                well: sqrt(1/beta + x' A^-1 x), noise included.
 
         Returns:
-            Class ids `(r,)`; for multi-label 0/1 `(r, C)`; for regression the means `(r, C)`.
+            Class ids `(r,)` for classification, 0/1 `(r, C)` for multi-label, means `(r, C)` for
+            regression; with `return_std`, a pair of these and the std.
         """
         values = self._features(features) @ self.means.T
         match self.task:
@@ -169,10 +172,10 @@ class LogME:
     def influence(self, features: Any, targets: Any) -> Tensor:
         """What each fitted sample adds to the evidence, `(r,)` for r of the n samples.
 
-        log p(y_i | all other samples) at the fitted alpha and beta, mean over columns: with
-        residual e and leverage h, log N(e / (1 - h); 0, 1 / (beta (1 - h))). By the chain rule of
-        probability that is L - L without i, the jackknife's pseudo-value of the score, so the
-        values' std over sqrt(n) is the score's standard error.
+        It is log p(y_i | all other samples) at the fitted alpha and beta, averaged over columns:
+        with residual e and leverage h, log N(e / (1 - h); 0, 1 / (beta (1 - h))). By the chain rule
+        of probability that is the evidence less the evidence without sample i, the jackknife's
+        pseudo-value of the score, so the values' std over sqrt(n) is the score's standard error.
         """
         x = self._features(features)
         y = as_targets(targets, len(x), self.task)[0].to(x.device)
@@ -186,13 +189,18 @@ class LogME:
         return 0.5 * by_column.mean(1)
 
     def _features(self, features: Any) -> Tensor:
-        """Checked, float64, on the device of the fit."""
+        """Checks features and brings them to float64 on the device of the fit."""
         x = as_features(features, width=self.means.shape[1])
         return x.to(self.means.device, torch.float64)
 
 
 def columns_of(stats: FeatureStatistics) -> Tensor:
-    """Indices of the target columns that have an evidence."""
+    """Indices of the target columns that have an evidence, `(C,)` int64.
+
+    Raises:
+        ValueError: There are no samples, there is a single class, a regression target is zero
+            throughout, or targets are so large that their squares overflow.
+    """
     if stats.count == 0:
         raise ValueError("no samples were counted yet")
     if not bool(torch.isfinite(stats.target_square_sum).all()):

@@ -1,4 +1,4 @@
-"""Which form of F solves for the evidence: the cheapest one that round-off allows."""
+"""Solves for the evidence by the cheapest form of the features F that round-off allows."""
 
 import warnings
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ from hubfast.scores.statistics import FeatureStatistics
 
 System = BandedSystem | Decomposition  # (F'F + t I)^-1, in either form
 
-TOLERANCE = 1e-8  # on L, of what squaring F may lose
-SQUARABLE = 1e-12  # features rounded more coarsely hold nothing that F'F in float64 would lose
+TOLERANCE = 1e-8  # largest error of the evidence that squaring F may cause
+SQUARABLE = 1e-12  # features of a coarser resolution hold nothing that F'F in float64 would lose
 
 
 def solve(
@@ -31,14 +31,15 @@ def solve(
 ) -> tuple[EvidenceMaximum, System]:
     """The evidence's maximum over t for every column, and the system that gave it.
 
-    By the band form of F'F where the native core runs, else by its spectrum; by the singular
-    values of F itself where squaring it loses what the score needs, as it may do for float64
-    features of a condition number above 1e7.
+    It takes the band form of F'F where the native core runs, and its spectrum otherwise. Where
+    squaring F loses what the score needs, as it may for float64 features of a condition number
+    above 1e7, it takes the singular values of F itself, if the samples are at hand; if they are
+    not, it warns.
 
     Args:
-        stats: The sums.
+        stats: The sums over all samples.
         columns: Indices of the target columns to take, `(C,)` int64.
-        samples: All features `(n, D)` and their targets, if they are at hand.
+        samples: All features `(n, D)` and their targets; None if they are not at hand.
     """
     coarse = stats.resolution > SQUARABLE
     if ops.resolvent_backend(stats.cross) == "native":
@@ -69,10 +70,16 @@ def solve_together(
 ) -> list[tuple[EvidenceMaximum, System]]:
     """`solve` of many models on a GPU: spectra side by side, then one search for all evidences.
 
-    Features of float64 may need more than their sums: those models are solved one by one.
+    Models whose float64 features may need more than their sums are solved one by one.
+
+    Args:
+        stats: The sums of each model, on a GPU.
+        columns: Indices of the target columns to take, `(C,)` int64, for each model.
+        names: Names of the models, for messages.
 
     Raises:
-        RuntimeError: Eigenvalues were not found, or a search did not converge; names the models.
+        RuntimeError: Eigenvalues were not found, or a search did not converge; the message names
+            the models.
     """
     together = [i for i, each in enumerate(stats) if each.resolution > SQUARABLE]
     sides = [target_rows(stats[i], columns[i]) for i in together]
@@ -91,10 +98,11 @@ def solve_together(
 
 
 def _precise(spectral: Decomposition, found: EvidenceMaximum, total: Tensor) -> bool:
-    """Whether round-off stays below TOLERANCE in the evidence.
+    """Whether the evidence errs by less than TOLERANCE through round-off.
 
-    That of the eigenvalues is eps lambda_max; that of F'y, eps |F| |y|, is divided by the smallest
-    singular value and counts in the residual, which is |y|^2 (`total`) less almost all of it.
+    Eigenvalues err by eps lambda_max. F'y errs by eps |F| |y|, which is divided by the smallest
+    singular value and counts in the residual, since that is |y|^2 (`total`) less what F'y explains,
+    which may be almost all.
     """
     eigenvalues = spectral.eigenvalues[spectral.eigenvalues > 0]
     if not len(eigenvalues):
@@ -107,5 +115,5 @@ def _precise(spectral: Decomposition, found: EvidenceMaximum, total: Tensor) -> 
 
 
 def _full_rank(stats: FeatureStatistics) -> int:
-    """The most that the rank can be, features that are always 0 left out."""
+    """The largest rank that the features can have; those that are always 0 do not count."""
     return min(stats.count, int((stats.square_sums > 0).sum()))

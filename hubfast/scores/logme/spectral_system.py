@@ -11,21 +11,21 @@ from hubfast.ops.linalg.bases import Basis, DenseBasis, RowBasis, Spectrum
 from hubfast.ops.reference import EvidenceMaximum
 from hubfast.scores.statistics import FeatureStatistics
 
-# Of |y|^2: a smaller residual is round-off of the statistics. Without a floor the evidence of
-# targets that the features fit exactly with n > rank is unbounded.
+# A residual below this share of |y|^2 is round-off of the statistics. Without such a floor the
+# evidence of targets that the features fit exactly with n > rank is unbounded.
 RESIDUAL_FLOOR = 1e-12
 EPSILON = torch.finfo(torch.float64).eps
 
 
 @dataclass(frozen=True)
 class Decomposition:
-    """Zeros stand for dropped directions; columns are classes or targets."""
+    """The spectral form of features and targets, in which dropped directions hold zeros."""
 
     eigenvalues: Tensor  # lambda = sigma^2, (k,) float64
     z: Tensor  # U'y, (k, C)
-    residual: Tensor  # Delta = |y|^2 - |z|^2, (C,), >= 0
-    basis: Basis  # V
-    rank: int
+    residual: Tensor  # |y|^2 - |z|^2 of each target column, (C,), not negative
+    basis: Basis  # V, the eigenvectors of F'F
+    rank: int  # numerical rank of F
 
     def maximum(self, count: int) -> EvidenceMaximum:
         """The evidence's maximum over t for every column; `count` is n."""
@@ -36,7 +36,7 @@ class Decomposition:
         return ops.EvidenceInputs(self.eigenvalues, self.z.square(), self.residual, count)
 
     def means(self, t: Tensor) -> Tensor:
-        """(F'F + t_c I)^-1 F'y_c, `(C, D)`; 0 where t is infinite."""
+        """(F'F + t_c I)^-1 F'y_c for every column c, `(C, D)`; 0 where t_c is infinite."""
         sigma = self.eigenvalues.sqrt()
         return self.basis.expand(sigma[:, None] * self.z * self._shrinkage(t)).T
 
@@ -44,25 +44,25 @@ class Decomposition:
         """x'(F'F + t_c I)^-1 x for every row x of `features` (r, D): `(r, C)`."""
         squares = self.basis.project(features).square()
         length = features.square().sum(1)
-        outside = length - squares.sum(1)  # of the span of F
+        outside = length - squares.sum(1)  # squared length of what lies outside the span of F
         outside = torch.where(outside > len(squares.T) * EPSILON * length, outside, 0)
         return squares @ self._shrinkage(t) + outside[:, None] / t
 
     def _shrinkage(self, t: Tensor) -> Tensor:
-        """1 / (lambda + t), `(k, C)`; 0 where both are."""
+        """1 / (lambda + t), `(k, C)`; 0 where both lambda and t are 0."""
         sums = self.eigenvalues[:, None] + t
         return torch.where(sums > 0, 1 / sums, 0)
 
 
 def decompose(stats: FeatureStatistics, columns: Tensor) -> Decomposition:
-    """Decomposes by the smaller side: FF' while `stats` keeps its rows (n <= D), else F'F.
+    """Decomposes the smaller Gram matrix: FF' while `stats` keeps its rows (n <= D), else F'F.
+
+    Directions under the round-off of a squared spectrum (`signal`) are dropped, since the Gram
+    matrix does not tell them from zero.
 
     Args:
-        stats: The sums.
+        stats: The sums over all samples.
         columns: Indices of the target columns to take, `(C,)` int64.
-
-    Directions under the round-off of a squared spectrum (`signal`) are dropped: the Gram matrix
-    does not tell them from zero.
     """
     gram, targets, rows = target_rows(stats, columns)
     return decomposition_of(stats, columns, ops.spectrum(gram, targets.T), rows)
@@ -71,7 +71,14 @@ def decompose(stats: FeatureStatistics, columns: Tensor) -> Decomposition:
 def decomposition_of(
     stats: FeatureStatistics, columns: Tensor, found: Spectrum, rows: Tensor | None
 ) -> Decomposition:
-    """`decompose` from the spectrum of what `target_rows` gave."""
+    """Completes `decompose` from the spectrum `found` of the Gram matrix that `target_rows` gave.
+
+    Args:
+        stats: The sums over all samples.
+        columns: Indices of the target columns, `(C,)` int64.
+        found: Spectrum of the Gram matrix, with the projections of the targets' side.
+        rows: F `(n, D)` if the Gram matrix is FF', None if it is F'F.
+    """
     keep = signal(found.eigenvalues, stats)
     eigenvalues = torch.where(keep, found.eigenvalues, 0)
     sigma = eigenvalues.sqrt()
@@ -91,10 +98,14 @@ def decomposition_of(
 
 
 def decompose_rows(features: Tensor, targets: Tensor) -> Decomposition:
-    """By the singular values of `features` (n, D) themselves, for columns `targets` (n, C).
+    """Decomposes by the singular values of the features themselves.
 
-    Slower than `decompose` by a factor of ten, but lambda is not squared before it is rounded:
-    directions count down to sigma_max max(n, D) eps, not to the root of that.
+    This is slower than `decompose` by a factor of ten, but does not square sigma before rounding:
+    directions count down to sigma_max max(n, D) eps, and not only to sigma_max sqrt(max(n, D) eps).
+
+    Args:
+        features: F, `(n, D)` float64.
+        targets: Target columns, `(n, C)` float64.
     """
     u, sigma, vh = ops.truncated_svd(features, tol=max(features.shape) * EPSILON)
     z = u.T @ targets
@@ -106,15 +117,17 @@ def decompose_rows(features: Tensor, targets: Tensor) -> Decomposition:
 
 
 def signal(eigenvalues: Tensor, stats: FeatureStatistics) -> Tensor:
-    """Which of the ascending `eigenvalues` exceed round-off: lambda_max max(n, D) eps."""
+    """Which of the ascending `eigenvalues` exceed their round-off, lambda_max max(n, D) eps."""
     largest = float(eigenvalues[-1].clamp(min=0))
     return eigenvalues > largest * max(stats.count, stats.width or 0) * EPSILON
 
 
 def target_rows(stats: FeatureStatistics, columns: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The smaller Gram matrix (m, m), the targets' side of it (C, m), and F if it is FF'.
+    """The smaller Gram matrix with the targets' side of the equations.
 
-    F'F with F'y, or, while `stats` keeps its rows, FF' with y.
+    Returns:
+        While `stats` keeps its rows, FF' `(n, n)`, y `(C, n)` and F `(n, D)`; otherwise F'F
+        `(D, D)`, F'y `(C, D)` and None.
     """
     if stats.rows is None:
         return stats.gram, stats.cross[columns], None
@@ -125,7 +138,7 @@ def target_rows(stats: FeatureStatistics, columns: Tensor) -> tuple[Tensor, Tens
 
 
 def indicators(stats: FeatureStatistics, targets: Tensor) -> Tensor:
-    """Target columns (n, C) float64: one-hot for classes, else the targets themselves."""
+    """Target columns `(n, C)` float64: one-hot for classes, the targets themselves otherwise."""
     if stats.classes is None:
         return targets
     return one_hot(torch.searchsorted(stats.classes, targets), len(stats.classes)).double()

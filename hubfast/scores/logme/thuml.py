@@ -1,9 +1,9 @@
 """The numbers of the public LogME implementation (thuml/LogME, fixed-point form), faults included.
 
-It stops after 11 steps or a change of 1e-3, adds 1e-5 to both denominators, weighs log alpha by D
-where only k = min(n, D) eigenvalues are summed, and counts every class id from 0 to the largest
-one, seen or not. For tall features of deficient rank its numbers are round-off, which nobody can
-reproduce: there, this keeps the true rank.
+That implementation stops after 11 steps or a change below 1e-3, adds 1e-5 to both denominators,
+weighs log alpha by D although it sums only k = min(n, D) eigenvalues, and counts every class id
+from 0 to the largest one, seen or not. For features with n > D of deficient rank its numbers are
+round-off, which cannot be reproduced; here they come from the true rank.
 """
 
 import dataclasses
@@ -18,7 +18,18 @@ STEPS, TOLERANCE, EPSILON = 11, 1e-3, 1e-5
 
 
 def with_absent_classes(spectral: Decomposition, classes: Tensor) -> tuple[Decomposition, Tensor]:
-    """Adds an all-zero target column for every id below the largest that no sample has."""
+    """Adds an all-zero target column for every class id below the largest that no sample has.
+
+    Args:
+        spectral: The decomposition with one column per class that some sample has.
+        classes: Ids of these classes, ascending, `(C,)` int64.
+
+    Returns:
+        The decomposition with one column per id from 0 to the largest, and these ids.
+
+    Raises:
+        ValueError: A class id is negative.
+    """
     if int(classes[0]) < 0:
         raise ValueError(f"compat='thuml' needs class ids >= 0, got {int(classes[0])}")
     size = int(classes[-1]) + 1
@@ -32,7 +43,13 @@ def with_absent_classes(spectral: Decomposition, classes: Tensor) -> tuple[Decom
 def fixed_points(
     spectral: Decomposition, count: int, width: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Evidence, alpha, beta and t of each column, `(C,)` float64."""
+    """Evidence, alpha, beta and t of each target column, each `(C,)` float64.
+
+    Args:
+        spectral: The decomposition of features and targets.
+        count: Number of samples n.
+        width: Number of features D.
+    """
     kept = spectral.eigenvalues > 0
     found = [
         reference.fixed_point(
