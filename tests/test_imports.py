@@ -28,15 +28,17 @@ ALLOWED = {
     "hub": {"data", "minihub", "nn", "utils"},
     "zoo": {"ops", "profiling", "nn", "utils"},
     "pathway": {"ops", "profiling", "nn", "utils"},
-    "ranking": {"scores", "hub", "data", "utils"},
+    "extraction": {"hub", "data", "scores", "ops", "nn", "profiling", "utils"},
+    "ranking": {"extraction", "scores", "hub", "data", "utils"},
     "tuning": {
-        *("ranking", "scores", "hub", "data", "minihub", "pathway", "zoo"),
+        *("ranking", "extraction", "scores", "hub", "data", "minihub", "pathway", "zoo"),
         *("ops", "profiling", "nn", "utils"),
     },
     "atari": {"zoo", "utils"},
     "bench": {
         "tuning",
         "ranking",
+        "extraction",
         "scores",
         "hub",
         "data",
@@ -46,15 +48,15 @@ ALLOWED = {
         "profiling",
         "utils",
     },
-    "report": {"ranking", "scores", "tuning", "pathway", "utils"},
+    "report": {"ranking", "extraction", "scores", "tuning", "pathway", "utils"},
     "plots": {"ranking", "report"},
     "info": {"ops"},
     "functional": {"ops", "utils"},  # former names, for one release
     "evaluation": {"bench", "utils"},
     "__init__": {"data", "hub", "ranking", "tuning"},
     "cli": {
-        *("atari", "bench", "data", "info", "minihub", "ranking", "report", "scores", "tuning"),
-        "utils",
+        *("atari", "bench", "data", "extraction", "info", "minihub", "ranking", "report", "scores"),
+        *("tuning", "utils"),
     },
 }
 

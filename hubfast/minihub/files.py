@@ -2,26 +2,24 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from platformdirs import user_cache_dir
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from hubfast.utils.files import replacing
+from hubfast.utils.user_cache import user_cache
 
 KEY = "minihub"  # of the description in a file's metadata
 
 
 def cache_dir() -> Path:
     """Where models and truth of this machine are kept: `HUBFAST_CACHE`, else the user's cache."""
-    base = os.environ.get("HUBFAST_CACHE") or user_cache_dir("hubfast")
-    return Path(base) / "minihub"
+    return user_cache("minihub")
 
 
 def shipped_dir() -> Path:

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and checkpoints among them."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +11,17 @@ FORMAT = "hubfast.Checkpoint/1"
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """Gives a file beside `path` to write to, which takes the place of `path` at the end.
 
     A kill at any moment leaves the former file or the new one; an exception leaves the former.
-    What is no plain file, such as a pipe or a link to one, is written to directly.
+    Threads, processes and machines may write one `path` at the same time: the last one's file
+    stays. What is no plain file, such as a pipe or a link to one, is written to directly.
 
     Args:
         path: Its folder must exist.
+        durable: The content is on the disk before the file takes its place, so that a loss of
+            power, too, leaves one of the two files whole.
 
     Raises:
         OSError: The file cannot be written; the error names `path`.
@@ -27,9 +31,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield path
         return
     # The suffix stays: by it pandas knows whether to compress.
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(6)}.partial{path.suffix}")
     try:
         yield partial
+        if durable:
+            _to_disk(partial)
         os.replace(partial, path)
     except OSError as error:
         if error.filename in (str(partial), partial):
@@ -49,10 +55,8 @@ def save(path: Path, content: dict[str, Any]) -> None:
     """Writes `content` as a checkpoint that outlasts a loss of power, too."""
     import torch  # slow to import, and most files need none of it
 
-    with replacing(path) as partial, partial.open("wb") as file:
-        torch.save({"format": FORMAT, **content}, file)
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(path, durable=True) as partial:
+        torch.save({"format": FORMAT, **content}, partial)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -67,3 +71,8 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path} does not hold {FORMAT}")
     return content
+
+
+def _to_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
