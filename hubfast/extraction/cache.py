@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from hubfast.extraction.entry import (
     FORMAT,
-    DamagedError,
     CacheEntry,
+    DamagedError,
     canonical,
     description,
     sealed,
@@ -160,12 +160,10 @@ class Cache:
             facts: dict[str, Any] = {}
             try:
                 stat = path.stat()
-                with path.open("rb") as file:
-                    key, facts = description(file)
             except FileNotFoundError:  # another process has just pruned it
                 continue
-            except (DamagedError, OSError):
-                pass
+            with suppress(DamagedError, OSError), path.open("rb") as file:
+                key, facts = description(file)
             yield CachedFile(path, stat.st_size, stat.st_mtime, key, facts)
 
     def verify(self) -> list[str]:

@@ -56,7 +56,7 @@ def test_a_changed_file_is_read_again(tmp_path, reads):
 
 
 def test_a_file_that_has_just_changed_is_not_remembered(tmp_path):
-    """It may change again at the same time: the clock of files ticks some hundred times a second."""
+    """It may change again at the same time: file clocks tick some hundred times a second."""
     hashes, path = FileHashes(), tmp_path / "a"
     for number in range(300):
         content = b"%08d" % number
