@@ -9,6 +9,9 @@ from hubfast.scores.inputs import Task
 
 Needs = Literal["statistics", "samples", "logits", "labels", "nothing"]
 
+# How the bias of a score falls with its samples n: as log n / n, as 1 / n, or there is none.
+Growth = Literal["log", "inverse", "none"]
+
 ANY_TASK: tuple[Task, ...] = get_args(Task)
 CLASSES: tuple[Task, ...] = ("classification",)
 NATS = "nats per sample"
@@ -44,6 +47,7 @@ class Score:
         silence: Gives, for n samples and width D, why scores of this shape are the same for every
             model; empty where they are not.
         page: The page in docs/scores that explains it; by default that of its name.
+        growth: How its bias falls with the number of samples, which a race allows for.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Score:
     source: str
     silence: Callable[[int, int], str] = always_speaks
     page: str = ""
+    growth: Growth = "inverse"
 
     @property
     def needs_source(self) -> bool:
