@@ -61,7 +61,7 @@ class Score:
     source: str
     silence: Callable[[int, int], str] = always_speaks
     page: str = ""
-    growth: Growth = "inverse"
+    growth: Growth = "log"
 
     @property
     def needs_source(self) -> bool:

@@ -1,5 +1,7 @@
 """When a race looks: boundaries of blocks, and what cannot be raced."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +35,7 @@ def test_every_look_is_where_blocks_are_cut(n_samples, n_classes):
     *before, last = look_sizes(n_samples, n_classes)
     assert last == n_samples
     assert all(n in (128, 256, 512) or n % 1024 == 0 for n in before)
-    assert all(later == 2 * n for n, later in zip(before, before[1:], strict=False))
+    assert all(later == 2 * n for n, later in pairwise(before))
     if before:
         assert before[0] >= max(128, 8 * n_classes)
         assert before[-1] < n_samples <= 2 * before[-1]

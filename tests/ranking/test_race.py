@@ -1,6 +1,7 @@
 """The race: each rule by hand, what holds of every race, and how often it is wrong."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -327,7 +328,7 @@ hubs = st.builds(
 def test_what_is_decided_stays_so(scores, top, growth):
     named = dict(zip("abcdefgh", scores, strict=False))
     verdicts = run(Race(list(named), (50, 100, 200, 400), Rules(top=top), growth), named)
-    for before, after in zip(verdicts, verdicts[1:], strict=False):
+    for before, after in pairwise(verdicts):
         for s in before.standings:
             if s.state != "in":
                 assert after[s.name] == s
