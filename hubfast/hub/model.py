@@ -55,20 +55,6 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
-    """A model of a hub, not yet loaded."""
-
-    name: str
-    load: Callable[[], Model]
-    note: str = ""  # what its user should know
-    licence: str = ""
-    imagenet: float | None = None  # top-1 accuracy, percent, as its user gives it
-    spec: str | None = None  # what one writes to have this model; None where nothing does
-    kind: str = ""  # as `loaders.kind_of` gives it, or "object"; empty where it is not known
-    hub_file: str = ""  # the hub file that describes it; empty for others
-
-
-@dataclass(frozen=True)
 class Loading:
     """What a user says of a model beside its name."""
 
@@ -88,6 +74,24 @@ class Loading:
             raise PermissionError(
                 f"{name} {why}: say trust=True (--trust) if you trust where it comes from"
             )
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model of a hub, not yet loaded."""
+
+    name: str
+    load: Callable[[], Model]
+    note: str = ""  # what its user should know
+    licence: str = ""
+    imagenet: float | None = None  # top-1 accuracy, percent, as its user gives it
+    spec: str | None = None  # what one writes to have this model; None where nothing does
+    kind: str = ""  # as `loaders.kind_of` gives it, or "object"; empty where it is not known
+    hub_file: str = ""  # the hub file that describes it; empty for others
+    given: Any = field(default=None, repr=False)  # the spec, module or callable that it is made of
+    transform: Any = field(default=None, repr=False)  # what its user gave to prepare images
+    loading: Loading = field(default_factory=Loading)  # what its user says of it
+    key: str = ""  # under which features of a module or callable are kept; see `identity`
 
 
 def shape_error(what: str, wanted: str, got: Any) -> ValueError:

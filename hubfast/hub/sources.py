@@ -59,6 +59,7 @@ def as_source(
     name: str | None = None,
     transform: Callable[[Any], Tensor] | None = None,
     trust: bool = False,
+    key: str = "",
 ) -> Source:
     """Makes the source of one model.
 
@@ -68,25 +69,39 @@ def as_source(
         transform: For modules and callables: turns a PIL image into the model's input. A timm
             module has its own; without one, the model takes the data's float tensors.
         trust: As in `as_hub`.
+        key: For modules and callables: lets their features be kept in the cache, under this name.
+            It stands for all of the model that is neither in its weights nor in the code of its
+            classes: give it another one when you change anything else.
+
+    Raises:
+        ValueError: `transform` or `key` is given for a spec, or the spec has no known form.
+        TypeError: `spec` is none of what a hub may hold.
     """
     match spec:
         case Source():
-            return replace(spec, name=name or spec.name)
+            return replace(spec, name=name or spec.name, key=key or spec.key)
         case nn.DataParallel() | nn.parallel.DistributedDataParallel():
-            return as_source(unwrapped(spec), name=name, transform=transform)
-        case nn.Module() if hasattr(spec, "pretrained_cfg") and transform is None:
-            config: Any = spec.pretrained_cfg
-            label = name or config.get("architecture") or type(spec).__name__
-            return Source(label, partial(timm_models.from_module, spec), kind="object")
+            return as_source(unwrapped(spec), name=name, transform=transform, key=key)
         case str() | Path():
-            if transform is not None:
-                raise ValueError(f"transform is for modules and callables, not for {spec!r}")
+            for what, value in (("transform", transform), ("key", key)):
+                if value:
+                    raise ValueError(f"{what} is for modules and callables, not for {spec!r}")
             return _named(str(spec), name, Loading(trust=trust))
         case _ if callable(spec):
-            label = name or str(getattr(spec, "__name__", type(spec).__name__))
-            own = transform or getattr(spec, "transform", None)
-            return Source(label, partial(Network, spec, own, notes=_of_script(spec)), kind="object")
+            return replace(_of_object(spec, name, transform), given=spec, key=key)
     raise TypeError(f"hub must hold {FORMS}, modules or callables, got {type(spec).__name__}")
+
+
+def _of_object(spec: Any, name: str | None, transform: Callable[[Any], Tensor] | None) -> Source:
+    """The source of a module or callable."""
+    if isinstance(spec, nn.Module) and hasattr(spec, "pretrained_cfg") and transform is None:
+        config: Any = spec.pretrained_cfg
+        label = name or config.get("architecture") or type(spec).__name__
+        return Source(label, partial(timm_models.from_module, spec), kind="object")
+    label = name or str(getattr(spec, "__name__", type(spec).__name__))
+    own = transform or getattr(spec, "transform", None)
+    load = partial(Network, spec, own, notes=_of_script(spec))
+    return Source(label, load, kind="object", transform=own)
 
 
 def _of_script(spec: Any) -> tuple[str, ...]:
@@ -100,7 +115,9 @@ def _named(spec: str, name: str | None, loading: Loading) -> Source:
     label, load = loader(spec)
     kind = kind_of(spec)
     written = None if kind == "features" else spec  # stored features are no model
-    return Source(name or label, partial(load, loading), spec=written, kind=kind)
+    return Source(
+        name or label, partial(load, loading), spec=written, kind=kind, given=spec, loading=loading
+    )
 
 
 def _expand(spec: Any, loading: Loading) -> list[Source]:
