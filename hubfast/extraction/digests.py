@@ -111,9 +111,9 @@ def _content(sample: Any, known: FileHashes) -> tuple[bytes, bytes]:
         case Image.Image():
             return b"image", _shown(sample)
         case Tensor():
-            values = sample.detach().cpu().contiguous()
-            name = str(values.dtype).removeprefix("torch.")
-            return b"array", _values(name, values.shape, values.flatten().view(torch.uint8).numpy())
+            held = sample.detach().cpu().contiguous()
+            content = held.flatten().view(torch.uint8).numpy()
+            return b"array", _values(str(held.dtype).removeprefix("torch."), held.shape, content)
     values = np.asarray(sample)
     if values.dtype.kind not in "fbui":
         raise TypeError(f"samples must be images, texts or numbers, got {values.dtype}")

@@ -54,7 +54,8 @@ def _of_weights(module: nn.Module) -> str:
             found.update(buffer.getbuffer())
             continue
         found.update(f"{value.dtype} {tuple(value.shape)} ".encode())
-        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        content: Any = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+        found.update(content)
     return found.hexdigest()
 
 
