@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from hubfast.cli import bench, minihub
+from hubfast.cli import bench, cache, minihub
 from hubfast.cli.atari import atari
 from hubfast.cli.info import info
 from hubfast.cli.output import with_options
@@ -25,6 +25,7 @@ for command in (rank, tune, demo, info, atari):
     app.command()(command)
 app.add_typer(minihub.app, name="minihub")
 app.add_typer(bench.app, name="bench")
+app.add_typer(cache.app, name="cache")
 
 
 def main() -> None:

@@ -33,6 +33,8 @@ OPTIONS = {
     "sample_column": "--sample-column",
     "max_unreadable": "--max-unreadable",
     "batch_size": "--batch-size",
+    "cache_dir": "--cache-dir",
+    "max_size": "--max-size",
 }
 FIRST = ("top", "method", "validation", "weight", "size", "augment", "task", "ranking", "rate")
 FIRST_WORD = re.compile(rf"^({'|'.join(FIRST)})(?= must | is for )")

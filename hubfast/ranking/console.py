@@ -9,9 +9,9 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from hubfast.ranking.names import printable, shortened
 from hubfast.ranking.order import RankedModels
 from hubfast.ranking.rows import RankedModel
+from hubfast.utils.names import printable, shortened
 from hubfast.utils.terminal import header, natural_width
 
 STAGES = ("load", "prepare", "forward", "score")

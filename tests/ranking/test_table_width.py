@@ -7,9 +7,9 @@ import pytest
 from rankings import ranking, several
 from rich.console import Console
 
-from hubfast.ranking.names import printable, shortened
 from hubfast.ranking.rows import RankedModel
 from hubfast.scores.registry import SCORES
+from hubfast.utils.names import printable, shortened
 from hubfast.utils.terminal import WideTable
 
 METRICS = tuple(SCORES)

@@ -1,4 +1,4 @@
-"""Names of models as text for a column of a given width."""
+"""Names of models and files as text for a column of a given width."""
 
 from collections.abc import Sequence
 
