@@ -34,8 +34,8 @@ FORMS = ("plain", "folded", "last", "both")
 LEAST = 8  # images in a round
 
 
-def made(name: str) -> dict[str, nn.Module]:
-    """The model in each form; the same module where folding changes nothing."""
+def made(name: str, device: str) -> dict[str, nn.Module]:
+    """The model in each form; without those of folding where that changes nothing."""
     torch.manual_seed(0)
     plain = timm.create_model(name).eval()
     images = torch.zeros(1, *plain.pretrained_cfg["input_size"])
@@ -45,6 +45,8 @@ def made(name: str) -> dict[str, nn.Module]:
     forms["both"] = copy.deepcopy(forms["folded"])
     for form in ("last", "both"):
         put_channels_last(forms[form])
+    for module in forms.values():
+        module.to(device)
     return forms if count else {form: forms[form] for form in ("plain", "last")}
 
 
@@ -54,17 +56,19 @@ def seconds(run: Callable[[torch.Tensor], object], x: torch.Tensor, options) -> 
     began = clock()
     for _ in range(times):
         run(x)
+    if x.is_cuda:
+        torch.cuda.synchronize()
     return (clock() - began) / times / len(x)
 
 
 @torch.inference_mode()
 def measured(name: str, options: argparse.Namespace) -> dict[str, dict[int, float]]:
     """Milliseconds an image of each form, by the size of the batch."""
-    forms = made(name)
+    forms = made(name, options.device)
     found: dict[str, dict[int, float]] = {form: {} for form in forms}
     size = forms["plain"].pretrained_cfg["input_size"]
     for batch in options.batches:
-        x = torch.randn(batch, *size)
+        x = torch.randn(batch, *size, device=options.device)
         for number in range(options.rounds + 1):
             for form, model in forms.items():
                 if form not in options.forms:
@@ -82,6 +86,7 @@ def main() -> None:
     parser.add_argument("--forms", nargs="+", default=list(FORMS), choices=FORMS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--clock", default="wall", choices=("wall", "cpu"))
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
@@ -90,11 +95,13 @@ def main() -> None:
     keep_freed_memory()
     torch.set_num_threads(options.threads)
     for name in options.models:
-        row = {"what": f"forward {name}", "threads": options.threads, "clock": options.clock}
+        row = {"what": f"forward {name}", "device": options.device}
+        row |= {"threads": options.threads, "clock": options.clock}
         row["ms_per_image"] = measured(name, options)
         print(json.dumps(row), flush=True)
         if options.record:
-            with (RESULTS / "cpu.jsonl").open("a") as file:
+            kind = "cpu" if options.device == "cpu" else "gpu"
+            with (RESULTS / f"{kind}.jsonl").open("a") as file:
                 file.write(json.dumps({**row, **machine()}) + "\n")
 
 

@@ -24,16 +24,17 @@ def for_inference(module: nn.Module, images: Tensor | None = None) -> nn.Module:
     - A BatchNorm that takes the output of a convolution is folded into it where nothing else sees
       that output (`hubfast.nn.folding`). Features stay the same to the rounding of their type.
       Names of the module's state change.
-    - The weights of 2D convolutions are put in channels-last order, which their outputs follow.
+    - The weights of 2D convolutions are put in channels-last order, which their outputs follow,
+      where the module runs with such outputs: some take a `view` of theirs that then is none.
 
     The module alone decides what is done, never a clock: features are bit-equal in every run on
     like hardware. Count its parameters before: those of the folded norms are gone after.
 
     Args:
         module: One that hubfast has loaded, never one that its user keeps.
-        images: An input that it takes, in its dtype and on its device; one image is enough. None
-            for an even one of the size in timm's configuration, where the module has that; nothing
-            is folded where neither is there.
+        images: An input that it takes, of two images or more, in its dtype and on its device. None
+            for even ones of the size in timm's configuration; a module without that is then left
+            as it is, but for its mode.
 
     Raises:
         Exception: Whatever the module raises when it runs on `images`.
@@ -43,22 +44,44 @@ def for_inference(module: nn.Module, images: Tensor | None = None) -> nn.Module:
         images = _even(module)
     if images is not None:
         fold_norms(module, images)
-    put_channels_last(module)
+        _put_channels_last_if_it_runs(module, images)
     return module
 
 
-def put_channels_last(module: nn.Module) -> None:
-    """Puts the weights of 2D convolutions in channels-last order, which their outputs follow."""
-    for part in module.modules():
-        weight: Any = getattr(part, "weight", None)
-        if is_of(part, CONVOLUTIONS) and weight.ndim == 4:
-            # Not `contiguous`, which leaves 1 x 1 kernels in an order that says nothing.
-            ordered = torch.empty_like(weight.data, memory_format=torch.channels_last)
-            weight.data = ordered.copy_(weight.data)
+def put_channels_last(module: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Puts the weights of 2D convolutions in channels-last order, which their outputs follow.
+
+    A module that has but one is left: it cuts a transformer's patches.
+
+    Returns:
+        Each of these weights, and its data in the order before.
+    """
+    convs: list[Any] = [part for part in module.modules() if is_of(part, CONVOLUTIONS)]
+    weights = [conv.weight for conv in convs if conv.weight.ndim == 4]
+    if len(weights) < 2:
+        return []
+    before = [(weight, weight.data) for weight in weights]
+    for weight in weights:
+        # Not `contiguous`, which leaves 1 x 1 kernels in an order that says nothing.
+        ordered = torch.empty_like(weight.data, memory_format=torch.channels_last)
+        weight.data = ordered.copy_(weight.data)
+    return before
+
+
+@torch.no_grad()
+def _put_channels_last_if_it_runs(module: nn.Module, images: Tensor) -> None:
+    before = put_channels_last(module)
+    if not before:
+        return
+    try:
+        module(images)
+    except RuntimeError:  # with the usual order it has just run, or says itself what is wrong
+        for weight, data in before:
+            weight.data = data
 
 
 def _even(module: nn.Module) -> Tensor:
-    """A grey image in the size that a timm module was built for."""
+    """Two grey images in the size that a timm module was built for."""
     weight = next(module.parameters())
     size = image_config(module)["input_size"]
-    return torch.zeros(1, *size, dtype=weight.dtype, device=weight.device)
+    return torch.zeros(2, *size, dtype=weight.dtype, device=weight.device)

@@ -121,19 +121,49 @@ def test_outputs_of_convolutions_are_channels_last():
 
 def test_a_module_that_trains_comes_back_in_eval_mode():
     module = network().train()
-    for_inference(module, torch.randn(1, 3, 9, 9))
+    for_inference(module, torch.randn(2, 3, 9, 9))
     assert not any(part.training for part in module.modules())
     assert isinstance(module[1], nn.Identity)
 
 
-def test_nothing_is_folded_without_an_input():
+def test_nothing_is_done_without_an_input():
     module = network()
-    assert isinstance(for_inference(module)[1], nn.BatchNorm2d)
+    state = {name: x.clone() for name, x in module.state_dict().items()}
+    for_inference(module)
+    assert isinstance(module[1], nn.BatchNorm2d)
+    torch.testing.assert_close(dict(module.state_dict()), state, rtol=0, atol=0)
+    assert module[3].weight.is_contiguous()
+
+
+class Viewing(nn.Module):
+    """Takes a view that there is of outputs in the usual order only."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.last = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        return self.last(self.norm(self.conv(x))).view(-1, 7, 7)
+
+
+def test_channels_last_is_left_where_the_module_needs_the_usual_order():
+    module, images = Viewing().eval(), torch.randn(2, 3, 9, 9)
+    before = module(images)
+    for_inference(module, images)
+    torch.testing.assert_close(module(images), before)
+    assert isinstance(module.norm, nn.Identity)
+    assert module.conv.weight.is_contiguous()
+
+
+def test_a_single_convolution_stays_in_the_usual_order():
+    module = for_inference(built("vit_tiny_patch16_224")[0])
+    assert module.patch_embed.proj.weight.is_contiguous()
 
 
 def test_errors_of_the_module_are_told():
     with pytest.raises(RuntimeError, match="channels"):
-        for_inference(network(), torch.zeros(1, 5, 9, 9))
+        for_inference(network(), torch.zeros(2, 5, 9, 9))
 
 
 @pytest.mark.parametrize(("device", "size"), [("cpu", 32), ("cuda", 64), ("cuda:1", 64)])
