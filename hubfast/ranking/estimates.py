@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from scipy.special import stdtrit
@@ -11,8 +11,8 @@ from hubfast.ranking.places import ROUND_OFF
 from hubfast.ranking.verdict import State
 from hubfast.scores.score import Growth
 
-# Of an extrapolated step: how far it may be off, as scores do not grow exactly by their law.
-SLACK = 0.5
+STEEPER = 1.2  # at most, each doubling of the samples changes a score by so much more
+LATE = 2.0  # doublings that a score which grows late may be extrapolated by
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,17 +96,28 @@ def final_states(scores: np.ndarray, need: int) -> list[State]:
     return states
 
 
-def growth_at(growth: Growth, samples: np.ndarray | float) -> np.ndarray:
-    """The bias of a score of n samples, up to a factor that is the model's own."""
-    n = np.asarray(samples, float)
+def change_left(growth: Growth, doublings: float) -> tuple[float, float]:
+    """What so many doublings of the samples change a score by, in units of the last change.
+
+    That is the change over the doubling before. A bias that falls as 1 / n halves it each time.
+    How much of the change is common to all models does not matter.
+
+    Returns:
+        The least and the most: between half and one and a half of that for `"inverse"`; between
+        half of that and a change that is by a fifth larger each time for `"slow"`, as for
+        `"late"`, where it is NaN before the last two doublings: nothing is known.
+    """
+    halving = 1 - 0.5**doublings
     match growth:
-        case "log":
-            return np.log1p(n) / n
-        case "inverse":
-            return 1 / n
         case "none":
-            return np.zeros_like(n)
-    raise ValueError(f"growth must be 'log', 'inverse' or 'none', got {growth!r}")
+            return 0.0, 0.0
+        case "inverse":
+            return halving / 2, halving * 1.5
+        case "late" if doublings > LATE:
+            return np.nan, np.nan
+        case "slow" | "late":
+            return halving / 2, STEEPER * (STEEPER**doublings - 1) / (STEEPER - 1)
+    raise ValueError(f"growth must be one of {get_args(Growth)}, got {growth!r}")
 
 
 def critical_value(level: float, rows: int) -> float:
@@ -122,32 +133,38 @@ def critical_value(level: float, rows: int) -> float:
 def extrapolate(prefix: Prefix, growth: Growth, level: float) -> Estimates:
     """Extrapolates the scores to all samples; pairs of models are compared on the same samples.
 
-    A score of n samples is off by a bias that falls with n as `growth` says, so two looks tell
-    it. The margin of a pair has two parts: `critical_value` standard errors of the difference,
-    sampling without replacement and the noise of the extrapolation included, and `SLACK` of both
-    extrapolated steps, for a bias that does not fall exactly so.
+    A score of n samples is biased, and how it changed since the look before tells how it will go
+    on: `change_left` gives a range. The estimate is in its middle. The margin of a pair has two
+    parts: `critical_value` standard errors of the difference, sampling without replacement and
+    the noise of the extrapolation included, and what the range leaves open, for the model of the
+    two that it leaves more, or for both where they change in opposite directions.
     """
     n, total = prefix.samples, prefix.total
     rows = prefix.influences.shape[1]
     known = np.isfinite(prefix.scores) & np.isfinite(prefix.influences).all(1) & (rows > 1)
-    steps, ratios = np.zeros(len(known)), np.zeros(len(known))
+    low, high = change_left(growth, float(np.log2(total / n)))
+    changed = known & np.isfinite(prefix.earlier)
+    doublings = np.log2(n / np.where(changed, prefix.earlier_samples, n / 2))
+    changes = np.where(changed, prefix.scores - prefix.earlier, 0.0) / doublings
+    noise = np.sqrt(2**doublings - 1) / doublings  # of a change, in standard errors at n
     if growth != "none":
-        known &= np.isfinite(prefix.earlier)
-        before = np.where(known, prefix.earlier_samples, 1)
-        left = growth_at(growth, total) - growth_at(growth, n)
-        ratios = left / (growth_at(growth, n) - growth_at(growth, before))
-        steps = np.where(known, (prefix.scores - prefix.earlier) * ratios, 0.0)
-        ratios = ratios * np.sqrt(n / before - 1)
-    values = np.where(known, prefix.scores + steps, np.nan)
-    # The mean of n of N samples, and the step of the extrapolation, which is not correlated to it.
-    spread = 1 - n / total + np.maximum.outer(ratios, ratios) ** 2
+        known = changed & np.isfinite(high)
+    middle, half = (low + high) / 2, (high - low) / 2
+    values = np.where(known, prefix.scores + middle * changes, np.nan)
+    # The mean of n of N samples is not correlated with its change since the look before.
+    spread = 1 - n / total + (middle * np.maximum.outer(noise, noise)) ** 2
     squares = _paired_variances(np.where(known[:, None], prefix.influences, 0.0)) / n
-    slack = SLACK * np.add.outer(np.abs(steps), np.abs(steps))
     both = np.logical_and.outer(known, known)
     critical = critical_value(level, rows) if rows > 1 else np.inf
-    margins = np.where(both, critical * np.sqrt(squares * spread) + slack, np.inf)
+    margins = np.where(both, critical * np.sqrt(squares * spread) + half * _widest(changes), np.inf)
     np.fill_diagonal(margins, 0.0)
     return Estimates(values, margins)
+
+
+def _widest(changes: np.ndarray) -> np.ndarray:
+    """The largest of the changes of each two models and of their difference, `(M, M)`."""
+    sizes, differences = np.abs(changes), np.abs(np.subtract.outer(changes, changes))
+    return np.maximum(np.maximum.outer(sizes, sizes), differences)
 
 
 def _paired_variances(influences: np.ndarray) -> np.ndarray:

@@ -14,9 +14,9 @@ from hubfast.ranking.estimates import (
     Estimates,
     Prefix,
     arrays_of,
+    change_left,
     extrapolate,
     final_states,
-    growth_at,
 )
 from hubfast.ranking.verdict import Rules, Standing, State, Verdict, are_better
 from hubfast.scores.score import Growth
@@ -35,7 +35,7 @@ class Race:
         names: The models.
         looks: How many samples they have seen at each look, ascending; the last is all.
         rules: What is asked for.
-        growth: How the bias of the score falls with the number of samples: `Score.growth`.
+        growth: How the score goes on to change with the number of samples: `Score.growth`.
 
     Raises:
         ValueError: A name twice, as many models wanted as there are, or looks that do not ascend.
@@ -51,7 +51,7 @@ class Race:
             )
         if not self.looks or self.looks[0] < 1 or any(np.diff(self.looks) <= 0):
             raise ValueError(f"looks must be at least 1 and ascend, got {list(looks)}")
-        growth_at(growth, self.looks[0])  # refuses an unknown one
+        change_left(growth, 1.0)  # refuses an unknown one
         self._standings = {name: Standing(name) for name in self.names}
         self._seen: dict[str, tuple[int, float]] = {}  # the last finite score, and of how many
         self._better: dict[str, set[str]] = {}  # for each dropped model the better ones
