@@ -203,6 +203,7 @@ SCORE = Score(
     needs="statistics",
     fit=HScore.from_statistics,
     silence=_too_few,
+    growth="inverse",
     meaning=(
         "The H-score is the trace of "
         "cov(<var>x</var>)⁺&thinsp;cov(E[<var>x</var>&thinsp;|&thinsp;<var>y</var>]): how much of "

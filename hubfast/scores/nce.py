@@ -61,6 +61,7 @@ SCORE = Score(
     tasks=CLASSES,
     needs="labels",
     fit=NCE.fit,
+    growth="late",
     meaning=(
         "NCE is the negative conditional entropy of the targets given the source "
         "classifier&rsquo;s most likely class. It is in nats per sample, between "

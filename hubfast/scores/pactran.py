@@ -65,6 +65,7 @@ SCORE = Score(
     tasks=CLASSES,
     needs="samples",
     fit=fit_pactran,
+    growth="late",
     meaning=(
         "PACTran is minus a PAC-Bayesian bound on the loss of a linear head: its best penalised "
         "cross-entropy and a term for how sharp that minimum is. In nats per sample, at most 0, "

@@ -84,3 +84,14 @@ def test_where_there_is_nothing_to_race(n_models, top, looks, why):
     found = nothing_to_race(n_models, top, looks)
     assert why in found
     assert bool(found) == bool(why)
+
+
+def test_how_scores_grow():
+    """Decided on growing parts of the same data, as docs/racing.md tells."""
+    known = {
+        **dict.fromkeys(("h_score", "sfda", "transrate"), "inverse"),
+        **dict.fromkeys(("pactran", "nce"), "late"),
+    }
+    assert {name: score.growth for name, score in SCORES.items()} == {
+        name: known.get(name, "slow") for name in SCORES
+    }
