@@ -148,13 +148,26 @@ def _kind_of_value(value: Any) -> Kind:
 
 
 class _Column(Sequence[Any]):
-    """One column in the format of the data set, each value decoded when it is asked for."""
+    """One column in the format of the data set, each value decoded when it is asked for.
+
+    `decoding` says how encoded images become values; it is empty where values are not such.
+    """
 
     def __init__(self, dataset: Any, column: str):
         form = dataset.format
         if form["type"] not in FORMATS or column not in form["columns"]:  # or the format omits it
             dataset = dataset.with_format(None)
         self.dataset, self.column = dataset.select_columns([column]), column
+        self._encoded = self.dataset.with_format("arrow")
+        feature, self.decoding = self.dataset.features[column], ""
+        if type(feature).__name__ == "Image" and feature.decode:
+            version = require("datasets", "data", "its images").__version__
+            self.decoding = f"datasets {version} {self.dataset.format['type']} {feature}"
+
+    def encoded(self, index: int) -> dict[str, Any]:
+        """The `bytes` and the `path` of an image, of which one may be None."""
+        row = self._encoded[int(index)]
+        return dict(row.column(0)[0].as_py())
 
     def __len__(self) -> int:
         return len(self.dataset)

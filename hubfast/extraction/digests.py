@@ -5,6 +5,7 @@ a file changes under its name.
 """
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,9 +30,10 @@ OFTEN = 10.0  # seconds, after which new hashes of files are kept
 def sample_digests(data: TargetData, rows: Tensor, hashes: FileHashes | None = None) -> list[bytes]:
     """Hashes samples together with how their pixels are read.
 
-    Encoded images, in files or not, count by their bytes, and are not decoded. Others count by
-    what the data give: texts, arrays by dtype, shape and values, PIL images by all that is shown of
-    their frame. Equal samples have equal digests, wherever they are.
+    Encoded images, in files, tables or data sets of the library datasets, count by their bytes,
+    and are not decoded. Others count by what the data give: texts, arrays by dtype, shape and
+    values, PIL images by all that is shown of their frame. Equal samples have equal digests,
+    wherever they are.
 
     Args:
         data: The target data.
@@ -76,11 +78,16 @@ def block_digest(digests: Sequence[bytes]) -> str:
 def _reading(data: TargetData) -> bytes:
     """How an image of any kind becomes RGB: another Pillow may decode it in another way."""
     version = ".".join(PIL.__version__.split(".")[:2])
-    return f"{data.pixels.background} {data.pixels.bits} Pillow {version}".encode()
+    decoding = getattr(data.samples, "decoding", "")
+    return f"{data.pixels.background} {data.pixels.bits} Pillow {version} {decoding}".encode()
 
 
 def _kept(samples: Any, position: int) -> Any:
     """The sample as the data keep it, an encoded image unopened."""
+    if getattr(samples, "decoding", ""):  # of the library datasets
+        sample = samples.encoded(position)
+        if sample["bytes"] is not None or os.path.isfile(sample["path"] or ""):
+            return sample
     if not isinstance(samples, ImageFiles):
         sample = samples[position]
         return sample[0] if isinstance(sample, tuple) else sample

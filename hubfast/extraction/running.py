@@ -26,7 +26,11 @@ def announce(user: object, folder: Path) -> None:
         OSError: The folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    running_since(folder)  # deletes the files of those that have ended
     path = folder / f"{secrets.token_hex(8)}.lock"
+    if fcntl is None:  # Windows renames no open file
+        path.touch()
+        return
     unseen = path.with_suffix(".new")  # it is not found before it is locked
     file = os.open(unseen, os.O_CREAT | os.O_EXCL | os.O_RDWR)
     weakref.finalize(user, os.close, file)

@@ -6,13 +6,12 @@ versions of the libraries that it is in.
 
 import importlib.metadata
 import json
-import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hubfast.hub import local_files, timm_models
+from hubfast.hub.keras.settings import settings
 from hubfast.hub.model import Source
 from hubfast.hub.object_identity import of_object
 from hubfast.hub.query import wants_training
@@ -139,24 +138,11 @@ def _exported(path: str, hashes: FileHashes) -> Facts:
 
 
 def _keras(path: str, hashes: FileHashes) -> Facts:
-    settings = _keras_settings()
-    engine = [] if settings["backend"] == "torch" else [settings["backend"]]
+    set_up = settings()
+    engine = [] if set_up["backend"] == "torch" else [set_up["backend"]]
     needed = versions(*IMAGES, "keras", *engine)
     files = {"model": Path(path)}
-    return {**_with_config(path, files, hashes), "versions": needed, "settings": settings}
-
-
-def _keras_settings() -> Facts:
-    """How Keras is set up, or will be by its file of settings when it is imported."""
-    if "keras" in sys.modules:
-        keras = sys.modules["keras"].config
-        names = ("backend", "image_data_format", "floatx", "epsilon")
-        return {name: getattr(keras, name)() for name in names}
-    path = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "keras.json"
-    saved = json.loads(path.read_text()) if path.exists() else {"backend": "torch"}
-    usual = {"backend": "tensorflow", "image_data_format": "channels_last", "floatx": "float32"}
-    found = {name: saved.get(name, value) for name, value in {**usual, "epsilon": 1e-7}.items()}
-    return {**found, "backend": os.environ.get("KERAS_BACKEND") or found["backend"]}
+    return {**_with_config(path, files, hashes), "versions": needed, "settings": set_up}
 
 
 def _saved_model(path: str, hashes: FileHashes) -> Facts:

@@ -64,7 +64,7 @@ def test_by_hand():
     values = np.array([[1.0, 2.0]], dtype=np.float32)
     version = ".".join(PIL.__version__.split(".")[:2])
     content = b"float32 (1, 2) " + hashlib.sha256(values.tobytes()).digest()
-    wanted = hashlib.sha256(f"array\nwhite None Pillow {version}\n".encode() + content).digest()
+    wanted = hashlib.sha256(f"array\nwhite None Pillow {version} \n".encode() + content).digest()
     assert digest(values) == digest(torch.from_numpy(values)) == wanted
 
 
@@ -223,18 +223,40 @@ def test_data_sets_count_by_what_they_give(image):
     )
 
 
-def test_data_sets_of_hugging_face(image):
+def made(images, **image):
     datasets = pytest.importorskip("datasets")
+    features = {"image": datasets.Image(**image), "label": datasets.Value("int64")}
+    table = {"image": images, "label": [i % 2 for i in range(len(images))]}
+    return datasets.Dataset.from_dict(table, datasets.Features(features))
+
+
+def digests_of(dataset):
+    data = as_target_data(dataset, progress=False)
+    return sample_digests(data, torch.arange(len(data)))
+
+
+@pytest.mark.parametrize("form", [None, "numpy", "torch"])
+def test_data_sets_of_hugging_face(image, form, monkeypatch):
+    """They count by what is kept, which is not decoded, and by how it would be."""
     images = [image, image.transpose(Image.Transpose.ROTATE_90)]
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
-    made = datasets.Dataset.from_dict({"image": images, "label": [0, 1]}, features)
-    data = as_target_data(made, progress=False)
-    found = sample_digests(data, torch.arange(2))
-    assert found == sample_digests(data, torch.arange(2))
+    dataset = made(images).with_format(form)
+    monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("an image was decoded"))
+    found = digests_of(dataset)
     assert found[0] != found[1]
     assert UNREADABLE not in found
-    again = as_target_data(made.select([1, 0]), progress=False)
-    assert sample_digests(again, torch.arange(2)) == found[::-1]
+    assert digests_of(dataset.select([1, 0])) == found[::-1]
+    assert digests_of(dataset.with_format("numpy" if form is None else None)) != found
+    assert digests_of(made(images, mode="L").with_format(form)) != found
+
+
+def test_paths_in_data_sets_of_hugging_face(image, folder):
+    paths = [folder / "a" / "0.png", folder / "b" / "1.png"]
+    dataset = made([str(path) for path in paths])
+    found = digests_of(dataset)
+    paths[1].write_bytes(paths[0].read_bytes())
+    assert digests_of(dataset) == [found[0], found[0]]
+    paths[0].unlink()
+    assert digests_of(dataset) == [UNREADABLE, found[0]]
 
 
 def test_reading_an_image_leaves_it_as_it_was():

@@ -22,6 +22,7 @@ from hubfast import as_hub, as_source
 from hubfast.hub import Source
 from hubfast.hub import identity as identity_module
 from hubfast.hub.identity import identity, versions
+from hubfast.hub.keras.settings import set_backend
 from hubfast.hub.local_files import below, timm_weights
 from hubfast.utils.file_hashes import FileHashes
 
@@ -360,7 +361,15 @@ def test_settings_of_keras(files, tmp_path, monkeypatch):
     (tmp_path / "keras.json").write_text('{"image_data_format": "channels_first"}')
     first = of(spec)
     assert first["settings"]["image_data_format"] == "channels_first"
-    assert first["settings"]["backend"] == "tensorflow"
+    assert first["settings"]["backend"] == "torch"  # Keras itself writes the other one there
+    (tmp_path / "keras.json").write_text('{"backend": "tensorflow"}')
+    assert of(spec) == usual
+    set_backend()
+    assert os.environ.pop("KERAS_BACKEND") == "torch"
+    (tmp_path / "keras.json").write_text("{broken")
+    assert of(spec) == usual
+    (tmp_path / "keras.json").write_text('{"backend": "numpy"}')
+    assert of(spec)["settings"]["backend"] == "numpy"
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     assert of(spec)["settings"]["backend"] == "jax"
 

@@ -1,7 +1,5 @@
 """Keras 3 models (.keras, .h5), on whichever backend Keras runs; torch suffices."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from hubfast.hub.classifier import Choice, choose, trace
 from hubfast.hub.errors import one_line
 from hubfast.hub.keras import graph
 from hubfast.hub.keras.pixels import KerasPixels, pixels
+from hubfast.hub.keras.settings import set_backend
 from hubfast.hub.model import Loading
 from hubfast.hub.network import FeatureModule, Network
 from hubfast.hub.outputs import (
@@ -50,7 +49,7 @@ def load(path: str | Path, loading: Loading) -> Network:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"Keras model not found: {path}")
-    _prefer_torch()
+    set_backend()
     keras = require("keras", "keras", f"keras:{path}")
     model = keras.saving.load_model(path, compile=False, safe_mode=not loading.trust)
     shape, dtype = _images(model, path)
@@ -78,13 +77,6 @@ def load(path: str | Path, loading: Loading) -> Network:
         advice=advice(path) + why,
         notes=choice.notes,
     )
-
-
-def _prefer_torch() -> None:
-    """Makes torch the backend of Keras, which reads it at its import; its default is TensorFlow."""
-    settings = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "keras.json"
-    if "keras" not in sys.modules and not settings.exists():
-        os.environ.setdefault("KERAS_BACKEND", "torch")
 
 
 def _images(model: Any, path: Path) -> tuple[tuple[int | None, ...], str]:
