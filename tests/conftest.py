@@ -1,4 +1,5 @@
 import os
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -8,6 +9,9 @@ if not torch.cuda.is_available():
 
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
+# What is kept from run to run stays out of the user's own cache; `make test` begins with none.
+_CACHE = TemporaryDirectory(prefix="hubfast-tests-")
+os.environ["HUBFAST_CACHE"] = _CACHE.name
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch.utils.data import ConcatDataset, IterableDataset, Subset, TensorDataset
 
-from hubfast.data.checks import MAX_UNREADABLE, left_out, reason
+from hubfast.data.checks import MAX_UNREADABLE
 from hubfast.data.joined import Renumbered, joined, nameless_note
 from hubfast.data.labels import EncodedTargets, encoded
+from hubfast.data.reading import left_out, reason
 from hubfast.data.target import TargetData
 from hubfast.scores.inputs import Task, as_targets
 from hubfast.utils.progress import progress_bar

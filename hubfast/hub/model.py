@@ -6,7 +6,6 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
-from hubfast.data import TargetData
 
 Keys = Literal["by_name", "by_order"]  # how weights of a checkpoint find their places
 
@@ -15,7 +14,7 @@ Keys = Literal["by_name", "by_order"]  # how weights of a checkpoint find their 
 class Batch:
     """Features of some samples of the target data, and what they took."""
 
-    index: Tensor  # positions in the target data, (b,)
+    index: Tensor  # positions in the samples, (b,)
     features: Tensor  # (b, D)
     logits: Tensor | None  # of the model's source classes, (b, Cs)
     prepare_seconds: float  # waiting for samples: reading, decoding, preprocessing
@@ -32,11 +31,29 @@ class Extraction:
     logits: bool = False  # whether to give the source classifier's output, too, where there is one
 
 
+class SampleSequence(Protocol):
+    """What a model runs over: TargetData, or a Block of it."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        ...
+
+    def __getitem__(self, index: int) -> Any:
+        """An RGB image of 8 bits, a string or a float tensor."""
+        ...
+
+    def rows(self) -> Tensor:
+        """Positions of the samples in the full data set, `(n,)` int64."""
+        ...
+
+
 class Model(Protocol):
     """A loaded model of a hub.
 
     It may also have `notes`, a tuple of what its user should know of how it is run, such as that
-    its file holds no classifier; they are shown with its score.
+    its file holds no classifier; they are shown with its score. After a run `tally` may say how
+    many of those samples need a word, such as `{"texts cut at 512 tokens": 3}`. `framing` says how
+    its images are resized and cropped where that is all that precedes their normalisation.
     """
 
     @property
@@ -49,7 +66,7 @@ class Model(Protocol):
         """Its published top-1 accuracy on ImageNet, percent; None where that is not known."""
         ...
 
-    def batches(self, data: TargetData, options: Extraction) -> Iterator[Batch]:
+    def batches(self, data: SampleSequence, options: Extraction) -> Iterator[Batch]:
         """Yields the features of all of `data`, in order."""
         ...
 

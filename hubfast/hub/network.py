@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from hubfast.data import TargetData
+from hubfast.data.block import Block
 from hubfast.hub.memory import within_memory
-from hubfast.hub.model import Batch, Extraction, shape_error
+from hubfast.hub.model import Batch, Extraction, SampleSequence, shape_error
 from hubfast.hub.numbers import as_floats
 from hubfast.hub.outputs import pooled
+from hubfast.hub.preprocessing import TimmTransform
 from hubfast.nn.hooks import eval_mode, on_device
 from hubfast.nn.last_layers import LastLayers, unwrapped, weight_dtype
 
@@ -61,7 +62,12 @@ class Network:
             return self.count
         return sum(p.numel() for p in self.run.parameters())
 
-    def batches(self, data: TargetData, options: Extraction) -> Iterator[Batch]:
+    @property
+    def framing(self) -> TimmTransform | None:
+        """How its images are resized and cropped, where other models may share that."""
+        return self.transform if isinstance(self.transform, TimmTransform) else None
+
+    def batches(self, data: SampleSequence, options: Extraction) -> Iterator[Batch]:
         """Yields features of all of `data`; a module comes back in its modes and on its device."""
         with ExitStack() as held:
             dtype = None
@@ -72,20 +78,10 @@ class Network:
             yield from self._batches(data, options, dtype)
 
     def _batches(
-        self, data: TargetData, options: Extraction, dtype: torch.dtype | None
+        self, data: SampleSequence, options: Extraction, dtype: torch.dtype | None
     ) -> Iterator[Batch]:
-        loader = DataLoader(
-            _Prepared(data, self),
-            batch_size=options.batch_size,
-            num_workers=options.workers,
-            collate_fn=self.collate,
-            pin_memory=options.device.startswith("cuda"),
-            generator=torch.Generator("cpu"),  # else it draws from torch's own, which is the user's
-        )
-        with torch.device("cpu"):  # where the generator is, whatever the user's default
-            prepared = iter(loader)
         seen, waiting = 0, time.perf_counter()
-        for inputs in prepared:
+        for inputs in self._inputs(data, options):
             inputs = _moved(inputs, options.device, dtype)
             started = time.perf_counter()
             with torch.no_grad():  # tensors that a module keeps must still be fit for training
@@ -100,6 +96,24 @@ class Network:
             index = torch.arange(seen, seen + count, device="cpu")
             yield Batch(index, features, logits, started - waiting, done - started)
             seen, waiting = seen + count, time.perf_counter()
+
+    def _inputs(self, data: SampleSequence, options: Extraction) -> Iterator[Any]:
+        """Batches of prepared samples."""
+        if self.framing is not None and isinstance(data, Block) and data.images:
+            for pixels in data.pixels(self.framing).split(options.batch_size):
+                yield self.framing.normalised(pixels.to(options.device, non_blocking=True))
+            return
+        loader = DataLoader(
+            _Prepared(data, self),
+            batch_size=options.batch_size,
+            num_workers=options.workers,
+            collate_fn=self.collate,
+            pin_memory=options.device.startswith("cuda"),
+            generator=torch.Generator("cpu"),  # else it draws from torch's own, which is the user's
+        )
+        with torch.device("cpu"):  # where the generator is, whatever the user's default
+            prepared = iter(loader)
+        yield from prepared
 
 
 def features_of(
@@ -174,7 +188,7 @@ def _moved(inputs: Any, device: str, dtype: torch.dtype | None) -> Any:
 
 
 class _Prepared(Dataset):
-    def __init__(self, data: TargetData, network: Network):
+    def __init__(self, data: SampleSequence, network: Network):
         self.data, self.network = data, network
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hubfast.utils.defaults import usual_defaults
@@ -72,6 +73,34 @@ class TimmTransform:
     def pixels(self, image: Any) -> Tensor:
         """The image resized and cropped but not normalised, as uint8 of the same shape."""
         return self._pixels(self._coloured(image))
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """What the transform makes of images, from their `pixels`: to the last bit the same.
+
+        Args:
+            pixels: uint8 `(n, channels, height, width)`, on any device.
+        """
+        made = pixels.to(torch.float32).div_(255)
+        step = self._normalised.transforms[-1]
+        mean, std = (
+            torch.as_tensor(values, dtype=made.dtype, device=made.device).view(-1, 1, 1)
+            for values in (step.mean, step.std)
+        )
+        return made.sub_(mean).div_(std)
+
+    @property
+    def geometry(self) -> tuple[tuple[str, str], ...]:
+        """Equal for transforms that resize and crop alike, whatever their mean and std."""
+        framing = {key: value for key, value in self.config.items() if key not in ("mean", "std")}
+        return tuple(sorted((key, repr(value)) for key, value in framing.items()))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of what it makes."""
+        size = self.config.get("input_size", 224)
+        sizes = (3, size, size) if isinstance(size, int) else (3, *size)[-3:]
+        channels, height, width = sizes
+        return channels, height, width
 
     def _coloured(self, image: Any) -> Any:
         return image.convert("L") if self.config.get("input_size", (3,))[0] == 1 else image

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hubfast.data import TargetData
-from hubfast.hub.model import Batch, Extraction
+from hubfast.hub.model import Batch, Extraction, SampleSequence
 from hubfast.hub.numbers import as_floats
 from hubfast.hub.parquet import read_parquet
 
@@ -42,13 +42,31 @@ class StoredFeatures:
     imagenet: float | None = None
     notes: tuple[str, ...] = ()
 
-    def batches(self, data: TargetData, options: Extraction) -> Iterator[Batch]:
-        rows = data.rows()
-        if data.positions is None and len(self.features) != len(data):
+    def check_count(self, count: int) -> None:
+        """Refuses features of other data.
+
+        Args:
+            count: Samples of the full data set.
+
+        Raises:
+            ValueError: There is not a row for each of them.
+        """
+        if len(self.features) != count:
             raise ValueError(
-                f"{self.path} must have a row for each of {len(data)} samples, "
-                f"got {len(self.features)}"
+                f"{self.path} must have a row for each of {count} samples, got {len(self.features)}"
             )
+
+    def batches(self, data: SampleSequence, options: Extraction) -> Iterator[Batch]:
+        """Yields the stored features of all of `data`, in order.
+
+        Raises:
+            ValueError: A sample has no row, or the full data set is of another length.
+        """
+        rows = data.rows()
+        if not len(rows):
+            return
+        if isinstance(data, TargetData) and data.positions is None:
+            self.check_count(len(data))
         if int(rows.max()) >= len(self.features):
             raise ValueError(
                 f"{self.path} has {len(self.features)} rows, sample {int(rows.max())} is asked for"

@@ -26,6 +26,8 @@ class RankedModels:
     metrics: tuple[str, ...] = ()  # those that a consensus is of
     location: str = ""  # where the data is, as its user wrote it; empty if it was an object
     notes: tuple[str, ...] = ()  # unreadable samples, uneven classes, warnings of libraries
+    interrupted: bool = False  # not all models are done, or not on all samples
+    reading: float = 0.0  # seconds for reading and decoding samples, once for all models
 
     def __len__(self) -> int:
         return len(self.models)

@@ -1,116 +1,131 @@
-"""Runs the models of a hub over the data, one after the other."""
+"""Runs the models of a hub over the samples, and scores each."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from weakref import ReferenceType, ref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from rich.progress import Progress
 
-from hubfast.data import TargetData
-from hubfast.hub import Extraction, Source
+from hubfast.extraction.engine import Engine
+from hubfast.extraction.model_run import ModelRun
+from hubfast.hub import Source
 from hubfast.hub.errors import one_line
-from hubfast.ranking.remarks import Remarks
 from hubfast.ranking.rows import RankedModel, Seconds
 from hubfast.ranking.scoring import Outcome
-from hubfast.ranking.warned import Hearing
-from hubfast.scores.registry import Metric
-from hubfast.scores.streamed import Rows, Scored, StreamedScores
-from hubfast.utils.allocator import give_back_memory
-from hubfast.utils.defaults import usual_defaults
-
-INTERRUPTED = "not run: interrupted"
-
+from hubfast.scores.streamed import Scored
 
 @dataclass(frozen=True)
-class Pass:
-    """What every model of a hub is run with."""
+class Finished:
+    """What running all models gave."""
 
-    target: TargetData
-    metrics: Sequence[Metric]
-    options: Extraction
-    rows: Rows
-    bars: Progress
-    remarks: Remarks
-    heard: Hearing  # what the remarks come from
-    loaded: list[ReferenceType[object]] = field(default_factory=list)  # parts of the present model
+    outcomes: Sequence[Outcome]  # one for each model
+    samples: int  # that the scores are of
+    interrupted: bool = False
+    notes: tuple[str, ...] = ()
 
 
-def run_all(sources: Sequence[Source], run: Pass) -> list[Outcome]:
-    """Runs all models. One that fails has its error as outcome; after Ctrl-C so have the rest."""
-    overall = run.bars.add_task("", total=len(sources) * len(run.target))
-    outcomes: list[Outcome] = []
-    for position, source in enumerate(sources):
-        try:
-            run.bars.update(overall, description=f"{position + 1}/{len(sources)} {source.name}")
-            with run.remarks.about(source.name):
-                outcomes.append(_outcome(source, run))
-            give_back_memory(garbage=any(part() is not None for part in run.loaded))
-            run.loaded.clear()
-            run.bars.update(overall, completed=(position + 1) * len(run.target))
-        except KeyboardInterrupt:
-            outcomes += [_failure(s, INTERRUPTED) for s in sources[len(outcomes) :]]
-            break
-    run.bars.update(overall, description="models")
-    return outcomes
+def run_all(runs: Sequence[ModelRun], engine: Engine, bars: Progress) -> Finished:
+    """Runs all models over all samples: first over the first block, so that faults show early.
 
-
-def _outcome(source: Source, run: Pass) -> Outcome:
-    run.heard.listen()
+    A model that fails has its error as outcome. After Ctrl-C those that are done are scored; if
+    none is, all are that have seen the first block, on that.
+    """
+    feed, early = engine.feed, {}
+    task = bars.add_task("models", total=len(runs) * len(feed.data))
     try:
-        return _run(source, run)
-    except Exception as error:  # any fault of one model must not lose the others
-        return _failure(source, one_line(error))
+        engine.advance(runs, 0, 1)
+        if len(feed) > 1:
+            early = {run: _outcome(run, engine, bars) for run in runs}
+        engine.advance(runs, 1, len(feed))
+        outcomes = [_outcome(run, engine, bars) for run in runs]
+    except KeyboardInterrupt:
+        return _interrupted(runs, engine, bars, early)
     finally:
-        run.heard.collect()
+        bars.update(task, description="models")
+    return Finished(outcomes, _samples(runs))
 
 
-def _run(source: Source, run: Pass) -> Outcome:
-    scorer = StreamedScores(run.metrics, run.target.targets, run.target.task, run.rows)
-    started = time.perf_counter()
-    with usual_defaults():
-        model = source.load()
-    if source.spec is not None:  # else it may be its user's own, who keeps it
-        run.loaded[:] = _references(model, getattr(model, "run", None))
-    run.heard.listen()  # libraries that loading imported
-    loaded = time.perf_counter()
-    prepare = forward = score = 0.0
-    width = None
-    for batch in model.batches(run.target, run.options):
-        begun = time.perf_counter()
-        scorer.update(batch.index, batch.features, batch.logits)
-        prepare, forward = prepare + batch.prepare_seconds, forward + batch.forward_seconds
-        score += time.perf_counter() - begun
-        width = batch.features.shape[1]
-        run.bars.advance(run.bars.task_ids[0], len(batch.index))
-    imagenet = model.imagenet if source.imagenet is None else source.imagenet
-    scores: dict[str, Scored] = {}
+def _interrupted(
+    runs: Sequence[ModelRun],
+    engine: Engine,
+    bars: Progress,
+    early: Mapping[ModelRun, Outcome],
+) -> Finished:
+    done = {run: _outcome(run, engine, bars) for run in runs if run.done == len(engine.feed)}
+    first = engine.feed.ends[0]
+    if not done:
+        seen = [run for run in runs if run.done == 1 and run not in early]
+        done = {**early, **{run: _outcome(run, engine, bars) for run in seen}}
+    outcomes = [done.get(run) or _unfinished(run, len(engine.feed.data)) for run in runs]
+    if not done or any(run.done == len(engine.feed) for run in done):
+        return Finished(outcomes, _samples(runs), interrupted=True)
+    total = len(engine.feed.data)
+    note = f"interrupted: scores are of the first {first} of {total} samples"
+    return Finished(outcomes, first, interrupted=True, notes=(note,))
+
+
+def _samples(runs: Sequence[ModelRun]) -> int:
+    return max((run.scores.count for run in runs), default=0)
+
+
+def _unfinished(run: ModelRun, total: int) -> Outcome:
+    if run.error:
+        return failure(run.source, run.error)
+    if not run.scores.count:
+        return failure(run.source, "not run: interrupted")
+    return failure(run.source, f"interrupted after {run.scores.count} of {total} samples")
+
+
+def _outcome(run: ModelRun, engine: Engine, bars: Progress) -> Outcome:
+    """The scores of what a model has seen so far, or its fault."""
+    if run.error:
+        return failure(run.source, run.error)
+    with engine.about(run):
+        try:
+            return score(run, bars)
+        except Exception as error:  # any fault of one model must not lose the others
+            return failure(run.source, one_line(error))
+
+
+def score(run: ModelRun, bars: Progress) -> Outcome:
+    """All scores of what a model has seen so far.
+
+    Raises:
+        Exception: None of its scores could be computed.
+    """
+    if run.known is None:  # no sample could be read, or none is needed
+        run.load()
+    known, scores = run.known, run.scores
+    assert known is not None
+    found: dict[str, Scored] = {}
     spent: dict[str, float] = {}
     errors: dict[str, str] = {}
-    for metric in scorer.metrics:
-        run.bars.update(run.bars.task_ids[0], description=f"{source.name}: {metric}")
+    for metric in scores.metrics:
+        bars.update(bars.task_ids[0], description=f"{run.source.name}: {metric}")
         begun = time.perf_counter()
         try:
-            scores[metric] = scorer.score(metric, parameters=model.parameters, imagenet=imagenet)
+            found[metric] = scores.score(
+                metric, parameters=known.parameters, imagenet=known.imagenet
+            )
         except Exception as error:  # one score's fault must not lose the others
             errors[metric] = one_line(error)
-            if len(errors) == len(scorer.metrics):
+            if len(errors) == len(scores.metrics):
                 raise
         spent[metric] = time.perf_counter() - begun
-    seconds = Seconds(loaded - started, prepare, forward, score + sum(spent.values()))
-    note = "; ".join(filter(None, (source.note, *getattr(model, "notes", ()))))
+    took = run.spent
+    seconds = Seconds(took.load, took.prepare, took.forward, took.score + sum(spent.values()))
     row = replace(
-        _row(source), width=width, parameters=model.parameters, seconds=seconds, note=note
+        _row(run.source),
+        width=run.width,
+        parameters=known.parameters,
+        seconds=seconds,
+        note="; ".join(filter(None, (run.source.note, *run.notes))),
     )
-    return Outcome(row, scores, spent, errors)
+    return Outcome(row, found, spent, errors)
 
 
-def _references(*parts: object) -> list[ReferenceType[object]]:
-    """Weak references to those parts that can have them."""
-    return [ref(part) for part in parts if getattr(type(part), "__weakrefoffset__", 0)]
-
-
-def _failure(source: Source, why: str) -> Outcome:
+def failure(source: Source, why: str) -> Outcome:
+    """The outcome of a model without a score."""
     return Outcome(replace(_row(source), error=why))
 
 

@@ -5,7 +5,7 @@ Everything is a sum over samples in float64, so batches, shards and machines mer
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -164,8 +164,12 @@ class FeatureStatistics:
             setattr(twin, name, list(value) if isinstance(value, list) else copied)
         return twin
 
-    def save(self, path: str | Path) -> None:
-        """Writes a safetensors file, which `load` reads."""
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that it holds: tensors, and facts that JSON can hold; `of_state` reads them.
+
+        Raises:
+            ValueError: No samples were counted yet.
+        """
         if self.width is None:
             raise ValueError("nothing to save: no samples were counted yet")
         tensors = {name: x.contiguous() for name, x in self._tensors()}
@@ -173,13 +177,29 @@ class FeatureStatistics:
             tensors |= {"rows": kept[0].contiguous(), "row_targets": kept[1].contiguous()}
         else:
             tensors["gram"] = self.gram
-        described = {
-            "format": FORMAT,
-            "task": self.task,
-            "count": self.count,
-            "resolution": self.resolution,
-        }
-        save_file(tensors, path, metadata={"hubfast": json.dumps(described)})
+        facts = {"task": self.task, "count": self.count, "resolution": self.resolution}
+        return tensors, {"format": FORMAT, **facts}
+
+    @classmethod
+    def of_state(
+        cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], device: str = "cpu"
+    ) -> "FeatureStatistics":
+        """The statistics whose `state` this is, on `device`."""
+        held = {name: x.to(device) for name, x in tensors.items()}
+        stats = cls(facts["task"])
+        stats.count, stats.resolution = facts["count"], facts["resolution"]
+        stats.width = len(held["feature_sum"])
+        stats._gram = held.pop("gram", None)
+        stats._rows = [held.pop("rows")] if "rows" in held else []
+        stats._row_targets = [held.pop("row_targets")] if "row_targets" in held else []
+        for name, value in held.items():
+            setattr(stats, name, value)
+        return stats
+
+    def save(self, path: str | Path) -> None:
+        """Writes a safetensors file, which `load` reads."""
+        tensors, facts = self.state()
+        save_file(tensors, path, metadata={"hubfast": json.dumps(facts)})
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> "FeatureStatistics":
@@ -189,19 +209,11 @@ class FeatureStatistics:
             ValueError: Another kind of file.
         """
         with safe_open(path, "pt", device=device) as file:
-            described = json.loads((file.metadata() or {}).get("hubfast", "{}"))
-            if described.get("format") != FORMAT:
+            facts = json.loads((file.metadata() or {}).get("hubfast", "{}"))
+            if facts.get("format") != FORMAT:
                 raise ValueError(f"{path} does not hold {FORMAT}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        stats = cls(described["task"])
-        stats.count, stats.resolution = described["count"], described["resolution"]
-        stats.width = len(tensors["feature_sum"])
-        stats._gram = tensors.pop("gram", None)
-        stats._rows = [tensors.pop("rows")] if "rows" in tensors else []
-        stats._row_targets = [tensors.pop("row_targets")] if "row_targets" in tensors else []
-        for name, value in tensors.items():
-            setattr(stats, name, value)
-        return stats
+        return cls.of_state(tensors, facts, device)
 
     def __repr__(self) -> str:
         columns = 0 if self.width is None else len(self.cross)

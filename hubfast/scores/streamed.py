@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,69 +11,107 @@ from hubfast.scores.inputs import Task
 from hubfast.scores.registry import SCORES, Metric, check_metrics
 from hubfast.scores.statistics import FeatureStatistics
 
+INTERVAL_SAMPLES = 512  # samples whose influence is computed: its spread is then known within 3 %
+TRIED_SAMPLES = 128  # samples that a model is run on whose score needs none
+KEPT_SAMPLES = 2048  # samples whose features are kept for scores that need them: 16 MiB at D = 2048
+
 
 @dataclass(frozen=True, eq=False)
 class Scored:
     """A score, and how it moves with its samples."""
 
     score: float
-    influence: Tensor  # of each of the `sample` rows, (r,) float64 on the CPU
+    influence: Tensor  # of each of the first samples, (r,) float64 on the CPU
     count: int  # samples that the score is of
 
 
-class Rows(NamedTuple):
-    """Samples that are treated in a special way: positions `(k,)` int64 ascending."""
-
-    kept: Tensor  # their features are kept
-    sample: Tensor  # of these, which must be in `kept`, the influence is wanted
-
-
 class StreamedScores:
-    """Takes batches of one model's outputs; `score` gives the scores.
+    """Takes one model's outputs in the order of the samples; `score` gives the scores so far.
 
     Keeps no more than the metrics need: FeatureStatistics for LogME and the H-scores, the features
-    of the `kept` rows for scores that need samples and of the `sample` rows for influences, the
-    source probabilities of all samples for LEEP (n x Cs float32: it needs them a second time) or
-    only the source labels for NCE. What is kept is allocated once: one small piece kept of every
-    batch would scatter the heap, and memory would grow with the number of batches.
+    of the first samples for scores that need samples and for influences, the source probabilities
+    of all samples for LEEP (n x Cs float32: it needs them a second time) or only the source labels
+    for NCE. As the order is random with classes in proportion, the first samples are a fair part
+    of all. What is kept is allocated once: one small piece kept of every batch would scatter the
+    heap, and memory would grow with the number of batches.
 
     Args:
         metrics: The scores that will be asked for.
-        targets: The targets of all samples, as `as_targets` returns them.
         task: The task that the targets pose.
-        rows: The samples whose features are kept.
+        count: How many samples will come at most.
+        kept: How many samples a score that needs samples is of, at most.
+        interval: How many samples the influence is computed of, at most; no more than `kept`.
     """
 
-    def __init__(self, metrics: Sequence[Metric], targets: Tensor, task: Task, rows: Rows):
+    def __init__(
+        self,
+        metrics: Sequence[Metric],
+        task: Task,
+        count: int,
+        *,
+        kept: int = KEPT_SAMPLES,
+        interval: int = INTERVAL_SAMPLES,
+    ):
         check_metrics(metrics, task)
-        self.metrics, self.targets, self.task = tuple(metrics), targets, task
-        self.rows = rows
+        self.metrics, self.task = tuple(metrics), task
         self.statistics = FeatureStatistics(task)
-        self._every = torch.arange(len(targets), device=targets.device)
+        self.count = 0
+        self._all, self._interval = count, min(interval, kept)
         self._needs = {SCORES[metric].needs for metric in self.metrics}
-        self._features = rows.kept if "samples" in self._needs else rows.sample
+        self._kept = min(kept if "samples" in self._needs else self._interval, count)
         self._buffers: dict[str, Tensor] = {}
-        self._count = 0
         self._no_logits = False
 
-    def update(self, index: Tensor, features: Tensor, logits: Tensor | None) -> None:
-        """Adds the outputs for the samples at `index`, ascending.
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether some score is of the sums over all features."""
+        return "statistics" in self._needs
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether some score is of the features."""
+        return bool(self._needs & {"statistics", "samples"})
+
+    @property
+    def needs_logits(self) -> bool:
+        """Whether some score is of the source classifier's output."""
+        return bool(self._needs & {"logits", "labels"})
+
+    def update(
+        self,
+        targets: Tensor,
+        features: Tensor | None,
+        logits: Tensor | None,
+        *,
+        counted: bool = False,
+    ) -> None:
+        """Adds the outputs for the next samples.
+
+        Args:
+            targets: Their targets, as `as_targets` returns them.
+            features: `(b, D)`; None where only what the statistics hold is needed of them.
+            logits: `(b, Cs)` of the source classes; None where the model gives none.
+            counted: Whether `statistics` has these samples already.
 
         Raises:
             ValueError: Every metric needs the source classifier's logits, and there are none.
         """
-        self._count += len(index)
-        if self._needs & {"logits", "labels"}:
-            self._add_logits(index, logits)
-        if "statistics" in self._needs:
-            self.statistics.update(features, self.targets[index])
-        if self._needs & {"statistics", "samples"}:
-            self._keep("features", self._features, index, features)
+        if not len(targets):
+            return
+        if self.needs_logits:
+            self._add_logits(logits)
+        if features is not None:
+            if self.needs_statistics and not counted:
+                self.statistics.update(features, targets)
+            if self.needs_features:
+                self._keep("features", self._kept, features)
+        self._keep("targets", self._all, targets)
+        self.count += len(targets)
 
     def score(
         self, metric: Metric, *, parameters: int | None = None, imagenet: float | None = None
     ) -> Scored:
-        """Gives one of the metrics.
+        """Gives one of the metrics, of the samples so far.
 
         Args:
             metric: One of those that were given at the start.
@@ -82,53 +119,65 @@ class StreamedScores:
             imagenet: The model's top-1 accuracy on ImageNet in percent, for the ImageNet prior.
 
         Raises:
-            ValueError: No batch came, or what came does not have this score.
+            ValueError: No sample came, or what came does not have this score.
         """
-        if not self._count:
+        record, count = SCORES[metric], self.count
+        if not count and record.needs != "nothing":
             raise ValueError("the model gave no features")
-        record, sample = SCORES[metric], self.rows.sample
         if record.needs_source and self._no_logits:
             raise ValueError(_needs_logits(metric))
         fitted: FittedScore
-        count = self._count
+        first = torch.arange(min(self._interval, count), device="cpu")
         match record.needs:
             case "nothing":
                 fitted = record.fit(parameters=parameters, imagenet=imagenet)
-                influence = fitted.influence(sample)
+                influence = fitted.influence(first)
             case "logits" | "labels":
-                fitted = record.fit(self._buffers[record.needs], self.targets)
-                influence = fitted.influence(sample)
+                fitted = record.fit(self._first(record.needs), self._first("targets"))
+                influence = fitted.influence(first)
             case "samples":
-                kept = self._buffers["features"]
-                fitted = record.fit_samples(kept, self.targets[self._features], self.task)
-                influence = fitted.influence(torch.searchsorted(self._features, sample))
-                count = len(kept)
+                count = min(self._kept, count)
+                targets = self._first("targets", count)
+                fitted = record.fit_samples(self._first("features", count), targets, self.task)
+                influence = fitted.influence(first)
             case "statistics":
-                fitted = record.fit(self.statistics)
-                chosen = torch.searchsorted(self._features, sample)
-                kept = self._buffers["features"]
-                kept = kept[chosen.to(kept.device)]
-                influence = fitted.influence(kept, self.targets[sample])
+                fitted = record.fit(self.statistics.copy())  # more samples may come
+                kept = self._first("features", len(first))
+                influence = fitted.influence(kept, self._first("targets", len(first)))
         return Scored(fitted.score, influence.cpu(), count)
 
-    def _add_logits(self, index: Tensor, logits: Tensor | None) -> None:
+    def _first(self, name: str, count: int | None = None) -> Tensor:
+        """What is kept by this name of the first samples, by default of all so far."""
+        return self._buffers[name][: self.count if count is None else count]
+
+    def _add_logits(self, logits: Tensor | None) -> None:
         if logits is None:
             self._no_logits = True
             if self._needs <= {"logits", "labels"}:
                 raise ValueError(_needs_logits(self.metrics[0]))
             return
         if "logits" in self._needs:
-            self._keep("logits", self._every, index, logits.float().softmax(1))
+            self._keep("logits", self._all, logits.float().softmax(1))
         if "labels" in self._needs:
-            self._keep("labels", self._every, index, logits.argmax(1))
+            self._keep("labels", self._all, logits.argmax(1))
 
-    def _keep(self, name: str, positions: Tensor, index: Tensor, rows: Tensor) -> None:
-        """Copies those of `rows`, the outputs for `index`, that are at `positions`."""
+    def _keep(self, name: str, most: int, rows: Tensor) -> None:
+        """Copies what belongs to the first `most` samples."""
         if name not in self._buffers:
-            self._buffers[name] = rows.new_empty(len(positions), *rows.shape[1:])
-        wanted = torch.isin(positions, index).nonzero().flatten()
-        chosen = torch.searchsorted(index, positions[wanted])
-        self._buffers[name][wanted.to(rows.device)] = rows[chosen.to(rows.device)]
+            self._buffers[name] = rows.new_empty(most, *rows.shape[1:])
+        room = self._buffers[name][self.count : self.count + len(rows)]
+        room.copy_(rows[: len(room)])
+
+
+def useful_samples(metrics: Sequence[Metric]) -> int | None:
+    """How many samples these scores are of at most; None for as many as there are.
+
+    A model that is scored by what is known of it is still run on a few: it may fail.
+    """
+    needs = {SCORES[metric].needs for metric in metrics}
+    if needs & {"statistics", "logits", "labels"}:
+        return None
+    return KEPT_SAMPLES if "samples" in needs else TRIED_SAMPLES
 
 
 def _needs_logits(metric: str) -> str:

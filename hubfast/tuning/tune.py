@@ -14,7 +14,6 @@ from hubfast.profiling import counts
 from hubfast.profiling.memory import PeakMemory
 from hubfast.profiling.speed import inference_cost, inference_speed
 from hubfast.ranking import Ranking, rank
-from hubfast.ranking.passes import INTERRUPTED
 from hubfast.scores.inputs import Task
 from hubfast.tuning.baselines import Baseline, baselines
 from hubfast.tuning.choice import choose_models
@@ -150,7 +149,7 @@ def _ranking(
     sources: Sequence[Source], train: TargetData, *, trust: bool, progress: bool
 ) -> Ranking:
     ranking = rank(sources, train, trust=trust, progress=progress)
-    if any(model.error == INTERRUPTED for model in ranking.failed):
+    if ranking.interrupted:
         raise KeyboardInterrupt  # rank ends at one; tune must not go on to train
     return ranking
 

@@ -2,8 +2,13 @@
 
 import ctypes
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt(3)
+USUAL = {M_MMAP_MAX: 65536, M_TRIM_THRESHOLD: 128 * 1024}  # glibc's own
+_KEPT: ContextVar[bool] = ContextVar("kept", default=False)
 
 
 def keep_freed_memory() -> bool:
@@ -17,7 +22,27 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
+    _KEPT.set(True)
     return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, -1))
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Keeps freed memory while it is open, as `keep_freed_memory` does for good.
+
+    After it, what is free goes back to the system, and glibc does as it did when it began.
+    """
+    if _KEPT.get() or not keep_freed_memory():
+        yield
+        return
+    try:
+        yield
+    finally:
+        _KEPT.set(False)
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        for option, value in USUAL.items():
+            mallopt(option, value)
+        give_back_memory(garbage=False)
 
 
 def give_back_memory(*, garbage: bool = True) -> None:

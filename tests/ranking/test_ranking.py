@@ -113,7 +113,7 @@ def test_a_failing_model_becomes_a_row():
     assert [m.name for m in found.scored] == ["good", "poor", "poorer"]
     assert {m.name: m.error for m in found.failed} == {
         "broken": "RuntimeError: weights are cursed",
-        "poisoned": "ValueError: features must be finite, got 192 NaN or inf, first at (0, 0)",
+        "poisoned": "ValueError: features must be finite, got 384 NaN or inf, first at (0, 0)",
         "gone": "OSError",
     }
     assert "failed: gone: OSError" in str(found)

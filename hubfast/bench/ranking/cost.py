@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hubfast.profiling.memory import peak_memory
 from hubfast.scores.registry import Metric
-from hubfast.scores.streamed import Rows, StreamedScores
+from hubfast.scores.streamed import StreamedScores
 from hubfast.utils.moved import moved
 
 __getattr__ = moved("hubfast.bench.ranking.cost", {"Cost": "hubfast.bench.ranking.cost.ScoreCost"})
@@ -44,7 +44,7 @@ def score_costs(
 
     features = (0.3 * normal(classes, width)[targets] + normal(samples, width)).relu()
     logits = normal(samples, 1000)
-    everything = torch.arange(samples, device="cpu")
+    batches = list(zip(targets.split(256), features.split(256), logits.split(256), strict=True))
     costs = []
     for metric in metrics:
         announce(metric)
@@ -53,11 +53,9 @@ def score_costs(
 
         def run(metric: Metric = metric, seconds: list[float] = seconds) -> None:
             started = time.perf_counter()
-            scorer = StreamedScores(
-                [metric], targets, "classification", Rows(everything, everything[:512])
-            )
-            for index in everything.split(256):
-                scorer.update(index, features[index], logits[index])
+            scorer = StreamedScores([metric], "classification", samples, kept=samples)
+            for batch in batches:
+                scorer.update(*batch)
             scorer.score(metric, parameters=1, imagenet=1.0)
             seconds.append(time.perf_counter() - started)
 

@@ -1,22 +1,22 @@
 """transformers models, of images and of text, with their own image processor or tokenizer."""
 
 import inspect
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from hubfast.data import TargetData
 from hubfast.hub.errors import one_line
-from hubfast.hub.model import Batch, Extraction, Loading
+from hubfast.hub.model import Batch, Extraction, Loading, SampleSequence
 from hubfast.hub.network import Network
-from hubfast.hub.preprocessing import image_transform, processor_transform
+from hubfast.hub.preprocessing import TimmTransform, image_transform, processor_transform
 from hubfast.hub.reach import unreachable_host
 from hubfast.hub.transformers.features import CLASSIFIERS, ImageReader
 from hubfast.hub.transformers.quiet import quiet
-from hubfast.hub.transformers.text import text_network
+from hubfast.hub.transformers.text import TextNetwork, text_network
 from hubfast.utils.extras import require
 
 SHOWN = 3  # weights that an error names
@@ -38,7 +38,7 @@ class TransformersModel:
         has_pooler: Whether the weights of its pooled output are in the checkpoint.
         loading: What its user says of it.
         imagenet: Published top-1 accuracy on ImageNet, percent.
-        notes: What the user should know of the data that the model was run over.
+        tally: How many of the samples that the model was last run over need a word, by that word.
     """
 
     name: str
@@ -46,23 +46,38 @@ class TransformersModel:
     has_pooler: bool
     loading: Loading
     imagenet: float | None = None
-    notes: tuple[str, ...] = ()
+    tally: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
         return sum(p.numel() for p in self.model.parameters())
 
-    def batches(self, data: TargetData, options: Extraction) -> Iterator[Batch]:
-        """Yields features of all of `data`, in order; afterwards `notes` are about these data."""
-        self.notes = ()
+    @property
+    def framing(self) -> TimmTransform | None:
+        """How its images are resized and cropped, where its user says so."""
+        given = self.loading.preprocessing
+        return None if given is None else image_transform(given)
+
+    def batches(self, data: SampleSequence, options: Extraction) -> Iterator[Batch]:
+        """Yields features of all of `data`, in order; afterwards `tally` is about these data."""
+        self.tally = {}
         if isinstance(data[0], str):
             self._refuse_other_inputs("text")
-            network = text_network(self.name, self.model, self.loading.trust)
-            yield from network.batches(data, options)
-            self.notes = network.tokens.notes
+            tokens = self._text.tokens
+            tokens.counts.clear()
+            yield from self._text.batches(data, options)
+            self.tally = tokens.tally
         else:
             self._refuse_other_inputs("images")
-            yield from self._of_images().batches(data, options)
+            yield from self._images.batches(data, options)
+
+    @cached_property
+    def _text(self) -> TextNetwork:
+        return text_network(self.name, self.model, self.loading.trust)
+
+    @cached_property
+    def _images(self) -> Network:
+        return self._of_images()
 
     def _refuse_other_inputs(self, given: str) -> None:
         model: Any = self.model

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from hubfast.data import TargetData
 from hubfast.hub.memory import within_memory
-from hubfast.hub.model import Batch, Extraction, shape_error
+from hubfast.hub.model import Batch, Extraction, SampleSequence, shape_error
 from hubfast.hub.transformers.features import Outputs, classifies, text_features
 from hubfast.hub.transformers.quiet import quiet
 from hubfast.hub.transformers.tokens import (
@@ -48,7 +47,7 @@ class TextNetwork:
     part: nn.Module
     tokens: Tokens
 
-    def batches(self, data: TargetData, options: Extraction) -> Iterator[Batch]:
+    def batches(self, data: SampleSequence, options: Extraction) -> Iterator[Batch]:
         """Yields the features of all of `data`, in order."""
         self.model.eval().to(options.device)
         step = options.batch_size * (1 if options.device == "cpu" else LOOKAHEAD)

@@ -39,7 +39,7 @@ class Tokens:
         longest: Tokens at which a text is cut.
         shortest: Tokens up to which a text is padded, and masked, since the model takes no fewer.
         fixed: Whether every text is padded to `longest`, unmasked, as the model was trained.
-        counts: How many texts there were so far, and how many of them were cut or empty.
+        counts: How many of the texts so far were cut or empty.
     """
 
     name: str
@@ -51,14 +51,13 @@ class Tokens:
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What the user should know of the texts so far."""
-        texts = self.counts["texts"]
-        said = [
-            (self.counts["cut"], f"of {texts} texts cut at {self.longest} tokens"),
-            (self.counts["empty"], f"of {texts} texts have no token; one stands for them"),
-        ]
-        return tuple(f"{count} {what}" for count, what in said if count)
+    def tally(self) -> dict[str, int]:
+        """How many of the texts so far need a word, by that word."""
+        said = {
+            f"texts cut at {self.longest} tokens": self.counts["cut"],
+            "texts have no token; one stands for them": self.counts["empty"],
+        }
+        return {what: count for what, count in said.items() if count}
 
     def of(self, texts: Sequence[str], first: int = 0) -> list[Ids]:
         """Gives for each text `input_ids` and what else the model takes, as lists of one length.
@@ -79,7 +78,6 @@ class Tokens:
         for i, text in enumerate(texts):
             row = {key: list(encoded[key][i]) for key in keys}
             empty = not row["input_ids"]
-            self.counts["texts"] += 1
             self.counts["empty"] += empty
             self.counts["cut"] += len(row["input_ids"]) == self.longest and self._is_cut(text)
             rows.append(self._filled(self._standin(keys, first + i) if empty else row))

@@ -1,0 +1,80 @@
+"""Runs the models of a hub over blocks of samples: each block is read once for all of them."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from torch import nn
+
+from hubfast.extraction.feed import Feed
+from hubfast.extraction.model_run import ModelRun
+from hubfast.utils.allocator import give_back_memory
+
+About = Callable[[ModelRun], AbstractContextManager[object]]
+
+
+class Engine:
+    """Takes models from block to block, as many blocks at a time as memory holds.
+
+    Models stay loaded between such stretches while they fit their part of the memory.
+
+    Args:
+        feed: The samples.
+        memory: Bytes that loaded models may take between two stretches.
+        about: Opened around what is done for a model.
+    """
+
+    def __init__(self, feed: Feed, memory: int, about: About):
+        self.feed, self.memory, self.about = feed, memory, about
+        self._loaded: dict[ModelRun, int] = {}  # bytes of models that stay loaded
+
+    def advance(self, runs: Sequence[ModelRun], start: int, stop: int) -> None:
+        """Runs the blocks from `start` to before `stop` through all models that have no error.
+
+        Raises:
+            UnreadableDataError: The samples are at fault.
+        """
+        while start < stop:
+            reading = [run for run in runs if run.needs_reading(start, stop)]
+            framings = [run.known.framing for run in reading if run.known is not None]
+            end = self.feed.plan(
+                start,
+                stop,
+                [framing for framing in framings if framing is not None],
+                keep=None in framings or len(framings) < len(reading),
+            )
+            for run in runs:
+                if not run.error and run.done < end:
+                    with self.about(run):
+                        run.advance(end)
+                    self._settle(run, last=end == len(self.feed))
+            self.feed.drop(start, end)
+            start = end
+
+    def release(self, run: ModelRun) -> None:
+        """Lets go of a model that goes no further."""
+        self._loaded.pop(run, None)
+        parts = run.release()
+        give_back_memory(garbage=any(part() is not None for part in parts))
+
+    def _settle(self, run: ModelRun, *, last: bool) -> None:
+        """Keeps a model loaded if there is room and more to do, else lets go of it."""
+        size = _size(run)
+        others = sum(held for other, held in self._loaded.items() if other is not run)
+        if last or run.error or size is None or others + size > self.memory:
+            self.release(run)
+        else:
+            self._loaded[run] = size
+            give_back_memory(garbage=False)
+
+
+def _size(run: ModelRun) -> int | None:
+    """Bytes that a loaded model holds; 0 for its user's own, None for one that is not known."""
+    if run.source.spec is None:
+        return 0
+    model = run.loaded
+    module = getattr(model, "run", getattr(model, "model", None))
+    if isinstance(module, nn.Module):
+        tensors = (*module.parameters(), *module.buffers())
+        if tensors:
+            return sum(x.nbytes for x in tensors)
+    return None

@@ -1,0 +1,280 @@
+"""One model's run over the blocks of a ranking: loaded when it is needed, scored as it goes."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import ReferenceType, ref
+
+from torch import nn
+
+from hubfast.data.block import Block
+from hubfast.extraction.cache import Cache
+from hubfast.extraction.feed import Feed, UnreadableDataError
+from hubfast.extraction.outputs import Outputs, OutputStore, run_block
+from hubfast.extraction.sums import StatisticsStore, targets_digest
+from hubfast.hub.errors import one_line
+from hubfast.hub.identity import identity
+from hubfast.hub.model import Extraction, Model, Source
+from hubfast.hub.preprocessing import TimmTransform
+from hubfast.nn.hooks import on_device
+from hubfast.scores.registry import Metric
+from hubfast.scores.streamed import KEPT_SAMPLES, StreamedScores
+from hubfast.utils.defaults import usual_defaults
+from hubfast.utils.global_state import global_state_kept
+
+
+@dataclass
+class Spent:
+    """Seconds that one model took."""
+
+    load: float = 0.0
+    prepare: float = 0.0
+    forward: float = 0.0
+    score: float = 0.0
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a model once it was loaded."""
+
+    parameters: int | None
+    imagenet: float | None
+    notes: tuple[str, ...]
+    framing: TimmTransform | None  # None: it takes decoded samples
+
+    def as_facts(self) -> dict[str, Any]:
+        """The same as JSON."""
+        framing = None if self.framing is None else self.framing.config
+        return {**vars(self), "notes": list(self.notes), "framing": framing}
+
+    @classmethod
+    def of_facts(cls, facts: dict[str, Any]) -> "Known":
+        """What `as_facts` gave."""
+        framing = None if facts["framing"] is None else TimmTransform(facts["framing"])
+        return cls(facts["parameters"], facts["imagenet"], tuple(facts["notes"]), framing)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all models of a ranking are run with."""
+
+    feed: Feed
+    options: Extraction
+    seed: int
+    full: int | None = None  # samples of the full data set; None where only some are used
+    advanced: Callable[["ModelRun", int], object] = lambda run, count: None
+    loading: Callable[[], object] = lambda: None  # called behind each load
+
+
+@dataclass(eq=False)
+class ModelRun:
+    """One model on its way through the blocks.
+
+    Args:
+        source: The model.
+        scores: What takes its outputs.
+        setting: What all models are run with.
+        store: Its outputs in the cache; None where it cannot be cached.
+        sums: Its statistics in the cache; None like `store`.
+    """
+
+    source: Source
+    scores: StreamedScores
+    setting: Setting
+    store: OutputStore | None = None
+    sums: StatisticsStore | None = None
+    done: int = 0  # blocks whose outputs the scores have
+    error: str = ""  # why it goes no further
+    width: int | None = None
+    computed: int = 0  # samples that it was run on, and not found in the cache
+    known: Known | None = None
+    spent: Spent = field(default_factory=Spent)
+    tally: Counter[str] = field(default_factory=Counter)
+    _model: Model | None = None
+    _held: ExitStack = field(default_factory=ExitStack)
+    _placed: bool = False
+
+    def __post_init__(self) -> None:
+        facts = None if self.store is None else self.store.facts()
+        if facts is not None:
+            self.known = Known.of_facts(dict(facts))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how it is run, and of the samples so far."""
+        said = (f"{count} of {self.scores.count} {what}" for what, count in self.tally.items())
+        return (*(self.known.notes if self.known else ()), *said)
+
+    @property
+    def loaded(self) -> Model | None:
+        """The model, if it is loaded."""
+        return self._model
+
+    def needs_reading(self, start: int, stop: int) -> bool:
+        """Whether some block is not in the cache, as far as that can be told without a look."""
+        if self.error or self.done >= stop:
+            return False
+        if self.store is None:
+            return True
+        blocks = range(max(start, self.done), stop)
+        return not all(self.store.has(self.setting.feed.digest(index)) for index in blocks)
+
+    def advance(self, stop: int) -> None:
+        """Goes on to block `stop`, or to its own first fault, which `error` then says.
+
+        Raises:
+            UnreadableDataError: The samples are at fault.
+        """
+        if self.error or self.done >= stop:
+            return
+        try:
+            with ExitStack() as self._held:
+                while self.done < stop:
+                    if not self._jump(stop):
+                        self._step()
+        except UnreadableDataError:
+            raise
+        except Exception as error:  # any fault of one model must not lose the others
+            self.error = one_line(error)
+            self._model = None
+
+    def release(self) -> list[ReferenceType[object]]:
+        """Lets go of the model; gives weak references to its parts."""
+        parts = (self._model, getattr(self._model, "run", None))
+        self._model = None
+        return [ref(part) for part in parts if getattr(type(part), "__weakrefoffset__", 0)]
+
+    def load(self) -> Model:
+        """The model, loaded now if it is not yet."""
+        if self._model is None:
+            begun = time.perf_counter()
+            with global_state_kept(), usual_defaults():
+                model = self.source.load()
+            self._model = model
+            self.setting.loading()
+            if self.known is None:
+                self.known = Known(
+                    model.parameters,
+                    model.imagenet if self.source.imagenet is None else self.source.imagenet,
+                    tuple(getattr(model, "notes", ())),
+                    getattr(model, "framing", None),
+                )
+                if self.store is not None:
+                    self.store.put_facts(self.known.as_facts())
+            if self.setting.full is not None and hasattr(model, "check_count"):
+                model.check_count(self.setting.full)
+            self.spent.load += time.perf_counter() - begun
+        return self._model
+
+    def _step(self) -> None:
+        """The next block: from the cache, or by running the model."""
+        feed, index = self.setting.feed, self.done
+        block = feed.known(index)
+        if len(block):
+            outputs = self._kept(index) or self._run(index)
+            begun = time.perf_counter()
+            self._add(block, outputs)
+            self.spent.score += time.perf_counter() - begun
+        self.done = index + 1
+        if self.sums is not None and not self._keeps_features(index):
+            last = self.done == len(feed)
+            self.sums.put(self.scores.statistics, self.tally, self.done, last=last)
+        self.setting.advanced(self, len(block.data))
+
+    def _run(self, index: int) -> Outputs:
+        model = self.load()
+        self._place()
+        framing = None if self.known is None else self.known.framing
+        block = self.setting.feed.ready(index, framing)
+        outputs = run_block(model, block, self.setting.options, _seed(self.setting.seed, index))
+        assert outputs is not None and outputs.features is not None
+        self.spent.prepare += outputs.prepare
+        self.spent.forward += outputs.forward
+        self.computed += len(block)
+        self.width = outputs.features.shape[1]
+        if self.store is not None:
+            digest, needed = self.setting.feed.digest(index), self.scores.needs_logits
+            self.store.put(
+                digest, outputs, features=self._keeps_features(index), logits=needed
+            )
+        return outputs
+
+    def _kept(self, index: int) -> Outputs | None:
+        if self.store is None:
+            return None
+        found = self.store.get(
+            self.setting.feed.digest(index),
+            features=self.scores.needs_features,
+            logits=self.scores.needs_logits,
+        )
+        if found is not None and found.features is not None:
+            self.width = found.features.shape[1]
+        return found
+
+    def _add(self, block: Block, outputs: Outputs, *, counted: bool = False) -> None:
+        targets = block.targets
+        self.scores.update(targets, outputs.features, outputs.logits, counted=counted)
+        self.tally.update(outputs.tally)
+
+    def _keeps_features(self, index: int) -> bool:
+        """Whether the features of a block are kept: those of the first samples, or all if few."""
+        feed = self.setting.feed
+        most = max(KEPT_SAMPLES, 2 * (self.width or 0))
+        return feed.ends[index] <= KEPT_SAMPLES or len(feed.data) <= most
+
+    def _jump(self, stop: int) -> bool:
+        """Goes on behind the blocks whose sums an earlier run has kept, if it has."""
+        feed, start = self.setting.feed, self.done
+        if self.sums is None or not start or self._keeps_features(start):
+            return False
+        found = self.sums.get(stop, self.setting.options.device)
+        if found is None or found.end <= start:
+            return False
+        blocks = [feed.known(index) for index in range(start, found.end)]
+        kept: list[Outputs | None] = [Outputs(None, None, True)] * len(blocks)
+        if self.scores.needs_logits:
+            kept = [self._kept_logits(index) for index in range(start, found.end)]
+        whole = [one for one in kept if one is not None]
+        if len(whole) < len(kept):
+            return False
+        for block, outputs in zip(blocks, whole, strict=True):
+            self._add(block, outputs, counted=True)
+            self.setting.advanced(self, len(block.data))
+        self.scores.statistics, self.done, self.tally = found
+        return True
+
+    def _kept_logits(self, index: int) -> Outputs | None:
+        assert self.store is not None
+        digest = self.setting.feed.digest(index)
+        return self.store.get(digest, features=False, logits=True)
+
+    def _place(self) -> None:
+        """Keeps a module on the device until `advance` ends, and not for each block anew."""
+        module = getattr(self._model, "run", None)
+        if isinstance(module, nn.Module) and not self._placed:
+            self._held.enter_context(on_device(module, self.setting.options.device))
+            self._held.callback(setattr, self, "_placed", False)
+            self._placed = True
+
+
+def model_run(
+    source: Source, metrics: Sequence[Metric], setting: Setting, cache: Cache | None
+) -> ModelRun:
+    """A model before its first block, with what the cache has of it."""
+    data = setting.feed.data
+    scores = StreamedScores(metrics, data.task, len(data))
+    known = None if cache is None else identity(source)
+    if cache is None or known is None:
+        return ModelRun(source, scores, setting)
+    store = OutputStore(cache, known, data.pixels, setting.options.device)
+    targets = targets_digest(data.targets, data.task)
+    sums = StatisticsStore(cache, store.base, setting.feed, targets)
+    return ModelRun(source, scores, setting, store, sums if scores.needs_statistics else None)
+
+
+def _seed(seed: int, index: int) -> int:
+    """A seed for each block, the same whichever blocks were run before."""
+    return (seed * 1_000_003 + index) % 2**63

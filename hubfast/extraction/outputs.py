@@ -1,0 +1,138 @@
+"""What a model gives for a block of samples, and its copy in the cache."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hubfast.data.block import Block
+from hubfast.data.pixels import Pixels
+from hubfast.extraction.cache import Cache
+from hubfast.hub.model import Extraction, Model
+from hubfast.utils.global_state import global_state_kept
+
+MOST_CLASSES = 4096  # source classes up to which logits are kept that no score asked for yet
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a model gives for the b samples of a block that can be read."""
+
+    features: Tensor | None  # (b, D); None where only the logits were kept
+    logits: Tensor | None  # of its source classes, (b, Cs)
+    has_classifier: bool  # whether there are logits, be they kept or not
+    tally: Mapping[str, int] = field(default_factory=dict)  # see `hubfast.hub.Model`
+    prepare: float = 0.0  # seconds
+    forward: float = 0.0  # seconds
+
+
+def run_block(model: Model, block: Block, options: Extraction, seed: int) -> Outputs | None:
+    """Runs a model over a block; None where no sample of it can be read.
+
+    Random numbers that a model draws depend on nothing but `seed`, and what it changes for the
+    whole process is changed back.
+    """
+    if not len(block):
+        return None
+    with global_state_kept(), _seeded(seed):
+        batches = list(model.batches(block, options))
+    features = torch.cat([batch.features for batch in batches])
+    given = [batch.logits for batch in batches if batch.logits is not None]
+    return Outputs(
+        features,
+        torch.cat(given) if len(given) == len(batches) else None,
+        len(given) == len(batches),
+        dict(getattr(model, "tally", {})),
+        sum(batch.prepare_seconds for batch in batches),
+        sum(batch.forward_seconds for batch in batches),
+    )
+
+
+class OutputStore:
+    """The outputs of one model in the cache, by block.
+
+    Args:
+        cache: The cache.
+        model: What determines the model's outputs, as `hubfast.hub.identity` gives it.
+        pixels: How images become RGB.
+        device: The device that it runs on; its kind is part of the key.
+    """
+
+    def __init__(self, cache: Cache, model: Mapping[str, Any], pixels: Pixels, device: str):
+        self.cache, self.device = cache, device
+        self.base = {"model": dict(model), "pixels": vars(pixels), "device": device_kind(device)}
+
+    def get(self, samples: str, *, features: bool, logits: bool) -> Outputs | None:
+        """The outputs for the block of that digest, if they hold what is asked for."""
+        entry = self.cache.get(self._key(samples))
+        if entry is None:
+            return None
+        facts, tensors = entry.facts, entry.tensors
+        lacks = logits and facts["has_classifier"] and "logits" not in tensors
+        if lacks or (features and "features" not in tensors):
+            return None
+        found = {name: x.to(self.device) for name, x in tensors.items()}
+        return Outputs(
+            found.get("features"), found.get("logits"), facts["has_classifier"], facts["tally"]
+        )
+
+    def has(self, samples: str) -> bool:
+        """Whether there is something for the block of that digest."""
+        return self._key(samples) in self.cache
+
+    def put(self, samples: str, outputs: Outputs, *, features: bool, logits: bool) -> None:
+        """Keeps the outputs for the block of that digest.
+
+        Args:
+            samples: The digest.
+            outputs: The outputs.
+            features: Whether the features are kept.
+            logits: Whether the logits are kept however many they are.
+        """
+        tensors = {}
+        if features and outputs.features is not None:
+            tensors["features"] = outputs.features.cpu()
+        kept = outputs.logits
+        if kept is not None and (logits or (features and kept.shape[1] <= MOST_CLASSES)):
+            tensors["logits"] = kept.cpu()
+        if tensors:
+            facts = {"tally": dict(outputs.tally), "has_classifier": outputs.has_classifier}
+            self.cache.put(self._key(samples), tensors, facts)
+
+    def facts(self) -> Mapping[str, Any] | None:
+        """What is known of the model itself."""
+        entry = self.cache.get(self._card)
+        return None if entry is None else entry.facts
+
+    def put_facts(self, facts: Mapping[str, Any]) -> None:
+        """Keeps what is known of the model itself."""
+        self.cache.put(self._card, {}, facts)
+
+    @property
+    def _card(self) -> dict[str, Any]:
+        return {"kind": "model", **self.base}
+
+    def _key(self, samples: str) -> dict[str, Any]:
+        return {"kind": "outputs", **self.base, "samples": samples}
+
+
+def device_kind(device: str) -> str:
+    """What the last bits of a model's outputs may depend on: the GPU, or the CPU's instructions."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu {torch.backends.cpu.get_cpu_capability()}"
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Starts the random numbers of torch, NumPy and Python; the caller restores them."""
+    import random
+
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(seed)
+    yield
