@@ -153,6 +153,10 @@ class Cache:
         except OSError as error:
             self._only_read(error)
 
+    def __contains__(self, key: Mapping[str, Any]) -> bool:
+        """Whether there is an entry under `key`, be it damaged or not."""
+        return self._path(canonical(key)).exists()
+
     def entries(self) -> Iterator[CachedFile]:
         """Gives every file of the cache, in no order; only its description is read."""
         for path in self.folder.glob(NAMES):

@@ -53,7 +53,7 @@ class Feed:
             Block(data.subset(torch.arange(*ends, device="cpu")), workers)
             for ends in zip(self._starts, self.ends, strict=True)
         ]
-        self._digests: dict[int, str] = {}
+        self._digests: dict[int, list[bytes]] = {}
         self._framings: Collection[ImageFraming] = ()
         self._keep = True
         self._cache, self._on_read = cache, on_read
@@ -148,10 +148,21 @@ class Feed:
         return replace(found, notes=(*found.notes, *notes))
 
     def digest(self, index: int) -> str:
-        """What tells the very samples of the block, from any others."""
+        """What tells the very samples of the block, in their order, from any others."""
+        return block_digest(self._of_samples(index))
+
+    def digests(self, index: int) -> list[bytes]:
+        """What tells each sample of the block that can be read from any other."""
+        every = self._of_samples(index)
+        return [every[position] for position in self.known(index).kept.tolist()]
+
+    def _of_samples(self, index: int) -> list[bytes]:
         if index not in self._digests:
             started = time.perf_counter()
-            self._digests[index] = block_digest(sample_digests(self._blocks[index].data))
+            data = self._blocks[index].data
+            rows = torch.arange(len(data), device="cpu")
+            hashes = None if self._cache is None else self._cache.hashes
+            self._digests[index] = sample_digests(data, rows, hashes)
             self.seconds += time.perf_counter() - started
         return self._digests[index]
 
@@ -193,9 +204,7 @@ class Feed:
             self._cache.put(self._key(index), {}, facts)
 
     def _key(self, index: int) -> dict[str, str]:
-        import PIL
-
-        return {"kind": "reading", "samples": self.digest(index), "pillow": PIL.__version__}
+        return {"kind": "reading", "samples": self.digest(index)}
 
     def _length(self, index: int) -> int:
         return self.ends[index] - self._starts[index]

@@ -196,20 +196,18 @@ class ModelRun:
         self.computed += len(block)
         self.width = outputs.features.shape[1]
         if self.store is not None:
-            digest, needed = self.setting.feed.digest(index), self.scores.needs_logits
-            self.store.put(
-                digest, outputs, features=self._keeps_features(index), logits=needed
-            )
+            feed, features = self.setting.feed, self._keeps_features(index)
+            digests, logits = feed.digests(index), self.scores.needs_logits
+            self.store.put(feed.digest(index), digests, outputs, features=features, logits=logits)
         return outputs
 
     def _kept(self, index: int) -> Outputs | None:
         if self.store is None:
             return None
+        feed, logits = self.setting.feed, self.scores.needs_logits
         found = self.store.get(
-            self.setting.feed.digest(index),
-            features=self.scores.needs_features,
-            logits=self.scores.needs_logits,
-        )
+            feed.digest(index), features=self.scores.needs_features, logits=logits
+        ) or self.store.gather(feed.digests(index), logits=logits)
         if found is not None and found.features is not None:
             self.width = found.features.shape[1]
         return found
@@ -269,7 +267,7 @@ def model_run(
     known = None if cache is None else identity(source)
     if cache is None or known is None:
         return ModelRun(source, scores, setting)
-    store = OutputStore(cache, known, data.pixels, setting.options.device)
+    store = OutputStore(cache, known, setting.options.device)
     targets = targets_digest(data.targets, data.task)
     sums = StatisticsStore(cache, store.base, setting.feed, targets)
     return ModelRun(source, scores, setting, store, sums if scores.needs_statistics else None)

@@ -1,6 +1,6 @@
 """What a model gives for a block of samples, and its copy in the cache."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hubfast.data.block import Block
-from hubfast.data.pixels import Pixels
 from hubfast.extraction.cache import Cache
+from hubfast.extraction.entry import CacheEntry
 from hubfast.hub.model import Extraction, Model
 from hubfast.utils.global_state import global_state_kept
 
@@ -58,13 +58,13 @@ class OutputStore:
     Args:
         cache: The cache.
         model: What determines the model's outputs, as `hubfast.hub.identity` gives it.
-        pixels: How images become RGB.
         device: The device that it runs on; its kind is part of the key.
     """
 
-    def __init__(self, cache: Cache, model: Mapping[str, Any], pixels: Pixels, device: str):
+    def __init__(self, cache: Cache, model: Mapping[str, Any], device: str):
         self.cache, self.device = cache, device
-        self.base = {"model": dict(model), "pixels": vars(pixels), "device": device_kind(device)}
+        self.base = {"model": dict(model), "device": device_kind(device)}
+        self._rows: _Rows | None = None
 
     def get(self, samples: str, *, features: bool, logits: bool) -> Outputs | None:
         """The outputs for the block of that digest, if they hold what is asked for."""
@@ -80,15 +80,38 @@ class OutputStore:
             found.get("features"), found.get("logits"), facts["has_classifier"], facts["tally"]
         )
 
+    def gather(self, samples: Sequence[bytes], *, logits: bool) -> Outputs | None:
+        """The outputs for samples that were run in other blocks, if all of them were.
+
+        Args:
+            samples: The digest of each sample.
+            logits: Whether logits are asked for.
+        """
+        if self._rows is None:
+            listed = self.cache.get(self._catalogue)
+            blocks = [] if listed is None else listed.facts["blocks"]
+            entries = (self.cache.get(self._key(block)) for block in blocks)
+            self._rows = _Rows([e for e in entries if e is not None and "digests" in e.tensors])
+        return self._rows.gather(samples, self.device, logits=logits)
+
     def has(self, samples: str) -> bool:
         """Whether there is something for the block of that digest."""
         return self._key(samples) in self.cache
 
-    def put(self, samples: str, outputs: Outputs, *, features: bool, logits: bool) -> None:
+    def put(
+        self,
+        samples: str,
+        digests: Sequence[bytes],
+        outputs: Outputs,
+        *,
+        features: bool,
+        logits: bool,
+    ) -> None:
         """Keeps the outputs for the block of that digest.
 
         Args:
-            samples: The digest.
+            samples: The digest of the block.
+            digests: The digest of each sample that can be read.
             outputs: The outputs.
             features: Whether the features are kept.
             logits: Whether the logits are kept however many they are.
@@ -99,9 +122,25 @@ class OutputStore:
         kept = outputs.logits
         if kept is not None and (logits or (features and kept.shape[1] <= MOST_CLASSES)):
             tensors["logits"] = kept.cpu()
-        if tensors:
-            facts = {"tally": dict(outputs.tally), "has_classifier": outputs.has_classifier}
-            self.cache.put(self._key(samples), tensors, facts)
+        if not tensors:
+            return
+        if "features" in tensors:
+            flat = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8)
+            tensors["digests"] = flat.view(len(digests), -1)
+            self._list(samples)
+        facts = {"tally": dict(outputs.tally), "has_classifier": outputs.has_classifier}
+        self.cache.put(self._key(samples), tensors, facts)
+
+    def _list(self, samples: str) -> None:
+        """Adds a block to the list of those whose features are kept.
+
+        Another process that does so at the same time may undo it: the block is then not found by
+        its samples, and still by its own digest.
+        """
+        listed = self.cache.get(self._catalogue)
+        blocks = [] if listed is None else listed.facts["blocks"]
+        if samples not in blocks:
+            self.cache.put(self._catalogue, {}, {"blocks": [*blocks, samples]})
 
     def facts(self) -> Mapping[str, Any] | None:
         """What is known of the model itself."""
@@ -113,11 +152,52 @@ class OutputStore:
         self.cache.put(self._card, {}, facts)
 
     @property
+    def _catalogue(self) -> dict[str, Any]:
+        return {"kind": "blocks", **self.base}
+
+    @property
     def _card(self) -> dict[str, Any]:
         return {"kind": "model", **self.base}
 
     def _key(self, samples: str) -> dict[str, Any]:
         return {"kind": "outputs", **self.base, "samples": samples}
+
+
+class _Rows:
+    """Outputs by the digest of the sample."""
+
+    def __init__(self, entries: Sequence[CacheEntry]):
+        self._entries = entries
+        self._where = {
+            digest: (number, row)
+            for number, entry in enumerate(entries)
+            if not entry.facts["tally"]  # which tells of no single sample
+            for row, digest in enumerate(_split(entry.tensors["digests"]))
+        }
+
+    def gather(self, samples: Sequence[bytes], device: str, *, logits: bool) -> Outputs | None:
+        places = [self._where.get(sample) for sample in samples]
+        known = [place for place in places if place is not None]
+        if not known or len(known) < len(places):
+            return None
+        used = [self._entries[number] for number, _ in known]
+        classified = all(entry.facts["has_classifier"] for entry in used)
+        names = ["features"]
+        if classified and all("logits" in entry.tensors for entry in used):
+            names.append("logits")
+        if logits and classified and "logits" not in names:
+            return None
+        stacked = {
+            name: torch.stack([self._entries[n].tensors[name][row] for n, row in known])
+            for name in names
+        }
+        found = {name: x.to(device) for name, x in stacked.items()}
+        return Outputs(found["features"], found.get("logits"), classified)
+
+
+def _split(digests: Tensor) -> list[bytes]:
+    """The rows of `(n, 32)` uint8."""
+    return [row.tobytes() for row in digests.numpy()]
 
 
 def device_kind(device: str) -> str:
