@@ -18,7 +18,7 @@ def seeded_order(targets: Tensor, task: Task, seed: int = 0) -> Tensor:
 
     Each class is shuffled and spread evenly over the whole: the j-th of its n_c samples comes at
     (j + u) / n_c, where the starts u of the classes are spread evenly over [0, 1) at random. So
-    each prefix holds of each class its share of samples, but for less than one. The classes of
+    each prefix holds of each class its share of samples, but for one or two. The classes of
     multi-label targets are the sets of labels; regression is a plain shuffle.
 
     Args:
