@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from hubfast.ranking.places import descending, places
+from hubfast.ranking.race_record import RaceRecord
 from hubfast.ranking.rows import MetricScore, RankedModel
 
 
@@ -27,6 +28,7 @@ class RankedModels:
     location: str = ""  # where the data is, as its user wrote it; empty if it was an object
     notes: tuple[str, ...] = ()  # unreadable samples, uneven classes, warnings of libraries
     interrupted: bool = False  # not all models are done, or not on all samples
+    race: RaceRecord | None = None  # None where all models saw all samples
     reading: float = 0.0  # seconds for reading and decoding samples, once for all models
 
     def __len__(self) -> int:
@@ -50,14 +52,16 @@ class RankedModels:
 
     @property
     def ranked(self) -> tuple[RankedModel, ...]:
-        """The models that have a place: a score, and one that says something."""
-        return tuple(m for m in self.scored if not m.void)
+        """The models that have a place: a score that says something, in a race an accepted one."""
+        return tuple(m for m in self.scored if _placed(m))
 
     @property
     def places(self) -> tuple[int | None, ...]:
         """The place of each of `models`, equal scores sharing one; None for those without."""
         known = iter(places([float(m.score or 0.0) for m in self.ranked]))
-        return tuple(None if m.score is None or m.void else next(known) for m in self.models)
+        return tuple(
+            next(known) if m.score is not None and _placed(m) else None for m in self.models
+        )
 
     def top(self, k: int = 1) -> list[str]:
         """Names of the k best models.
@@ -105,6 +109,10 @@ class RankedModels:
                 some = f"{len(void)} of {len(alone.scored)} models have no place by {metric}"
                 told.append(f"{some}: {void[0]}")
         return told
+
+
+def _placed(m: RankedModel) -> bool:
+    return not m.void and m.standing in ("", "accepted")
 
 
 def _alone(m: RankedModel, metric: str) -> RankedModel:

@@ -10,6 +10,7 @@ from hubfast.extraction.engine import Engine
 from hubfast.extraction.model_run import ModelRun
 from hubfast.hub import Source
 from hubfast.hub.errors import one_line
+from hubfast.ranking.budget import TimeIsUp
 from hubfast.ranking.rows import RankedModel, Seconds
 from hubfast.ranking.scoring import Outcome
 from hubfast.scores.streamed import Scored
@@ -27,21 +28,20 @@ class Finished:
 def run_all(runs: Sequence[ModelRun], engine: Engine, bars: Progress) -> Finished:
     """Runs all models over all samples: first over the first block, so that faults show early.
 
-    A model that fails has its error as outcome. After Ctrl-C those that are done are scored; if
-    none is, all are that have seen the first block, on that.
+    A model that fails has its error as outcome. After Ctrl-C, and when the budget is spent, those
+    that are done are scored; if none is, all are that have seen the first block, on that.
     """
-    feed, early = engine.feed, {}
-    task = bars.add_task("models", total=len(runs) * len(feed.data))
+    feed, early = engine.feed, dict[ModelRun, Outcome]()
     try:
         engine.advance(runs, 0, 1)
         if len(feed) > 1:
-            early = {run: _outcome(run, engine, bars) for run in runs}
+            early = {run: outcome_of(run, engine, bars) for run in runs}
         engine.advance(runs, 1, len(feed))
-        outcomes = [_outcome(run, engine, bars) for run in runs]
+        outcomes = [outcome_of(run, engine, bars) for run in runs]
     except KeyboardInterrupt:
-        return _interrupted(runs, engine, bars, early)
-    finally:
-        bars.update(task, description="models")
+        return _interrupted(runs, engine, bars, early, "interrupted")
+    except TimeIsUp as error:
+        return _interrupted(runs, engine, bars, early, str(error))
     return Finished(outcomes, _samples(runs))
 
 
@@ -50,17 +50,18 @@ def _interrupted(
     engine: Engine,
     bars: Progress,
     early: Mapping[ModelRun, Outcome],
+    why: str,
 ) -> Finished:
-    done = {run: _outcome(run, engine, bars) for run in runs if run.done == len(engine.feed)}
+    done = {run: outcome_of(run, engine, bars) for run in runs if run.done == len(engine.feed)}
     first = engine.feed.ends[0]
     if not done:
         seen = [run for run in runs if run.done == 1 and run not in early]
-        done = {**early, **{run: _outcome(run, engine, bars) for run in seen}}
-    outcomes = [done.get(run) or _unfinished(run, len(engine.feed.data)) for run in runs]
+        done = {**early, **{run: outcome_of(run, engine, bars) for run in seen}}
+    total = len(engine.feed.data)
+    outcomes = [done.get(run) or _unfinished(run, total, why) for run in runs]
     if not done or any(run.done == len(engine.feed) for run in done):
         return Finished(outcomes, _samples(runs), interrupted=True)
-    total = len(engine.feed.data)
-    note = f"interrupted: scores are of the first {first} of {total} samples"
+    note = f"{why}: scores are of the first {first} of {total} samples"
     return Finished(outcomes, first, interrupted=True, notes=(note,))
 
 
@@ -68,15 +69,15 @@ def _samples(runs: Sequence[ModelRun]) -> int:
     return max((run.scores.count for run in runs), default=0)
 
 
-def _unfinished(run: ModelRun, total: int) -> Outcome:
+def _unfinished(run: ModelRun, total: int, why: str) -> Outcome:
     if run.error:
         return failure(run.source, run.error)
     if not run.scores.count:
-        return failure(run.source, "not run: interrupted")
-    return failure(run.source, f"interrupted after {run.scores.count} of {total} samples")
+        return failure(run.source, f"not run: {why}")
+    return failure(run.source, f"{why}, after {run.scores.count} of {total} samples")
 
 
-def _outcome(run: ModelRun, engine: Engine, bars: Progress) -> Outcome:
+def outcome_of(run: ModelRun, engine: Engine, bars: Progress) -> Outcome:
     """The scores of what a model has seen so far, or its fault."""
     if run.error:
         return failure(run.source, run.error)

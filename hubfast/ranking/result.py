@@ -13,6 +13,7 @@ from rich.text import Text
 
 from hubfast.ranking.console import ranking_tables
 from hubfast.ranking.order import RankedModels
+from hubfast.ranking.race_record import RaceRecord
 from hubfast.ranking.rows import MetricScore, RankedModel, Seconds
 from hubfast.utils.files import replacing, write_text
 from hubfast.utils.terminal import as_text
@@ -71,6 +72,8 @@ class Ranking(RankedModels):
         ]
         for name in ("metrics", "notes"):
             content[name] = tuple(content.get(name, ()))
+        if content.get("race") is not None:
+            content["race"] = RaceRecord.of_json(content["race"])
         return cls(models=tuple(rows), **content)
 
     def table(self) -> Table:
@@ -110,7 +113,12 @@ class Ranking(RankedModels):
             "note": m.note or None,
             "void": m.void or None,
             "error": m.error,
+            **({} if self.race is None else _race_columns(m)),
         }
+
+
+def _race_columns(m: RankedModel) -> dict[str, Any]:
+    return {"samples": m.samples, "standing": m.standing or None, "why": m.why or None}
 
 
 def _columns(m: RankedModel, metric: str) -> Iterator[tuple[str, Any]]:

@@ -54,4 +54,7 @@ class RankedModel:
     note: str = ""  # what its hub file says of it, and what is to be known of how it was run
     licence: str = ""
     void: str = ""  # why the score gives no place; empty where it does
+    samples: int | None = None  # in a race: how many it has seen
+    standing: str = ""  # in a race: "accepted", "undecided" or "dropped"
+    why: str = ""  # in a race: the reason for its standing
     hub_file: str = ""  # path of the hub file that describes the model; empty for others

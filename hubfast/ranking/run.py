@@ -1,37 +1,18 @@
 """rank(): runs every model of a hub over the target data once and scores it."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from functools import partial
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
-
-from hubfast.data import MAX_UNREADABLE, TargetData, as_target_data, class_sizes_note
-from hubfast.data.checks import check_share
-from hubfast.extraction.engine import Engine
-from hubfast.extraction.feed import Feed
-from hubfast.extraction.model_run import ModelRun, Setting, model_run
-from hubfast.hub import Extraction, as_hub
-from hubfast.ranking.arguments import (
-    check_counts,
-    check_target,
-    chosen_cache,
-    chosen_device,
-    chosen_memory,
-    chosen_metrics,
-    chosen_workers,
-    in_order,
-    needs_logits,
-)
-from hubfast.ranking.consensus import CONSENSUS
-from hubfast.ranking.passes import run_all
+from hubfast.data import MAX_UNREADABLE, as_target_data
+from hubfast.hub import as_hub
+from hubfast.ranking.plan import Plan, check_target
 from hubfast.ranking.remarks import Remarks
 from hubfast.ranking.result import Ranking
-from hubfast.ranking.rows import RankedModel
-from hubfast.ranking.scoring import Outcome, rank_rows
-from hubfast.ranking.warned import Hearing, hearing
+from hubfast.ranking.session import Session
+from hubfast.ranking.verdict import Rules
+from hubfast.ranking.warned import hearing
 from hubfast.scores.inputs import Task
 from hubfast.scores.registry import Metric
 from hubfast.utils.allocator import freed_memory_kept
@@ -58,6 +39,11 @@ def rank(
     memory: int | str | None = None,
     cache: bool = True,
     cache_dir: str | Path | None = None,
+    race: bool = False,
+    top: int = 3,
+    confidence: float = 0.95,
+    tolerance: float = 0.0,
+    budget: float | str | None = None,
     progress: bool = True,
 ) -> Ranking:
     """Ranks the models of a hub for a target task, without fine-tuning any.
@@ -98,85 +84,37 @@ def rank(
         max_unreadable: Share of the samples that may be unreadable, such as corrupt images; these
             are left out for every model, and named in the notes of the ranking. So are warnings
             of libraries, each once; filters of `warnings` and levels of `logging` hold as ever.
+        race: Stop models as soon as it is clear that they are not among the best `top`; see
+            docs/racing.md. Each row then says how many samples its model has seen, and why no
+            more. Needs a single metric that looks at samples.
+        top: In a race, how many of the best models are wanted.
+        confidence: In a race, how sure all of its decisions together must be.
+        tolerance: In a race, by how much, in units of the score, a model that is left out may be
+            better than one that is not.
+        budget: How long models may run at most, such as `"10m"`, or seconds.
         progress: Show bars with the time left.
 
     Raises:
         ValueError, TypeError: An argument is wrong; this is found before any model runs.
     """
-    check_counts(batch_size=batch_size, samples=samples)
-    check_share(max_unreadable)
-    wanted, where = chosen_metrics(metric, metrics), chosen_device(device)
-    room, store = chosen_memory(memory), chosen_cache(cache, cache_dir)
-    workers = chosen_workers(workers, where)
+    plan = Plan.of(
+        metrics=(metric,) if metrics is None else metrics,
+        samples=samples,
+        batch_size=batch_size,
+        device=device,
+        workers=workers,
+        seed=seed,
+        max_unreadable=max_unreadable,
+        memory=memory,
+        cache=cache,
+        cache_dir=cache_dir,
+        rules=Rules(top, confidence, tolerance) if race else None,
+        budget=budget,
+    )
     remarks = Remarks()
     with hearing(remarks.add) as heard, progress_bar(progress) as bars:
         sources = as_hub(hub, trust=trust, progress=progress)
         target = as_target_data(data, task=task, progress=progress)
-        check_target(target, wanted)
-        feed = Feed(
-            in_order(target, wanted, samples, seed),
-            memory=room - room // 4,
-            max_unreadable=max_unreadable,
-            workers=workers,
-            ahead=where != "cpu",
-            cache=store,
-        )
-        setting = Setting(
-            feed,
-            Extraction(batch_size, where, workers, logits=needs_logits(wanted, store)),
-            seed,
-            full=len(target) if target.positions is None else None,
-            advanced=lambda run, count: bars.advance(bars.task_ids[0], count),
-            loading=heard.listen,  # libraries that loading imported
-        )
-        with closing(feed):
-            runs = [model_run(source, wanted, setting, store) for source in sources]
-            engine = Engine(feed, room // 4, partial(_about, remarks, heard, bars))
-            finished = run_all(runs, engine, bars)
-            models = _ranked(finished.outcomes, wanted, seed)
-    seen = feed.readable()
-    said = remarks.lines([s.name for s in sources], _silences(models))
-    return Ranking(
-        models=models,
-        metric=wanted[0] if len(wanted) == 1 else CONSENSUS,
-        data=target.name,
-        task=target.task,
-        samples=finished.samples,
-        classes=len(seen.targets.unique()) if target.task == "classification" else None,
-        metrics=wanted if len(wanted) > 1 else (),
-        location=str(data) if isinstance(data, str | Path) else "",
-        notes=(*_notes(seen), *finished.notes, *said),
-        interrupted=finished.interrupted,
-        reading=feed.seconds,
-    )
-
-
-@contextmanager
-def _about(remarks: Remarks, heard: Hearing, bars: Progress, run: ModelRun) -> Iterator[None]:
-    """Opened around what is done for a model: what libraries say meanwhile is about it."""
-    bars.update(bars.task_ids[0], description=run.source.name)
-    with remarks.about(run.source.name):
-        heard.listen()
-        try:
-            yield
-        finally:
-            heard.collect()
-
-
-def _ranked(
-    outcomes: Sequence[Outcome], metrics: Sequence[Metric], seed: int
-) -> tuple[RankedModel, ...]:
-    try:
-        return rank_rows(outcomes, metrics, seed)
-    except KeyboardInterrupt:  # every model has run: what they gave must not be lost
-        return rank_rows(outcomes, metrics, seed)
-
-
-def _silences(models: Sequence[RankedModel]) -> set[str]:
-    """What the rows themselves say of scores that say nothing."""
-    return {void for m in models for void in (m.void, *(s.void for s in m.scores.values())) if void}
-
-
-def _notes(target: TargetData) -> tuple[str, ...]:
-    uneven = class_sizes_note(target)
-    return target.notes if uneven is None else (*target.notes, uneven)
+        check_target(target, plan)
+        with closing(Session(plan, sources, target, bars, remarks, heard)) as session:
+            return session.ranking(str(data) if isinstance(data, str | Path) else "")

@@ -23,6 +23,13 @@ class Outcome:
     seconds: Mapping[str, float] = field(default_factory=dict)  # seconds by metric
     errors: Mapping[str, str] = field(default_factory=dict)  # by metric that failed
 
+    def void(self, metric: str) -> str:
+        """Why this score says nothing; empty where it does, and where there is none."""
+        found, width = self.scores.get(metric), self.row.width
+        if found is None or width is None:
+            return ""
+        return SCORES[metric].says_nothing(found.count, width) or ""
+
 
 def rank_rows(
     outcomes: Sequence[Outcome], metrics: Sequence[Metric], seed: int
@@ -89,7 +96,7 @@ def _metric_scores(
             score=o.scores[metric].score if metric in o.scores else None,
             seconds=o.seconds.get(metric, 0.0),
             error=o.errors.get(metric),
-            void=_void(o, metric),
+            void=o.void(metric),
         )
         for o in scored
     ]
@@ -107,11 +114,3 @@ def _metric_scores(
         rows[i] = replace(rows[i], low=ends[0], high=ends[1], tied=bool(tied))
         every[i] = values[position] if steady else samples[position]
     return rows, every
-
-
-def _void(outcome: Outcome, metric: str) -> str:
-    """Why this score says nothing; empty where it does, and where there is none."""
-    found, width = outcome.scores.get(metric), outcome.row.width
-    if found is None or width is None:
-        return ""
-    return SCORES[metric].says_nothing(found.count, width) or ""

@@ -1,0 +1,123 @@
+"""What the arguments of `rank` mean, found out before any model runs."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hubfast.data import TargetData
+from hubfast.data.checks import check_share
+from hubfast.data.order import seeded_order
+from hubfast.extraction.cache import Cache, default_folder
+from hubfast.hub import Extraction
+from hubfast.ranking.looks import check_race
+from hubfast.ranking.verdict import Rules
+from hubfast.scores.registry import SCORES, Metric, check_metrics
+from hubfast.scores.streamed import useful_samples
+from hubfast.utils.durations import parse_duration
+from hubfast.utils.sizes import machine_memory, parse_size
+
+MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a hub is ranked; `rank` says what each part means."""
+
+    metrics: tuple[Metric, ...]
+    samples: int | None
+    extraction: Extraction
+    seed: int
+    max_unreadable: float
+    memory: int  # bytes
+    cache: Cache | None
+    rules: Rules | None  # of a race; None for none
+    budget: float | None  # seconds
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        metrics: Sequence[Metric],
+        samples: int | None,
+        batch_size: int,
+        device: str | None,
+        workers: int | None,
+        memory: int | str | None,
+        cache: bool,
+        cache_dir: str | Path | None,
+        budget: float | str | None,
+        **given: Any,
+    ) -> "Plan":
+        """Makes the plan of what is given.
+
+        Raises:
+            ValueError: An argument is wrong; the message names it.
+        """
+        counts = {"batch_size": batch_size, "samples": samples}
+        for name, value in counts.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_share(given["max_unreadable"])
+        where, store = _device(device), _cache(cache, cache_dir)
+        # The source classifier's output costs little, so it is also asked for to be kept.
+        logits = store is not None or any(_needs_source(name) for name in metrics)
+        return cls(
+            metrics=tuple(metrics),
+            samples=samples,
+            extraction=Extraction(batch_size, where, _workers(workers, where), logits),
+            memory=machine_memory() // 4 if memory is None else parse_size(memory, "memory"),
+            cache=store,
+            budget=None if budget is None else parse_duration(budget, "budget"),
+            **given,
+        )
+
+    def in_order(self, target: TargetData) -> TargetData:
+        """The samples in the order in which they are looked at, as many as the scores are of."""
+        most = (self.samples, useful_samples(self.metrics))
+        order = seeded_order(target.targets, target.task, self.seed)
+        return target.subset(order[: min(len(target), *(n for n in most if n is not None))])
+
+
+def check_target(target: TargetData, plan: Plan) -> None:
+    """Refuses what would make every model fail, before any of them runs.
+
+    Raises:
+        ValueError: There are no samples, no two classes, or the metrics do not fit.
+    """
+    check_metrics(plan.metrics, target.task)
+    if plan.rules is not None:
+        check_race(plan.metrics)
+    if not len(target):
+        raise ValueError(f"data must hold samples, got none in {target.name!r}")
+    if target.task == "classification" and len(target.targets.unique()) < 2:
+        only = target.targets.unique().tolist()
+        raise ValueError(f"targets must have at least 2 classes, got {only}")
+
+
+def _device(device: str | None) -> str:
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r} is not there: torch sees no GPU")
+    return device
+
+
+def _workers(workers: int | None, device: str) -> int:
+    """By default a few where a GPU runs the models."""
+    if workers is None:
+        return 0 if device == "cpu" else min(MOST_WORKERS, os.cpu_count() or 1)
+    return workers
+
+
+def _cache(wanted: bool, folder: str | Path | None) -> Cache | None:
+    if not wanted:
+        return None
+    return Cache(default_folder() if folder is None else folder)
+
+
+def _needs_source(metric: Metric) -> bool:
+    return metric in SCORES and SCORES[metric].needs_source  # unknown ones are refused later
