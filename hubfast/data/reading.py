@@ -174,9 +174,7 @@ def _read(data: TargetData, position: int) -> tuple[Seen, Any]:
     return Seen(None, frames, peak_of_16_bits(stored), hidden), sample
 
 
-def _read_and(
-    data: TargetData, then: Callable[[int, Any], Any], position: int
-) -> tuple[Seen, Any]:
+def _read_and(data: TargetData, then: Callable[[int, Any], Any], position: int) -> tuple[Seen, Any]:
     seen, sample = _read(data, position)
     return seen, None if seen.fault else then(position, sample)
 

@@ -6,7 +6,6 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
-
 Keys = Literal["by_name", "by_order"]  # how weights of a checkpoint find their places
 
 

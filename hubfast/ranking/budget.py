@@ -5,8 +5,8 @@ import time
 from hubfast.utils.durations import in_words
 
 
-class TimeIsUp(BaseException):  # noqa: N818: like Ctrl-C it is no error, of a model least of all
-    """The budget is spent; the message says so."""
+class TimeIsUp(BaseException):  # noqa: N818
+    """The budget is spent; the message says so. Like Ctrl-C it is no fault of a model."""
 
 
 class Budget:

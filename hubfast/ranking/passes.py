@@ -15,6 +15,7 @@ from hubfast.ranking.rows import RankedModel, Seconds
 from hubfast.ranking.scoring import Outcome
 from hubfast.scores.streamed import Scored
 
+
 @dataclass(frozen=True)
 class Finished:
     """What running all models gave."""

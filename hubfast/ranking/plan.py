@@ -79,7 +79,7 @@ class Plan:
         """The samples in the order in which they are looked at, as many as the scores are of."""
         most = (self.samples, useful_samples(self.metrics))
         order = seeded_order(target.targets, target.task, self.seed)
-        return target.subset(order[: min(len(target), *(n for n in most if n is not None))])
+        return target.subset(order[: min(n for n in (len(target), *most) if n is not None)])
 
 
 def check_target(target: TargetData, plan: Plan) -> None:

@@ -116,9 +116,7 @@ class Session:
             "race": record,
         }
 
-    def _described(
-        self, found: dict[str, Any], notes: tuple[str, ...], location: str
-    ) -> Ranking:
+    def _described(self, found: dict[str, Any], notes: tuple[str, ...], location: str) -> Ranking:
         self.heard.collect()
         seen, metrics = self.feed.readable(), self.plan.metrics
         uneven = class_sizes_note(seen)

@@ -21,7 +21,9 @@ def parse_duration(duration: float | str, name: str) -> float:
     whole = "".join(match.group() for match in PART.finditer(text)) == text
     seconds = sum(float(number) * SECONDS[unit] for number, unit in parts) if whole else 0.0
     if not seconds > 0:
-        raise ValueError(f"{name} must be a length of time such as 90s, 10m or 1h, got {duration!r}")
+        raise ValueError(
+            f"{name} must be a length of time such as 90s, 10m or 1h, got {duration!r}"
+        )
     return seconds
 
 
