@@ -2,9 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any
 from weakref import ReferenceType, ref
 
@@ -12,13 +11,13 @@ from torch import nn
 
 from hubfast.data.block import Block
 from hubfast.extraction.cache import Cache
-from hubfast.extraction.feed import Feed, UnreadableDataError
+from hubfast.extraction.feed import UnreadableDataError
 from hubfast.extraction.outputs import Outputs, OutputStore, run_block
+from hubfast.extraction.setting import Known, Setting, Spent
 from hubfast.extraction.sums import StatisticsStore, targets_digest
 from hubfast.hub.errors import one_line
 from hubfast.hub.identity import identity
-from hubfast.hub.model import Extraction, Model, Source
-from hubfast.hub.preprocessing import TimmTransform
+from hubfast.hub.model import Model, Source
 from hubfast.nn.hooks import on_device
 from hubfast.scores.registry import Metric
 from hubfast.scores.streamed import KEPT_SAMPLES, StreamedScores
@@ -26,81 +25,58 @@ from hubfast.utils.defaults import usual_defaults
 from hubfast.utils.global_state import global_state_kept
 
 
-@dataclass
-class Spent:
-    """Seconds that one model took."""
-
-    load: float = 0.0
-    prepare: float = 0.0
-    forward: float = 0.0
-    score: float = 0.0
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of a model once it was loaded."""
-
-    parameters: int | None
-    imagenet: float | None
-    notes: tuple[str, ...]
-    framing: TimmTransform | None  # None: it takes decoded samples
-
-    def as_facts(self) -> dict[str, Any]:
-        """The same as JSON."""
-        framing = None if self.framing is None else self.framing.config
-        return {**vars(self), "notes": list(self.notes), "framing": framing}
-
-    @classmethod
-    def of_facts(cls, facts: dict[str, Any]) -> "Known":
-        """What `as_facts` gave."""
-        framing = None if facts["framing"] is None else TimmTransform(facts["framing"])
-        return cls(facts["parameters"], facts["imagenet"], tuple(facts["notes"]), framing)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all models of a ranking are run with."""
-
-    feed: Feed
-    options: Extraction
-    seed: int
-    full: int | None = None  # samples of the full data set; None where only some are used
-    advanced: Callable[["ModelRun", int], object] = lambda run, count: None
-    loading: Callable[[], object] = lambda: None  # called behind each load
-
-
-@dataclass(eq=False)
 class ModelRun:
     """One model on its way through the blocks.
 
     Args:
         source: The model.
-        scores: What takes its outputs.
+        metrics: The scores that will be asked for.
         setting: What all models are run with.
-        store: Its outputs in the cache; None where it cannot be cached.
-        sums: Its statistics in the cache; None like `store`.
+        cache: Where its outputs are kept, if they can be; None for nowhere.
+
+    Attributes:
+        done: Blocks whose outputs the scores have.
+        error: Why it goes no further; empty while it does.
+        width: The width of its features; None before the first.
+        computed: Samples that it was run on, and not found in the cache.
+        known: What is known of it; None until it was loaded once, now or in an earlier run.
+        spent: Seconds that it took.
     """
 
-    source: Source
-    scores: StreamedScores
-    setting: Setting
-    store: OutputStore | None = None
-    sums: StatisticsStore | None = None
-    done: int = 0  # blocks whose outputs the scores have
-    error: str = ""  # why it goes no further
-    width: int | None = None
-    computed: int = 0  # samples that it was run on, and not found in the cache
-    known: Known | None = None
-    spent: Spent = field(default_factory=Spent)
-    tally: Counter[str] = field(default_factory=Counter)
-    _model: Model | None = None
-    _held: ExitStack = field(default_factory=ExitStack)
-    _placed: bool = False
+    def __init__(
+        self, source: Source, metrics: Sequence[Metric], setting: Setting, cache: Cache | None
+    ):
+        self.source, self.metrics, self.setting = source, tuple(metrics), setting
+        self.error, self.computed, self.spent = "", 0, Spent()
+        self.width: int | None = None
+        self.known: Known | None = None
+        self._cache = cache
+        self._model: Model | None = None
+        self._placed, self._held = False, ExitStack()
+        self._begin(None if cache is None else identity(source, cache.hashes))
 
-    def __post_init__(self) -> None:
+    def _begin(self, known: Mapping[str, Any] | None) -> None:
+        """Starts from the first block, with what the cache has of a model of this identity."""
+        data = self.setting.feed.data
+        self.done, self.tally = 0, Counter[str]()
+        self.scores = StreamedScores(self.metrics, data.task, len(data))
+        self._keep_as(known)
         facts = None if self.store is None else self.store.facts()
         if facts is not None:
-            self.known = Known.of_facts(dict(facts))
+            self.known = Known.of_facts(facts)
+
+    def _keep_as(self, known: Mapping[str, Any] | None) -> None:
+        """Keeps outputs under this identity; nowhere if that is not known."""
+        self._identity = known
+        self.store: OutputStore | None = None
+        self.sums: StatisticsStore | None = None
+        if self._cache is not None and known is not None:
+            data = self.setting.feed.data
+            self.store = OutputStore(self._cache, known, self.setting.options.device)
+            if self.scores.needs_statistics:
+                targets = targets_digest(data.targets, data.task)
+                feed = self.setting.feed
+                self.sums = StatisticsStore(self._cache, self.store.base, feed, targets)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -155,6 +131,7 @@ class ModelRun:
                 model = self.source.load()
             self._model = model
             self.setting.loading()
+            self._check_identity()
             if self.known is None:
                 self.known = Known(
                     model.parameters,
@@ -169,12 +146,31 @@ class ModelRun:
             self.spent.load += time.perf_counter() - begun
         return self._model
 
+    def _check_identity(self) -> None:
+        """Begins again where loading has fetched other weights than those that were kept.
+
+        Where these were not here before, it is known only now what they are.
+        """
+        now = None if self._cache is None else identity(self.source, self._cache.hashes)
+        if now == self._identity:
+            return
+        if self._identity is None and not self.done:
+            self._keep_as(now)
+        elif self._identity is not None:
+            self.known = None
+            self._begin(now)
+
     def _step(self) -> None:
         """The next block: from the cache, or by running the model."""
         feed, index = self.setting.feed, self.done
         block = feed.known(index)
         if len(block):
-            outputs = self._kept(index) or self._run(index)
+            outputs = self._kept(index)
+            if outputs is None:
+                self.load()
+                if self.done != index:
+                    return
+                outputs = self._run(index)
             begun = time.perf_counter()
             self._add(block, outputs)
             self.spent.score += time.perf_counter() - begun
@@ -182,7 +178,7 @@ class ModelRun:
         if self.sums is not None and not self._keeps_features(index):
             last = self.done == len(feed)
             self.sums.put(self.scores.statistics, self.tally, self.done, last=last)
-        self.setting.advanced(self, len(block.data))
+        self.setting.advanced(len(block.data))
 
     def _run(self, index: int) -> Outputs:
         model = self.load()
@@ -190,7 +186,8 @@ class ModelRun:
         framing = None if self.known is None else self.known.framing
         block = self.setting.feed.ready(index, framing)
         outputs = run_block(model, block, self.setting.options, _seed(self.setting.seed, index))
-        assert outputs is not None and outputs.features is not None
+        assert outputs is not None
+        assert outputs.features is not None
         self.spent.prepare += outputs.prepare
         self.spent.forward += outputs.forward
         self.computed += len(block)
@@ -240,7 +237,7 @@ class ModelRun:
             return False
         for block, outputs in zip(blocks, whole, strict=True):
             self._add(block, outputs, counted=True)
-            self.setting.advanced(self, len(block.data))
+            self.setting.advanced(len(block.data))
         self.scores.statistics, self.done, self.tally = found
         return True
 
@@ -256,21 +253,6 @@ class ModelRun:
             self._held.enter_context(on_device(module, self.setting.options.device))
             self._held.callback(setattr, self, "_placed", False)
             self._placed = True
-
-
-def model_run(
-    source: Source, metrics: Sequence[Metric], setting: Setting, cache: Cache | None
-) -> ModelRun:
-    """A model before its first block, with what the cache has of it."""
-    data = setting.feed.data
-    scores = StreamedScores(metrics, data.task, len(data))
-    known = None if cache is None else identity(source)
-    if cache is None or known is None:
-        return ModelRun(source, scores, setting)
-    store = OutputStore(cache, known, setting.options.device)
-    targets = targets_digest(data.targets, data.task)
-    sums = StatisticsStore(cache, store.base, setting.feed, targets)
-    return ModelRun(source, scores, setting, store, sums if scores.needs_statistics else None)
 
 
 def _seed(seed: int, index: int) -> int:

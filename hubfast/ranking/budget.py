@@ -5,7 +5,7 @@ import time
 from hubfast.utils.durations import in_words
 
 
-class TimeIsUp(BaseException):  # noqa: N818
+class TimeIsUp(BaseException):
     """The budget is spent; the message says so. Like Ctrl-C it is no fault of a model."""
 
 

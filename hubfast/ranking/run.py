@@ -52,9 +52,9 @@ def rank(
     them, in its own preprocessing. What it gives is kept in the cache, block by block: the same
     call goes on where it was stopped, and another metric, other labels or another subset of the
     samples need no model to run. One that fails becomes a row with its error. On Ctrl-C the models
-    scored so far are ranked and returned. A module that is given comes back in its mode and on its device; random states, torch's threads and filters of
-    warnings stay as they were. A score that says nothing for so few samples
-    (`Score.says_nothing`) gives a model no place, and has no vote.
+    scored so far are ranked and returned. A module that is given comes back in its mode and on its
+    device; random states, torch's threads and filters of warnings stay as they were. A score that
+    says nothing for so few samples (`Score.says_nothing`) gives a model no place, and no vote.
 
     Args:
         hub: Models; see `hubfast.hub.as_hub`: `["timm:resnet50.a1_in1k", my_module, "f.npy"]`.

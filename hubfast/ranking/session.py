@@ -9,7 +9,7 @@ from rich.progress import Progress
 from hubfast.data import TargetData, class_sizes_note
 from hubfast.extraction.engine import Engine
 from hubfast.extraction.feed import Feed
-from hubfast.extraction.model_run import ModelRun, Setting, model_run
+from hubfast.extraction.model_run import ModelRun, Setting
 from hubfast.hub import Source
 from hubfast.ranking.budget import Budget
 from hubfast.ranking.consensus import CONSENSUS
@@ -68,7 +68,7 @@ class Session:
             loading=heard.listen,  # libraries that loading imported
         )
         self._bar = bars.add_task("models", total=len(sources) * len(self.feed.data))
-        self.runs = [model_run(source, plan.metrics, setting, plan.cache) for source in sources]
+        self.runs = [ModelRun(source, plan.metrics, setting, plan.cache) for source in sources]
         self.engine = Engine(self.feed, for_models, self._about)
 
     def ranking(self, location: str) -> Ranking:
@@ -140,7 +140,7 @@ class Session:
         targets = self.feed.data.targets
         return len(targets.unique()) if targets.ndim == 1 else targets.shape[1]
 
-    def _advanced(self, run: ModelRun, count: int) -> None:
+    def _advanced(self, count: int) -> None:
         self.bars.advance(self._bar, count)
         self.budget.check()
 

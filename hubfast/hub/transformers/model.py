@@ -56,7 +56,8 @@ class TransformersModel:
     def framing(self) -> TimmTransform | None:
         """How its images are resized and cropped, where its user says so."""
         given = self.loading.preprocessing
-        return None if given is None else image_transform(given)
+        transform = None if given is None else image_transform(given)
+        return transform if isinstance(transform, TimmTransform) else None
 
     def batches(self, data: SampleSequence, options: Extraction) -> Iterator[Batch]:
         """Yields features of all of `data`, in order; afterwards `tally` is about these data."""

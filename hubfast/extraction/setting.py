@@ -1,0 +1,52 @@
+"""What goes with the run of a model: how all are run, what is known of one, what it took."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hubfast.extraction.feed import Feed
+from hubfast.hub.model import Extraction
+from hubfast.hub.preprocessing import TimmTransform
+
+
+@dataclass
+class Spent:
+    """Seconds that one model took."""
+
+    load: float = 0.0
+    prepare: float = 0.0
+    forward: float = 0.0
+    score: float = 0.0
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a model once it was loaded."""
+
+    parameters: int | None
+    imagenet: float | None
+    notes: tuple[str, ...]
+    framing: TimmTransform | None  # None: it takes decoded samples
+
+    def as_facts(self) -> dict[str, Any]:
+        """The same as JSON."""
+        framing = None if self.framing is None else self.framing.config
+        return {**vars(self), "notes": list(self.notes), "framing": framing}
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> "Known":
+        """What `as_facts` gave."""
+        framing = None if facts["framing"] is None else TimmTransform(facts["framing"])
+        return cls(facts["parameters"], facts["imagenet"], tuple(facts["notes"]), framing)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all models of a ranking are run with."""
+
+    feed: Feed
+    options: Extraction
+    seed: int
+    full: int | None = None  # samples of the full data set; None where only some are used
+    advanced: Callable[[int], object] = lambda count: None  # with the samples of each block
+    loading: Callable[[], object] = lambda: None  # called behind each load
