@@ -1,4 +1,4 @@
-"""The evidence search on the GPU: one program a target column. Spec: `reference.climb`.
+"""The evidence search on the GPU: one program per target column. Spec: `reference.climb`.
 
 All of a column's Newton steps run in one launch: per step it reads its k eigenvalues and
 energies (16 k bytes, from L2 after the first) and writes nothing; at the end three numbers.
@@ -19,7 +19,7 @@ from hubfast.ops.evidence.reference import (
 MAX_BLOCK = 1024
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])  # a constant 1 would have no .to
 def _climb(
     eigenvalues_ptr,
     energy_ptr,  # (C, k)
