@@ -15,6 +15,7 @@ import torch
 import triton
 import triton.language as tl
 from hubfast.kernels.sample_conv import precision, tile_of
+from hubfast.kernels.taps import pixels_from, tap_source
 from torch import Tensor
 
 from hubfast.ops.zoo_conv.geometry import Geometry
@@ -34,31 +35,13 @@ def _mixed_convolve(
     models,
     channels,  # summed over
     out_channels,
-    x_height,
-    x_width,
-    y_height,
-    y_width,
-    kernel_height,
-    kernel_width,
-    stride_h,
-    stride_w,
-    pad_h,
-    pad_w,
-    dilation_h,
-    dilation_w,
-    x_stride_b,
-    x_stride_c,
-    x_stride_h,
-    x_stride_w,
-    w_stride_m,
-    w_stride_c,
-    w_stride_o,
-    w_stride_h,
-    w_stride_w,
-    y_stride_b,
-    y_stride_o,
-    y_stride_h,
-    y_stride_w,
+    x_size,
+    y_size,
+    kernel,  # height and width
+    geometry,
+    x_strides,  # (b, c, h, w)
+    w_strides,  # (m, c, o, h, w)
+    y_strides,  # (b, o, h, w)
     GRADIENT: tl.constexpr,  # x is the output's gradient, y the input's
     PRECISION: tl.constexpr,
     SAMPLES: tl.constexpr,
@@ -67,45 +50,32 @@ def _mixed_convolve(
     CHANNELS: tl.constexpr,
 ):
     b = tl.program_id(2).to(tl.int64) * SAMPLES + tl.arange(0, SAMPLES)
-    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
+    row, column, pixel_mask = pixels_from(tl.program_id(0) * PIXELS, y_size, PIXELS)
     o = tl.program_id(1) * OUT + tl.arange(0, OUT)
-    pixel_mask = pixel < y_height * y_width
-    row, column = pixel // y_width, pixel % y_width
     total = tl.zeros([SAMPLES, PIXELS, OUT], tl.float32)
-    for tap in range(kernel_height * kernel_width):
-        tap_h, tap_w = tap // kernel_width, tap % kernel_width
-        if GRADIENT:
-            h = row + pad_h - tap_h * dilation_h
-            w = column + pad_w - tap_w * dilation_w
-            tap_mask = pixel_mask & (h >= 0) & (w >= 0) & (h % stride_h == 0) & (w % stride_w == 0)
-            h, w = h // stride_h, w // stride_w
-        else:
-            h = row * stride_h - pad_h + tap_h * dilation_h
-            w = column * stride_w - pad_w + tap_w * dilation_w
-            tap_mask = pixel_mask & (h >= 0) & (w >= 0)
-        tap_mask = tap_mask & (h < x_height) & (w < x_width)
-        x_offset = b[:, None] * x_stride_b + (h * x_stride_h + w * x_stride_w)[None, :]
+    for tap in range(kernel[0] * kernel[1]):
+        tap_h, tap_w = tap // kernel[1], tap % kernel[1]
+        x_offset, tap_mask = tap_source(
+            row, column, pixel_mask, tap_h, tap_w, geometry, x_size, x_strides, GRADIENT
+        )
+        x_offset = b[:, None] * x_strides[0] + x_offset[None, :]
         x_tap_mask = (b < samples)[:, None] & tap_mask[None, :]
         for start in range(0, channels, CHANNELS):
             c = start + tl.arange(0, CHANNELS)
             x_mask = x_tap_mask[:, :, None] & (c < channels)[None, None, :]
-            offset = x_offset[:, :, None] + (c * x_stride_c)[None, None, :]
+            offset = x_offset[:, :, None] + (c * x_strides[1])[None, None, :]
             x = tl.load(x_ptr + offset, mask=x_mask, other=0.0)
-            w_offset = (
-                c[:, None] * w_stride_c
-                + o[None, :] * w_stride_o
-                + tap_h * w_stride_h
-                + tap_w * w_stride_w
-            )
+            w_offset = c[:, None] * w_strides[1] + o[None, :] * w_strides[2]
+            w_offset += tap_h * w_strides[3] + tap_w * w_strides[4]
             w_mask = (c[:, None] < channels) & (o[None, :] < out_channels)
             mixed = tl.zeros([SAMPLES, CHANNELS, OUT], tl.float32)
             for m in range(models):
                 gate = tl.load(gates_ptr + b * models + m, mask=b < samples, other=0.0)
-                weight = tl.load(w_ptr + m * w_stride_m + w_offset, mask=w_mask, other=0.0)
+                weight = tl.load(w_ptr + m * w_strides[0] + w_offset, mask=w_mask, other=0.0)
                 mixed += gate.to(tl.float32)[:, None, None] * weight.to(tl.float32)[None, :, :]
             total = tl.dot(x, mixed.to(x.dtype), total, input_precision=PRECISION)
-    y_offset = b[:, None] * y_stride_b + (row * y_stride_h + column * y_stride_w)[None, :]
-    y_offset = y_offset[:, :, None] + (o * y_stride_o)[None, None, :]
+    y_offset = b[:, None] * y_strides[0] + (row * y_strides[2] + column * y_strides[3])[None, :]
+    y_offset = y_offset[:, :, None] + (o * y_strides[1])[None, None, :]
     y_mask = ((b < samples)[:, None] & pixel_mask[None, :])[:, :, None]
     y_mask = y_mask & (o < out_channels)[None, None, :]
     tl.store(y_ptr + y_offset, total.to(y_ptr.dtype.element_ty), mask=y_mask)
@@ -123,26 +93,12 @@ def _weight_and_gate_gradients(
     models,
     channels,
     out_channels,
-    x_height,
-    x_width,
-    y_height,
-    y_width,
-    kernel_width,
-    taps,
-    stride_h,
-    stride_w,
-    pad_h,
-    pad_w,
-    dilation_h,
-    dilation_w,
-    grad_stride_b,
-    grad_stride_o,
-    grad_stride_h,
-    grad_stride_w,
-    x_stride_b,
-    x_stride_c,
-    x_stride_h,
-    x_stride_w,
+    x_size,
+    y_size,
+    kernel,  # height and width
+    geometry,
+    grad_strides,  # (b, o, h, w)
+    x_strides,  # (b, c, h, w)
     PRECISION: tl.constexpr,
     MODELS: tl.constexpr,
     PIXELS: tl.constexpr,
@@ -153,40 +109,36 @@ def _weight_and_gate_gradients(
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     tap = tl.program_id(2)
     tile = (tap * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0) + tl.program_id(0)
-    tap_h, tap_w = tap // kernel_width, tap % kernel_width
+    tap_h, tap_w = tap // kernel[1], tap % kernel[1]
     m = tl.arange(0, MODELS)
     line = m.to(tl.int64)[:, None] * out_channels + o[None, :]
-    w_offset = ((line * taps + tap) * channels)[:, :, None] + c[None, None, :]
+    w_offset = ((line * (kernel[0] * kernel[1]) + tap) * channels)[:, :, None] + c[None, None, :]
     w_mask = ((m < models)[:, None] & (o < out_channels)[None, :])[:, :, None]
     w_mask = w_mask & (c < channels)[None, None, :]
     weights = tl.load(w_ptr + w_offset, mask=w_mask, other=0.0).to(tl.float32)
     total = tl.zeros([MODELS, OUT, CHANNELS], tl.float32)
     for b in range(samples):
         product = tl.zeros([OUT, CHANNELS], tl.float32)
-        for start in range(0, y_height * y_width, PIXELS):
-            pixel = start + tl.arange(0, PIXELS)
-            pixel_mask = pixel < y_height * y_width
-            row, column = pixel // y_width, pixel % y_width
-            h = row * stride_h - pad_h + tap_h * dilation_h
-            w = column * stride_w - pad_w + tap_w * dilation_w
-            tap_mask = pixel_mask & (h >= 0) & (h < x_height) & (w >= 0) & (w < x_width)
-            grad_offset = (
-                o[:, None] * grad_stride_o + (row * grad_stride_h + column * grad_stride_w)[None, :]
+        for start in range(0, y_size[0] * y_size[1], PIXELS):
+            row, column, pixel_mask = pixels_from(start, y_size, PIXELS)
+            x_offset, tap_mask = tap_source(
+                row, column, pixel_mask, tap_h, tap_w, geometry, x_size, x_strides, False
             )
+            grad_offset = o[:, None] * grad_strides[1]
+            grad_offset += (row * grad_strides[2] + column * grad_strides[3])[None, :]
             grad_mask = (o[:, None] < out_channels) & pixel_mask[None, :]
             grad = tl.load(grad_ptr + grad_offset, mask=grad_mask, other=0.0)
-            x_offset = (h * x_stride_h + w * x_stride_w)[:, None] + c[None, :] * x_stride_c
-            x = tl.load(
-                x_ptr + x_offset, mask=tap_mask[:, None] & (c[None, :] < channels), other=0.0
-            )
+            x_offset = x_offset[:, None] + c[None, :] * x_strides[1]
+            x_mask = tap_mask[:, None] & (c[None, :] < channels)
+            x = tl.load(x_ptr + x_offset, mask=x_mask, other=0.0)
             product = tl.dot(grad, x, product, input_precision=PRECISION)
         gates = tl.load(gates_ptr + b * models + m, mask=m < models, other=0.0).to(tl.float32)
         total += gates[:, None, None] * product[None, :, :]
         part = tl.sum(tl.sum(weights * product[None, :, :], axis=2), axis=1)
         offset = (tile.to(tl.int64) * samples + b) * models + m
         tl.store(partial_ptr + offset, part, mask=m < models)
-        grad_ptr += grad_stride_b  # not b grad_stride_b, which may pass 2^31
-        x_ptr += x_stride_b
+        grad_ptr += grad_strides[0]  # not b grad_strides[0], which may pass 2^31
+        x_ptr += x_strides[0]
     tl.store(dw_ptr + w_offset, total.to(dw_ptr.dtype.element_ty), mask=w_mask)
 
 
@@ -210,15 +162,13 @@ def mixed_convolve(
         models,
         channels,
         out_channels,
-        *x.shape[2:],
-        *y.shape[2:],
-        *kernel,
-        *geometry.stride,
-        *geometry.padding,
-        *geometry.dilation,
-        *x.stride(),
-        *weights.stride(),
-        *y.stride(),
+        tuple(x.shape[2:]),
+        tuple(y.shape[2:]),
+        tuple(kernel),
+        geometry,
+        x.stride(),
+        weights.stride(),
+        y.stride(),
         GRADIENT=gradient,
         PRECISION=precision(),
         SAMPLES=SAMPLES,
@@ -248,15 +198,12 @@ def weight_and_gate_gradients(
         models,
         channels,
         out_channels,
-        *x.shape[2:],
-        *grad.shape[2:],
-        width,
-        height * width,
-        *geometry.stride,
-        *geometry.padding,
-        *geometry.dilation,
-        *grad.stride(),
-        *x.stride(),
+        tuple(x.shape[2:]),
+        tuple(grad.shape[2:]),
+        (height, width),
+        geometry,
+        grad.stride(),
+        x.stride(),
         PRECISION=precision(),
         MODELS=triton.next_power_of_2(models),
         PIXELS=32,

@@ -10,6 +10,7 @@ in x and in the weights, load fastest.
 import torch
 import triton
 import triton.language as tl
+from hubfast.kernels.taps import pixels_from, tap_source
 from torch import Tensor
 
 from hubfast.ops.zoo_conv.geometry import Geometry, empty_like, pixels, pointwise
@@ -24,31 +25,13 @@ def _convolve(
     y_ptr,
     channels,  # summed over
     out_channels,
-    x_height,
-    x_width,
-    y_height,
-    y_width,
-    kernel_height,
-    kernel_width,
-    stride_h,
-    stride_w,
-    pad_h,
-    pad_w,
-    dilation_h,
-    dilation_w,
-    x_stride_b,
-    x_stride_c,
-    x_stride_h,
-    x_stride_w,
-    w_stride_b,
-    w_stride_c,
-    w_stride_o,
-    w_stride_h,
-    w_stride_w,
-    y_stride_b,
-    y_stride_o,
-    y_stride_h,
-    y_stride_w,
+    x_size,
+    y_size,
+    kernel,  # height and width
+    geometry,
+    x_strides,  # (b, c, h, w)
+    w_strides,  # (b, c, o, h, w)
+    y_strides,  # (b, o, h, w)
     GRADIENT: tl.constexpr,  # x is the output's gradient, y the input's
     PRECISION: tl.constexpr,
     PIXELS: tl.constexpr,
@@ -56,38 +39,31 @@ def _convolve(
     CHANNELS: tl.constexpr,
 ):
     b = tl.program_id(2).to(tl.int64)
-    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
+    row, column, pixel_mask = pixels_from(tl.program_id(0) * PIXELS, y_size, PIXELS)
     o = tl.program_id(1) * OUT + tl.arange(0, OUT)
-    pixel_mask = pixel < y_height * y_width
-    row, column = pixel // y_width, pixel % y_width
-    x_ptr += b * x_stride_b
-    w_ptr += b * w_stride_b
+    x_ptr += b * x_strides[0]
+    w_ptr += b * w_strides[0]
     total = tl.zeros([PIXELS, OUT], tl.float32)
-    for tap in range(kernel_height * kernel_width):
-        tap_h, tap_w = tap // kernel_width, tap % kernel_width
-        if GRADIENT:
-            h = row + pad_h - tap_h * dilation_h
-            w = column + pad_w - tap_w * dilation_w
-            tap_mask = pixel_mask & (h >= 0) & (w >= 0) & (h % stride_h == 0) & (w % stride_w == 0)
-            h, w = h // stride_h, w // stride_w
-        else:
-            h = row * stride_h - pad_h + tap_h * dilation_h
-            w = column * stride_w - pad_w + tap_w * dilation_w
-            tap_mask = pixel_mask & (h >= 0) & (w >= 0)
-        tap_mask = tap_mask & (h < x_height) & (w < x_width)
-        x_offset = h * x_stride_h + w * x_stride_w
-        w_offset = tap_h * w_stride_h + tap_w * w_stride_w
+    for tap in range(kernel[0] * kernel[1]):
+        tap_h, tap_w = tap // kernel[1], tap % kernel[1]
+        x_offset, tap_mask = tap_source(
+            row, column, pixel_mask, tap_h, tap_w, geometry, x_size, x_strides, GRADIENT
+        )
+        w_offset = tap_h * w_strides[3] + tap_w * w_strides[4]
         for start in range(0, channels, CHANNELS):
             c = start + tl.arange(0, CHANNELS)
             x_mask = tap_mask[:, None] & (c[None, :] < channels)
-            x = tl.load(x_ptr + x_offset[:, None] + c[None, :] * x_stride_c, mask=x_mask, other=0.0)
+            x = tl.load(
+                x_ptr + x_offset[:, None] + c[None, :] * x_strides[1], mask=x_mask, other=0.0
+            )
             w_mask = (c[:, None] < channels) & (o[None, :] < out_channels)
-            offset = c[:, None] * w_stride_c + o[None, :] * w_stride_o + w_offset
+            offset = c[:, None] * w_strides[1] + o[None, :] * w_strides[2] + w_offset
             weight = tl.load(w_ptr + offset, mask=w_mask, other=0.0)
             total = tl.dot(x, weight, total, input_precision=PRECISION)
-    y_offset = row[:, None] * y_stride_h + column[:, None] * y_stride_w + o[None, :] * y_stride_o
+    y_offset = row[:, None] * y_strides[2] + column[:, None] * y_strides[3]
+    y_offset += o[None, :] * y_strides[1]
     y_mask = pixel_mask[:, None] & (o[None, :] < out_channels)
-    tl.store(y_ptr + b * y_stride_b + y_offset, total.to(y_ptr.dtype.element_ty), mask=y_mask)
+    tl.store(y_ptr + b * y_strides[0] + y_offset, total.to(y_ptr.dtype.element_ty), mask=y_mask)
 
 
 def sample_conv(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
@@ -116,15 +92,13 @@ def launch_convolve(
         y,
         channels,
         out_channels,
-        *x.shape[2:],
-        *y.shape[2:],
-        *kernel,
-        *geometry.stride,
-        *geometry.padding,
-        *geometry.dilation,
-        *x.stride(),
-        *weight.stride(),
-        *y.stride(),
+        tuple(x.shape[2:]),
+        tuple(y.shape[2:]),
+        tuple(kernel),
+        geometry,
+        x.stride(),
+        weight.stride(),
+        y.stride(),
         GRADIENT=gradient,
         PRECISION=precision(),
         PIXELS=TILE,

@@ -8,6 +8,7 @@ import torch
 import triton
 import triton.language as tl
 from hubfast.kernels.sample_conv import launch_convolve, precision, tile_of
+from hubfast.kernels.taps import pixels_from, tap_source
 from torch import Tensor
 
 from hubfast.ops.zoo_conv.geometry import Geometry, empty_like, pixels, pointwise
@@ -20,30 +21,13 @@ def _weight_gradient(
     dw_ptr,
     channels,
     out_channels,
-    x_height,
-    x_width,
-    y_height,
-    y_width,
+    x_size,
+    y_size,
     kernel_width,
-    stride_h,
-    stride_w,
-    pad_h,
-    pad_w,
-    dilation_h,
-    dilation_w,
-    grad_stride_b,
-    grad_stride_o,
-    grad_stride_h,
-    grad_stride_w,
-    x_stride_b,
-    x_stride_c,
-    x_stride_h,
-    x_stride_w,
-    w_stride_b,
-    w_stride_o,
-    w_stride_c,
-    w_stride_h,
-    w_stride_w,
+    geometry,
+    grad_strides,  # (b, o, h, w)
+    x_strides,  # (b, c, h, w)
+    w_strides,  # (b, o, c, h, w)
     PRECISION: tl.constexpr,
     PIXELS: tl.constexpr,
     OUT: tl.constexpr,
@@ -54,30 +38,26 @@ def _weight_gradient(
     o = (tl.program_id(0) // tiles) * OUT + tl.arange(0, OUT)
     c = (tl.program_id(0) % tiles) * CHANNELS + tl.arange(0, CHANNELS)
     tap_h, tap_w = tap // kernel_width, tap % kernel_width
-    grad_ptr += b * grad_stride_b
-    x_ptr += b * x_stride_b
+    grad_ptr += b * grad_strides[0]
+    x_ptr += b * x_strides[0]
     total = tl.zeros([OUT, CHANNELS], tl.float32)
-    for start in range(0, y_height * y_width, PIXELS):
-        pixel = start + tl.arange(0, PIXELS)
-        pixel_mask = pixel < y_height * y_width
-        row, column = pixel // y_width, pixel % y_width
-        h = row * stride_h - pad_h + tap_h * dilation_h
-        w = column * stride_w - pad_w + tap_w * dilation_w
-        tap_mask = pixel_mask & (h >= 0) & (h < x_height) & (w >= 0) & (w < x_width)
-        grad_offset = (
-            o[:, None] * grad_stride_o + (row * grad_stride_h + column * grad_stride_w)[None, :]
+    for start in range(0, y_size[0] * y_size[1], PIXELS):
+        row, column, pixel_mask = pixels_from(start, y_size, PIXELS)
+        x_offset, tap_mask = tap_source(
+            row, column, pixel_mask, tap_h, tap_w, geometry, x_size, x_strides, False
         )
+        grad_offset = o[:, None] * grad_strides[1]
+        grad_offset += (row * grad_strides[2] + column * grad_strides[3])[None, :]
         grad_mask = (o[:, None] < out_channels) & pixel_mask[None, :]
         grad = tl.load(grad_ptr + grad_offset, mask=grad_mask, other=0.0)
-        x_offset = (h * x_stride_h + w * x_stride_w)[:, None] + c[None, :] * x_stride_c
+        x_offset = x_offset[:, None] + c[None, :] * x_strides[1]
         x_mask = tap_mask[:, None] & (c[None, :] < channels)
         x = tl.load(x_ptr + x_offset, mask=x_mask, other=0.0)
         total = tl.dot(grad, x, total, input_precision=PRECISION)
-    offset = (
-        o[:, None] * w_stride_o + c[None, :] * w_stride_c + tap_h * w_stride_h + tap_w * w_stride_w
-    )
+    offset = o[:, None] * w_strides[1] + c[None, :] * w_strides[2]
+    offset = offset + tap_h * w_strides[3] + tap_w * w_strides[4]
     mask = (o[:, None] < out_channels) & (c[None, :] < channels)
-    tl.store(dw_ptr + b * w_stride_b + offset, total.to(dw_ptr.dtype.element_ty), mask=mask)
+    tl.store(dw_ptr + b * w_strides[0] + offset, total.to(dw_ptr.dtype.element_ty), mask=mask)
 
 
 def sample_conv_backward(
@@ -109,15 +89,13 @@ def sample_conv_backward(
         dw,
         x.shape[1],
         weight.shape[1],
-        *x.shape[2:],
-        *grad.shape[2:],
+        tuple(x.shape[2:]),
+        tuple(grad.shape[2:]),
         kernel[1],
-        *geometry.stride,
-        *geometry.padding,
-        *geometry.dilation,
-        *grad.stride(),
-        *x.stride(),
-        *dw.stride(),
+        geometry,
+        grad.stride(),
+        x.stride(),
+        dw.stride(),
         PRECISION=precision(),
         PIXELS=32,
         OUT=tile,
