@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from compiled_kernels import compiled
 from torch.testing import assert_close
 
 from hubfast import ops
 from hubfast.ops import reference
 
-triton = pytest.importorskip("triton", reason="triton is not installed")
+pytest.importorskip("triton", reason="triton is not installed")
 
 
 def spectral_input(k, columns, count, device):
@@ -42,41 +43,9 @@ def test_cuda_takes_triton():
     assert_close(ops.evidence(*args).value, reference.evidence(*args).value)
 
 
-COMPILE = """
-import sys
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from hubfast.kernels import evidence
-
-names = ["eigenvalues", "energy", "residual", "log_t", "value", "quadratic"]
-signature = {f"{name}_ptr": "*fp64" for name in names} | {"failed_ptr": "*i32", "k": "i32"}
-constants = {"STEPS": 60, "TOLERANCE": 1e-8, "GRID": 0.5, "BLOCK": 1024}
-signature |= {"count": "i32"} | dict.fromkeys(constants, "constexpr")
-source = ASTSource(fn=evidence._climb, signature=signature, constexprs=constants)
-binary = triton.compile(source, target=GPUTarget("cuda", int(sys.argv[1]), 32))
-print(len(binary.asm["cubin"]), binary.metadata.shared)
-"""
-
-
-@pytest.mark.parametrize("capability", [80, 90, 100])
-def test_compiles_without_a_gpu(capability, tmp_path):
-    """In a process of its own: this one may run the interpreter."""
-    import os
-    import subprocess
-    import sys
-
-    if not triton.backends.backends:
-        pytest.skip("this triton has no compiler")
-    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILE, str(capability)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    size, shared = map(int, done.stdout.split())
-    assert size > 0
-    assert shared <= 48 * 1024
+def test_compiles_without_a_gpu(tmp_path):
+    kernels = compiled(tmp_path, "evidence", capabilities=(80, 90, 100))
+    assert [kernel["capability"] for kernel in kernels] == [80, 90, 100]
+    for kernel in kernels:
+        assert kernel["registers"] > 0, kernel
+        assert kernel["shared"] <= 48 * 1024, kernel

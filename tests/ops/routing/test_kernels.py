@@ -1,18 +1,14 @@
 """Kernels of Hub-Pathway against the float64 reference, in the interpreter or on a GPU."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
+from compiled_kernels import compiled
 from torch.testing import assert_close
 
 from hubfast import ops
 from hubfast.ops import reference
 
-triton = pytest.importorskip("triton", reason="triton is not installed")
+pytest.importorskip("triton", reason="triton is not installed")
 
 # B, M, k: degenerate, odd, a full tile, several tiles, many models, an empty batch
 SHAPES = [(1, 1, 1), (7, 5, 2), (6, 4, 1), (5, 3, 3), (128, 8, 2), (300, 6, 3), (9, 33, 17)]
@@ -174,61 +170,9 @@ def test_cuda_takes_triton_and_can_be_captured():
     assert torch.equal(ops.route(logits, 2, spread=spread, noise=noise)[3], expected.chosen)
 
 
-COMPILE = """
-import itertools, json, os, shutil, subprocess, sys, tempfile
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from hubfast.kernels import dispatch, route, route_backward
-
-INTEGERS = {"chosen", "counts", "offsets", "order", "position"}
-TILES = {"K": 2, "NOISY": True, "BLOCK_B": 64, "BLOCK_M": 8, "BLOCK_K": 2, "BLOCK": 1024}
-KERNELS = [route._route_fwd, route_backward._route_bwd, dispatch._dispatch_fwd]
-KERNELS += [dispatch._dispatch_bwd, dispatch._combine_fwd, dispatch._combine_bwd]
-resources = sys.argv[1] == "resources"
-report = {}
-for capability, kernel in itertools.product((80, 90, 100), KERNELS):
-    kind, constants = {}, {}
-    for name in kernel.arg_names:
-        if name in TILES:
-            constants[name], kind[name] = TILES[name], "constexpr"
-        elif name.endswith("_ptr"):
-            kind[name] = "*i64" if name[:-4].removeprefix("d_") in INTEGERS else "*fp32"
-        else:
-            kind[name] = "i32"
-    source = ASTSource(fn=kernel, signature=kind, constexprs=constants)
-    binary = triton.compile(source, target=GPUTarget("cuda", capability, 32))
-    name = f"{kernel.__name__} sm_{capability}"
-    report[name] = {"bytes": len(binary.asm["cubin"]), "shared": binary.metadata.shared}
-    if resources:
-        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-            file.write(binary.asm["cubin"])
-            file.flush()
-            tool = triton.knobs.nvidia.cuobjdump.path
-            text = subprocess.check_output([tool, "-res-usage", file.name], text=True)
-        report[name]["usage"] = text.split("Function")[-1].split(":", 1)[1].strip()
-print(json.dumps(report))
-"""
-
-
-def compiled(folder, *, resources=False):
-    """Resources of each kernel compiled for a GPU, in a process of its own without interpreter."""
-    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(folder)}
-    what = "resources" if resources else "compile"
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILE, what],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def test_compiles_without_a_gpu(tmp_path):
-    if not triton.backends.backends:
-        pytest.skip("this triton has no compiler")
-    for name, found in compiled(tmp_path).items():
-        assert found["bytes"] > 0, name
-        assert found["shared"] <= 48 * 1024, name
+    kernels = compiled(tmp_path, "routing", capabilities=(80, 90, 100))
+    assert len(kernels) == 3 * 6
+    for kernel in kernels:
+        assert kernel["registers"] > 0, kernel
+        assert kernel["shared"] <= 48 * 1024, kernel

@@ -1,19 +1,14 @@
-"""Zoo-Tuning's Triton kernels: interpreted where there is no GPU, and compiled for three."""
-
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+"""Zoo-Tuning's Triton kernels: interpreted where there is no GPU, and compiled for one."""
 
 import pytest
 import torch
+from compiled_kernels import compiled
 from torch.testing import assert_close
 
 from hubfast.ops import reference
 from hubfast.ops.reference import Geometry
 
-triton = pytest.importorskip("triton", reason="triton is not installed")
+pytest.importorskip("triton", reason="triton is not installed")
 
 
 def within_torchs_error(ours, torchs, exact):
@@ -124,35 +119,12 @@ def test_sample_conv_takes_weights_in_torchs_order(device):
     assert_close(sample_conv(x, weight, geometry), reference.sample_conv(x, weight, geometry))
 
 
-COMPILE = """
-import json
-from kernel_resources import zoo_kernels
-print(json.dumps({kernel.name: [kernel.size, kernel.shared] for kernel in zoo_kernels(90)}))
-"""
-
-
 def test_compiles_without_a_gpu(tmp_path):
-    """In a process of its own: this one may run the interpreter.
-
-    For sm_90; benchmarks/kernel_resources.py compiles for three, which takes a minute.
-    """
-    if not triton.backends.backends:
-        pytest.skip("this triton has no compiler")
-    folder = Path(__file__).parents[3] / "benchmarks"
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(folder),
-        "TRITON_INTERPRET": "0",
-        "TRITON_CACHE_DIR": str(tmp_path),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILE],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    for kernel, (size, shared) in json.loads(done.stdout).items():
-        assert size > 0, kernel
-        assert shared <= 96 * 1024, kernel
+    """For sm_90; benchmarks/kernel_resources.py compiles for three."""
+    kernels = compiled(tmp_path, "zoo", capabilities=(90,))
+    assert len(kernels) == 8
+    for kernel in kernels:
+        assert kernel["registers"] > 0, kernel
+        assert kernel["shared"] <= 96 * 1024, kernel
+        if kernel["name"].startswith("sample_conv"):  # Triton sees what 16 divides in the tuples.
+            assert set(kernel["loads"]) == {"16"}, kernel
