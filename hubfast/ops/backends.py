@@ -15,6 +15,7 @@ _MODULES = {
     "triton": "triton",
     "cusolver": "hubfast.ops.linalg.cusolver",
 }
+_REQUIRED = ("torch", "scipy")  # hubfast needs them in any case
 
 
 @functools.cache
@@ -49,11 +50,16 @@ def choose(requested: str | None, *candidates: str) -> str:
         if preferred in supported:
             requested = preferred
         else:
-            return next(name for name in supported if missing(name) is None)
-    if requested not in supported or missing(requested) is not None:
-        usable = [name for name in supported if missing(name) is None]
+            return next(name for name in supported if _usable(name))
+    if requested not in supported or not _usable(requested):
+        usable = [name for name in supported if _usable(name)]
         raise ValueError(f"backend must be one of {usable} for this input, got {requested!r}")
     return requested
+
+
+def _usable(name: str) -> bool:
+    """Whether the backend can run here. `missing` imports, which torch.compile cannot trace."""
+    return name in _REQUIRED or missing(name) is None
 
 
 def on_device(x: Tensor, **backends: tuple[str, ...]) -> tuple[str, ...]:

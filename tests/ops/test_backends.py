@@ -17,7 +17,8 @@ def installed(monkeypatch):
 def test_the_best_installed_one_is_taken(installed):
     installed("torch", "native")
     assert choose(None, "native") == "native"
-    assert choose(None, "scipy") == "torch"
+    assert choose(None, "triton", "native") == "native"
+    assert choose(None, "triton") == "torch"
     assert choose(None) == "torch"
 
 

@@ -25,38 +25,45 @@ def spectrum(gram: Tensor, rhs: Tensor, *, backend: str | None = None) -> Spectr
     """
     expect(gram, "gram", (gram.shape[-1], gram.shape[-1]))
     expect(rhs, "rhs", (len(gram), None))
-    eigenvalues, projections, vectors, reflectors, tau = _spectrum_op(gram, rhs, backend)
-    dense = len(tau) == 0  # torch.compile cannot ask which backend ran, but it knows the shapes
-    basis = DenseBasis(vectors.T) if dense else TridiagonalBasis(vectors, reflectors, tau)
-    return Spectrum(eigenvalues, projections, basis)
+    if choose(backend, *on_device(gram, cpu=("scipy",))) == "scipy":
+        eigenvalues, projections, *fields = _tridiagonal_spectrum_op(gram, rhs)
+        return Spectrum(eigenvalues, projections, TridiagonalBasis(*fields))
+    eigenvalues, projections, rows = _spectrum_op(gram, rhs)
+    return Spectrum(eigenvalues, projections, DenseBasis(rows.T))
 
 
 @torch.library.custom_op("hubfast::spectrum", mutates_args=())
-def _spectrum_op(
-    gram: Tensor, rhs: Tensor, backend: str | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Eigenvalues, projections, and the basis as the backend holds it.
-
-    "scipy" gives the fields of a TridiagonalBasis; "torch" gives V' and two empty tensors.
-    """
-    if _spectrum_backend(gram, backend) == "scipy":
-        return lapack.spectrum(gram, rhs)
+def _spectrum_op(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Eigenvalues, projections, and the eigenvectors as rows, by torch on any device."""
     with one_torch_thread():
         eigenvalues, projections, vectors = reference.spectrum(gram, rhs)
-    return eigenvalues, projections, vectors.T.contiguous(), gram.new_empty(0, 0), gram.new_empty(0)
+    return eigenvalues, projections, vectors.T.contiguous()
 
 
 @_spectrum_op.register_fake
-def _(gram: Tensor, rhs: Tensor, backend: str | None) -> tuple[Tensor, ...]:
+def _(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return gram.new_empty(len(gram)), rhs.new_empty(rhs.shape), gram.new_empty(gram.shape)
+
+
+@torch.library.custom_op("hubfast::tridiagonal_spectrum", mutates_args=())
+def _tridiagonal_spectrum_op(
+    gram: Tensor, rhs: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Eigenvalues, projections, and the three fields of a TridiagonalBasis, on the CPU."""
+    return lapack.spectrum(gram, rhs)
+
+
+@_tridiagonal_spectrum_op.register_fake
+def _(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     width = len(gram)
-    kept = width - 1 if _spectrum_backend(gram, backend) == "scipy" else 0
-    shapes = ((width,), rhs.shape, (width, width), (kept, kept), (kept,))
-    return tuple(gram.new_empty(shape) for shape in shapes)
-
-
-def _spectrum_backend(gram: Tensor, backend: str | None) -> str:
-    """Whose basis the op returns: "scipy" or "torch"."""
-    return choose(backend, *on_device(gram, cpu=("scipy",)))
+    reflectors, tau = gram.new_empty(width - 1, width - 1), gram.new_empty(width - 1)
+    return (
+        gram.new_empty(width),
+        rhs.new_empty(rhs.shape),
+        gram.new_empty(gram.shape),
+        reflectors,
+        tau,
+    )
 
 
 def spectrum_batch(

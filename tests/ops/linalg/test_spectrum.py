@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from hubfast import ops
+from hubfast.ops.linalg.bases import DenseBasis
+from hubfast.ops.linalg.lapack import TridiagonalBasis
 
 BACKENDS = ["torch", "scipy"]
 
@@ -34,6 +36,15 @@ def test_by_hand(backend):
     assert_close(found.eigenvalues, torch.tensor([1.0, 3.0], dtype=torch.float64))
     expected = torch.tensor([[0.0], [2.0**0.5]], dtype=torch.float64)
     assert_close(found.projections.abs(), expected)
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_the_backend_decides_the_basis(width, monkeypatch):
+    gram, rhs = symmetric(width), torch.ones(width, 1, dtype=torch.float64)
+    assert isinstance(ops.spectrum(gram, rhs).basis, TridiagonalBasis)
+    assert isinstance(ops.spectrum(gram, rhs, backend="torch").basis, DenseBasis)
+    monkeypatch.setenv("HUBFAST_BACKEND", "torch")
+    assert isinstance(ops.spectrum(gram, rhs).basis, DenseBasis)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
