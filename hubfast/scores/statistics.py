@@ -3,23 +3,21 @@
 Everything is a sum over samples in float64, so batches, shards and machines merge by `+`.
 """
 
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hubfast import ops
+from hubfast.scores import statistics_file
 from hubfast.scores.inputs import Task, as_features, as_targets
+from hubfast.scores.target_sums import target_sums, with_more_classes
 from hubfast.utils.threads import one_torch_thread
 
 BLOCK = 1024  # rows in float64 at a time: they stay in cache, and keep BLAS busy
-FORMAT = "hubfast.FeatureStatistics/1"
 
 
 class FeatureStatistics:
@@ -107,10 +105,8 @@ class FeatureStatistics:
         if merged.width is None:
             return other.copy()
         if (merged.width, merged.task) != (other.width, other.task):
-            raise ValueError(
-                f"cannot add statistics of width {other.width} for {other.task} "
-                f"to width {merged.width} for {merged.task}"
-            )
+            pair = f"{other.width} for {other.task} to width {merged.width} for {merged.task}"
+            raise ValueError(f"cannot add statistics of width {pair}")
         if other.classes is not None:
             merged._add_classes(other.classes)
             index = torch.searchsorted(merged.classes, other.classes)  # type: ignore[arg-type]
@@ -135,9 +131,7 @@ class FeatureStatistics:
     @property
     def gram(self) -> Tensor:
         """F'F `(D, D)`; only the upper triangle is defined."""
-        self._fold()
-        assert self._gram is not None
-        return self._gram
+        return self._fold()
 
     @property
     def square_sums(self) -> Tensor:
@@ -172,34 +166,22 @@ class FeatureStatistics:
         """
         if self.width is None:
             raise ValueError("nothing to save: no samples were counted yet")
-        tensors = {name: x.contiguous() for name, x in self._tensors()}
-        if (kept := self.rows) is not None:
-            tensors |= {"rows": kept[0].contiguous(), "row_targets": kept[1].contiguous()}
-        else:
-            tensors["gram"] = self.gram
-        facts = {"task": self.task, "count": self.count, "resolution": self.resolution}
-        return tensors, {"format": FORMAT, **facts}
+        if self.rows is None:
+            self._fold()
+        return statistics_file.packed(vars(self))
 
     @classmethod
     def of_state(
         cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], device: str = "cpu"
     ) -> "FeatureStatistics":
         """The statistics whose `state` this is, on `device`."""
-        held = {name: x.to(device) for name, x in tensors.items()}
-        stats = cls(facts["task"])
-        stats.count, stats.resolution = facts["count"], facts["resolution"]
-        stats.width = len(held["feature_sum"])
-        stats._gram = held.pop("gram", None)
-        stats._rows = [held.pop("rows")] if "rows" in held else []
-        stats._row_targets = [held.pop("row_targets")] if "row_targets" in held else []
-        for name, value in held.items():
-            setattr(stats, name, value)
+        stats = cls()
+        vars(stats).update(statistics_file.unpacked(tensors, facts, device))
         return stats
 
     def save(self, path: str | Path) -> None:
         """Writes a safetensors file, which `load` reads."""
-        tensors, facts = self.state()
-        save_file(tensors, path, metadata={"hubfast": json.dumps(facts)})
+        statistics_file.write(path, *self.state())
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> "FeatureStatistics":
@@ -208,21 +190,11 @@ class FeatureStatistics:
         Raises:
             ValueError: Another kind of file.
         """
-        with safe_open(path, "pt", device=device) as file:
-            facts = json.loads((file.metadata() or {}).get("hubfast", "{}"))
-            if facts.get("format") != FORMAT:
-                raise ValueError(f"{path} does not hold {FORMAT}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return cls.of_state(tensors, facts, device)
+        return cls.of_state(*statistics_file.read(path, device), device)
 
     def __repr__(self) -> str:
         columns = 0 if self.width is None else len(self.cross)
         return f"FeatureStatistics(n={self.count}, D={self.width}, C={columns}, {self.task})"
-
-    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor) and name != "_gram":
-                yield name, value
 
     def _start(self, x: Tensor, y: Tensor) -> None:
         self.width = x.shape[1]
@@ -242,10 +214,7 @@ class FeatureStatistics:
             return
         index = torch.searchsorted(seen, self.classes)
         for name in ("cross", "target_sum", "target_square_sum"):
-            old = getattr(self, name)
-            grown = old.new_zeros(len(seen), *old.shape[1:])
-            grown[index] = old
-            setattr(self, name, grown)
+            setattr(self, name, with_more_classes(getattr(self, name), index, len(seen)))
         self.classes = seen
 
     def _add(self, x: Tensor, y: Tensor) -> None:
@@ -265,22 +234,17 @@ class FeatureStatistics:
         self._row_targets.append(y.clone())
 
     def _add_targets(self, x: Tensor, y: Tensor, sign: float) -> None:
-        if self.classes is None:
-            self.cross += sign * (y.T @ x)
-            self.target_sum += sign * y.sum(0)
-            self.target_square_sum += sign * y.square().sum(0)
-            return
-        index, classes = torch.searchsorted(self.classes, y), len(self.classes)
-        counts = sign * index.bincount(minlength=classes).double()
-        self.cross += sign * ops.class_sums(x, index, classes)
-        self.target_sum += counts
-        self.target_square_sum += counts
+        cross, total, squares = target_sums(x, y, self.classes)
+        self.cross += sign * cross
+        self.target_sum += sign * total
+        self.target_square_sum += sign * squares
 
-    def _fold(self) -> None:
-        """Moves the kept rows into the Gram matrix."""
+    def _fold(self) -> Tensor:
+        """Moves the kept rows into the Gram matrix, and gives that."""
         if self._gram is None:
             size = (self.width or 0, self.width or 0)
             self._gram = torch.zeros(size, dtype=torch.float64, device=self.cross.device)
         for rows in self._rows:
             ops.add_gram(self._gram, rows)
         self._rows, self._row_targets = [], []
+        return self._gram
