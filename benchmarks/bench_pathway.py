@@ -102,18 +102,18 @@ def inference(names: tuple[str, ...], images: Tensor) -> dict[str, Callable[[], 
         hub(images)
 
     def alone() -> list[Tensor]:
-        views = ResizedBatch(images)
-        return [m(views.of(m.size)) for m in hub.models]
+        batch = ResizedBatch(images)
+        return [m(batch.of(m.size)) for m in hub.models]
 
     def parts() -> None:
-        views, count = ResizedBatch(images), len(images) * K // len(names)
-        hub.generator(views)
+        batch, count = ResizedBatch(images), len(images) * K // len(names)
+        hub.generator(batch)
         for m in hub.models:
-            m(views.of(m.size)[:count])
+            m(batch.of(m.size)[:count])
 
     def together() -> list[Tensor]:
-        views = ResizedBatch(images)
-        tasks = [(m, x) for m in hub.models for x in views.of(m.size).split(4)]
+        batch = ResizedBatch(images)
+        tasks = [(m, x) for m in hub.models for x in batch.of(m.size).split(4)]
 
         def forward(task: tuple[nn.Module, Tensor]) -> Tensor:
             with torch.inference_mode():
@@ -140,9 +140,9 @@ def training(names: tuple[str, ...], images: Tensor) -> dict[str, Callable[[], o
         step(module, torch.stack(list(module.losses(images, targets).values())).sum())
 
     def ensemble(count: int) -> None:
-        views = ResizedBatch(images[:count])
+        batch = ResizedBatch(images[:count])
         for model in hub.models:
-            step(model, cross_entropy(model(views.of(model.size)), targets[:count]))
+            step(model, cross_entropy(model(batch.of(model.size)), targets[:count]))
 
     def generator() -> None:
         logits, spread = hub.generator(ResizedBatch(images))

@@ -114,12 +114,12 @@ class Fixed(nn.Module):
         return self.values + 0 * self.network(images).float()
 
 
-def naive(models, views, routes, min_count):
+def naive(models, batch, routes, min_count):
     """What one writes first."""
     outputs = []
     for m, model in enumerate(models):
         samples = (routes.chosen == m).any(1).nonzero()[:, 0]
-        rows = views.of(model.size).index_select(0, samples)
+        rows = batch.of(model.size).index_select(0, samples)
         outputs.append(model(rows) if len(rows) else None)
     return outputs
 

@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hubfast.utils.former_modules import FormerModules
+
 if TYPE_CHECKING:
     from hubfast.data import TargetData, as_target_data
     from hubfast.hub import as_hub, as_source
@@ -38,6 +40,8 @@ _PARTS = (
     "zoo",
 )
 _FORMER = ("evaluation", "functional")  # names of parts, kept for one release
+
+FormerModules.install()
 
 
 def __getattr__(name: str) -> Any:

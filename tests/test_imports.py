@@ -53,7 +53,7 @@ ALLOWED = {
     "info": {"ops"},
     "functional": {"ops", "utils"},  # former names, for one release
     "evaluation": {"bench", "utils"},
-    "__init__": {"data", "hub", "ranking", "tuning"},
+    "__init__": {"data", "hub", "ranking", "tuning", "utils"},
     "cli": {
         *("atari", "bench", "data", "extraction", "info", "minihub", "ranking", "report", "scores"),
         *("tuning", "utils"),

@@ -86,7 +86,7 @@ def tune(
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 25,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples per step.")] = 32,
-    rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
+    lr: Annotated[float, typer.Option("--lr", "--rate", help="Highest learning rate.")] = 1e-3,
     optimizer: Annotated[str, typer.Option(help="adamw or sgd.")] = "adamw",
     schedule: Annotated[str, typer.Option(help="one-cycle, cosine, step, constant.")] = "one-cycle",
     weight: Annotated[
@@ -125,7 +125,7 @@ def tune(
     recipe = Recipe(
         epochs=epochs,
         batch_size=batch_size,
-        rate=rate,
+        lr=lr,
         optimizer=cast(Any, optimizer),
         schedule=cast(Any, schedule),
         seed=seed,

@@ -35,12 +35,12 @@ def load_hf_dataset(spec: str) -> Any:
     split = split or "train"
     folder = Path(place)
     if folder.is_dir() and any((folder / file).exists() for file in SAVED):
-        found = datasets.load_from_disk(place)
-        if not isinstance(found, datasets.DatasetDict):
-            return found
-        if split not in found:
-            raise ValueError(f"{place} has the splits {sorted(found)}, not {split!r}")
-        return found[split]
+        saved = datasets.load_from_disk(place)
+        if not isinstance(saved, datasets.DatasetDict):
+            return saved
+        if split not in saved:
+            raise ValueError(f"{place} has the splits {sorted(saved)}, not {split!r}")
+        return saved[split]
     name, _, config = (place, "", "") if folder.is_dir() else place.partition(":")
     how = NA_IS_A_WORD if folder.is_dir() and _of_csv_only(folder) else {}
     return datasets.load_dataset(name, config or None, split=split, **how)
@@ -109,8 +109,8 @@ def _transformed(
         names = tuple(feature.names)
         kept = dataset.select_columns([target]).with_format(None)[:][target]
     given = _Pairs(dataset, columns.sample, target, kept)
-    found = from_pairs(given, task, name, names, progress=progress)
-    return replace(found, notes=(*columns.notes, *found.notes))
+    target_data = from_pairs(given, task, name, names, progress=progress)
+    return replace(target_data, notes=(*columns.notes, *target_data.notes))
 
 
 def _labels(

@@ -132,14 +132,14 @@ def _expand(spec: Any, loading: Loading) -> list[Source]:
         return [_named(f"minihub:{name}", None, loading) for name in model_names()]
     if Path(text).suffix in hub_file.SUFFIXES:
         entries = hub_file.read_hub_file(text)
-        return [replace(found, hub_file=text) for entry in entries for found in _of(entry, loading)]
+        return [replace(model, hub_file=text) for entry in entries for model in _of(entry, loading)]
     if kind == "timm":
         if not query.is_query(query.wants_training(rest)[0]):
             return [_named(text, None, loading)]
-        found = query.matching_timm(rest, progress=loading.progress)
+        matching = query.matching_timm(rest, progress=loading.progress)
         return [
             replace(_named(f"timm:{name}", None, loading), licence=licence)
-            for name, licence in found
+            for name, licence in matching
         ]
     if query.is_query(text):
         start, pattern = (f"{kind}:", rest) if colon else ("", text)
@@ -170,9 +170,9 @@ def _of(entry: hub_file.Entry, loading: Loading) -> list[Source]:
     alone = not (entry.preprocessing or entry.arguments or entry.keys != "by_name")
     if Path(entry.model).suffix in hub_file.SUFFIXES:
         raise ValueError(f"a hub file must hold models, not hub files, got {entry.model!r}")
-    found = _expand(entry.model, loading)
-    if entry.name is not None and len(found) > 1:
-        raise ValueError(f"{entry.model!r} is {len(found)} models, they cannot share one name")
+    models = _expand(entry.model, loading)
+    if entry.name is not None and len(models) > 1:
+        raise ValueError(f"{entry.model!r} is {len(models)} models, they cannot share one name")
     name = entry.name
     if name is None and entry.written != entry.model and not query.is_query(entry.written):
         name = loader(entry.written)[0]  # this is shorter than with the path of the hub file
@@ -185,5 +185,5 @@ def _of(entry: hub_file.Entry, loading: Loading) -> list[Source]:
             imagenet=source.imagenet if entry.imagenet is None else entry.imagenet,
             spec=source.spec if alone else None,
         )
-        for source in found
+        for source in models
     ]

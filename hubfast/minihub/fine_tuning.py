@@ -109,14 +109,14 @@ def _fine_tune(name: str, target: Target, seed: int) -> Truth:
 
 
 def _scaled(target: Target) -> tuple[Tensor, Tensor]:
-    """Targets to train and to test on; regression in deviations of the training targets."""
+    """Targets to train and to test on; regression in units of the std of the training targets."""
     train_values, test_values = map(torch.from_numpy, (target.targets, target.test_targets))
     if target.kind == "classification":
         return train_values, test_values
-    mean, deviation = train_values.mean(), train_values.std()
+    mean, std = train_values.mean(), train_values.std()
     return (
-        ((train_values - mean) / deviation).float(),
-        ((test_values - mean) / deviation).float(),
+        ((train_values - mean) / std).float(),
+        ((test_values - mean) / std).float(),
     )
 
 

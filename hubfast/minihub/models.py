@@ -51,7 +51,7 @@ class ModelSpec:
     epochs: int = 3
     rate: float = 4e-3
     size: int = 32  # of its input, pixels
-    normalisation: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET  # mean, deviation
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET  # mean, std
     in_demo: bool = True
 
     @property
@@ -218,13 +218,13 @@ def _create(spec: ModelSpec, classes: int) -> nn.Module:
     model: Any = timm.create_model(
         spec.architecture, pretrained=False, num_classes=classes, **json.loads(spec.options)
     )
-    mean, deviation = spec.normalisation
+    mean, std = spec.normalisation
     model.pretrained_cfg = {
         **model.pretrained_cfg,
         "architecture": spec.name,
         "input_size": (3, spec.size, spec.size),
         "mean": mean,
-        "std": deviation,
+        "std": std,
         "crop_pct": 1.0,
         "interpolation": "bilinear",
         "num_classes": classes,

@@ -17,7 +17,7 @@ CHUNK = 4  # rows of a task: fewer run slower each, more leave a core idle at th
 
 
 def batches(
-    models: Sequence[HubModel], views: ResizedBatch, routes: Routes
+    models: Sequence[HubModel], batch: ResizedBatch, routes: Routes
 ) -> Iterator[tuple[int, Tensor]]:
     """Each chosen model's position and its rows `(rows, 3, height, width)`.
 
@@ -29,7 +29,7 @@ def batches(
         start, stop = offsets[members[0]], offsets[members[-1] + 1]
         if start == stop:
             continue
-        rows = dispatch(views.of(size), routes, start, stop)
+        rows = dispatch(batch.of(size), routes, start, stop)
         for m in members:
             if offsets[m] < offsets[m + 1]:
                 yield m, rows[offsets[m] - start : offsets[m + 1] - start]
@@ -43,17 +43,17 @@ def run(model: HubModel, rows: Tensor, min_count: int) -> Tensor:
 
 
 def loop(
-    models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
+    models: Sequence[HubModel], batch: ResizedBatch, routes: Routes, min_count: int
 ) -> Outputs:
     """Runs one model after the other, each on its rows."""
     outputs: Outputs = [None] * len(models)
-    for m, rows in batches(models, views, routes):
+    for m, rows in batches(models, batch, routes):
         outputs[m] = run(models[m], rows, min_count)
     return outputs
 
 
 def dense(
-    models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
+    models: Sequence[HubModel], batch: ResizedBatch, routes: Routes, min_count: int
 ) -> Outputs:
     """Runs every model on every sample; what was not chosen is thrown away.
 
@@ -62,14 +62,14 @@ def dense(
     offsets = routes.offsets.tolist()
     outputs: Outputs = [None] * len(models)
     for m, model in enumerate(models):
-        found = run(model, views.of(model.size), min_count)
+        found = run(model, batch.of(model.size), min_count)
         if offsets[m] < offsets[m + 1]:
             outputs[m] = dispatch(found, routes, offsets[m], offsets[m + 1])
     return outputs
 
 
 def threads(
-    models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
+    models: Sequence[HubModel], batch: ResizedBatch, routes: Routes, min_count: int
 ) -> Outputs:
     """Runs parts of the models' rows at once, one per core, on the CPU without gradients.
 
@@ -78,11 +78,11 @@ def threads(
     """
     if torch.is_grad_enabled() or any(m.training for m in models):
         raise RuntimeError("executor 'threads' must run in eval mode and under torch.no_grad()")
-    if views.images.device.type != "cpu":
-        raise RuntimeError(f"executor 'threads' is for the CPU, got {views.images.device}")
+    if batch.images.device.type != "cpu":
+        raise RuntimeError(f"executor 'threads' is for the CPU, got {batch.images.device}")
     tasks = [
         (m, part)
-        for m, rows in batches(models, views, routes)
+        for m, rows in batches(models, batch, routes)
         for part in rows.tensor_split(max(1, round(len(rows) / CHUNK)))
     ]
     kind = (torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"))
@@ -102,10 +102,10 @@ def threads(
 
 
 def automatic(
-    models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
+    models: Sequence[HubModel], batch: ResizedBatch, routes: Routes, min_count: int
 ) -> Outputs:
     """`threads` where it may run, there are cores for it and rows for all of them; else `loop`."""
     quiet = not torch.is_grad_enabled() and not any(m.training for m in models)
-    here = views.images.device.type == "cpu" and cores() > 1
+    here = batch.images.device.type == "cpu" and cores() > 1
     enough = routes.order.numel() >= CHUNK * cores()
-    return (threads if quiet and here and enough else loop)(models, views, routes, min_count)
+    return (threads if quiet and here and enough else loop)(models, batch, routes, min_count)

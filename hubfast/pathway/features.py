@@ -34,9 +34,9 @@ def cached_features(
     with eval_mode(*hub), progress_bar(progress) as bars:
         task = bars.add_task("features of the hub", total=len(batches) * len(hub))
         for number, batch in enumerate(batches):
-            views = ResizedBatch(batch)
+            sizes = ResizedBatch(batch)
             for model, parts in zip(hub, found, strict=True):
-                seen = views.of(model.size)
+                seen = sizes.of(model.size)
                 parts.append(model.features(seen).cpu())
                 if not number:
                     _check(model, seen, parts[0].to(seen.device))

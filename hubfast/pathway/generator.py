@@ -5,6 +5,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from hubfast.pathway.models import HubModel, ResizedBatch, Size
+from hubfast.utils.moved import renamed
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
 
@@ -33,9 +34,10 @@ class PathwayGenerator(nn.Module):
         self.mean = HubModel(mean, name="generator", size=size, mean=MEAN, std=STD)
         self.spread = spread
 
-    def forward(self, views: ResizedBatch) -> tuple[Tensor, Tensor | None]:
+    @renamed(views="batch")
+    def forward(self, batch: ResizedBatch) -> tuple[Tensor, Tensor | None]:
         """Logits `(B, models)`, and the noise's in training."""
-        images = self.mean.normalised(views.of(self.mean.size))
+        images = self.mean.normalised(batch.of(self.mean.size))
         logits = self.mean.module(images)
         return logits, self.spread(images) if self.training and self.spread is not None else None
 

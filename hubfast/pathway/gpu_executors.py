@@ -27,18 +27,18 @@ class Streams:
         self._streams: list[torch.cuda.Stream] = []
 
     def __call__(
-        self, models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
+        self, models: Sequence[HubModel], batch: ResizedBatch, routes: Routes, min_count: int
     ) -> Outputs:
         """Runs the models like `executors.loop`.
 
         Raises:
             RuntimeError: The images are not on a GPU.
         """
-        device = _gpu(views, "Streams")
+        device = _gpu(batch, "Streams")
         if not self._streams or self._streams[0].device != device:
             self._streams = [torch.cuda.Stream(device) for _ in range(self.count)]
         caller = torch.cuda.current_stream(device)
-        given = sorted(batches(models, views, routes), key=lambda pair: -len(pair[1]))
+        given = sorted(batches(models, batch, routes), key=lambda pair: -len(pair[1]))
         outputs: Outputs = [None] * len(models)
         for stream in self._streams:
             stream.wait_stream(caller)
@@ -78,18 +78,18 @@ class Graphs:
         self._pool: Any = None
 
     def __call__(
-        self, models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
+        self, models: Sequence[HubModel], batch: ResizedBatch, routes: Routes, min_count: int
     ) -> Outputs:
         """Runs the models like `executors.loop`.
 
         Raises:
             RuntimeError: A model is in training mode, gradients are on, or there is no GPU.
         """
-        _gpu(views, "Graphs")
+        _gpu(batch, "Graphs")
         if torch.is_grad_enabled() or any(m.training for m in models):
             raise RuntimeError("executor Graphs must run in eval mode and under torch.no_grad()")
         outputs: Outputs = [None] * len(models)
-        for m, rows in batches(models, views, routes):
+        for m, rows in batches(models, batch, routes):
             outputs[m] = self._replay(models[m], rows)
         return outputs
 
@@ -125,8 +125,8 @@ class Graphs:
         return graph, given, found
 
 
-def _gpu(views: ResizedBatch, name: str) -> torch.device:
-    device = views.images.device
+def _gpu(batch: ResizedBatch, name: str) -> torch.device:
+    device = batch.images.device
     if device.type != "cuda":
         raise RuntimeError(f"executor {name} must run on a GPU, got {device}")
     return device

@@ -199,8 +199,8 @@ class HubPathway(nn.Module):
     def _hub(self) -> list[HubModel]:
         return list(self.models)  # type: ignore[arg-type]
 
-    def _route(self, views: ResizedBatch) -> Routes:
-        logits, spread = self.generator(views)
+    def _route(self, batch: ResizedBatch) -> Routes:
+        logits, spread = self.generator(batch)
         logits = logits + self.start.to(logits.dtype)
         noise = None
         if spread is not None:
@@ -217,20 +217,20 @@ class HubPathway(nn.Module):
                 f"images must be float (batch, 3, height, width), got {images.dtype} "
                 f"{tuple(images.shape)}"
             )
-        views = ResizedBatch(images)
-        routes = self._route(views)
-        logits, own = self.aggregator(self._outputs(views, routes, features), routes)
+        batch = ResizedBatch(images)
+        routes = self._route(batch)
+        logits, own = self.aggregator(self._outputs(batch, routes, features), routes)
         return logits, own, routes
 
     def _outputs(
-        self, views: ResizedBatch, routes: Routes, features: Sequence[Tensor] | None
+        self, batch: ResizedBatch, routes: Routes, features: Sequence[Tensor] | None
     ) -> Outputs:
         if features is not None:
             return head_outputs(self._hub, features, routes)
         execute = self.executor
         if isinstance(execute, str):
             execute = EXECUTORS[execute]
-        return execute(self._hub, views, routes, self.min_count)
+        return execute(self._hub, batch, routes, self.min_count)
 
     def extra_repr(self) -> str:
         return f"k={self.k}, executor={self.executor!r}"

@@ -57,10 +57,10 @@ class ModelStore:
             self._held.popitem(last=False)
 
     def execute(
-        self, models: Sequence[HubModel], views: ResizedBatch, routes: Routes, min_count: int
+        self, models: Sequence[HubModel], batch: ResizedBatch, routes: Routes, min_count: int
     ) -> Outputs:
         """Executor: what is in memory runs first, before anything makes room."""
-        given = sorted(batches(models, views, routes), key=lambda pair: not self.holds(pair[0]))
+        given = sorted(batches(models, batch, routes), key=lambda pair: not self.holds(pair[0]))
         outputs: Outputs = [None] * len(models)
         for m, rows in given:
             outputs[m] = models[m](rows)

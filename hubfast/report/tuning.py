@@ -54,7 +54,7 @@ def _result(tuned: Tuned) -> Section:
         "Outputs": f"{whole(tuned.labels.outputs)} ({tuned.labels.task})",
         "Images": f"{tuned.size[0]} x {tuned.size[1]}",
         "Training": f"{plural(recipe.epochs, 'epoch')}, {plural(tuned.history.steps, 'step')}",
-        "Recipe": f"{recipe.optimizer}, rate {recipe.rate:g}, {recipe.schedule}, "
+        "Recipe": f"{recipe.optimizer}, lr {recipe.lr:g}, {recipe.schedule}, "
         f"batch {recipe.batch_size}, decay {recipe.weight_decay:g}, seed {recipe.seed}",
     }
     rows = [

@@ -89,8 +89,8 @@ IMAGENET = Score(
     fit=_fit_imagenet,
     meaning=(
         "The ImageNet accuracy is the model&rsquo;s published top-1 accuracy, in percent: models "
-        "that classify ImageNet better tend to transfer better to pictures like those. It does "
-        "not look at the data at all, and misleads for other kinds of pictures and for models "
+        "that classify ImageNet better tend to transfer better to images like those. It does "
+        "not look at the data at all, and misleads for other kinds of images and for models "
         "that were not trained as classifiers."
     ),
     source=(

@@ -63,7 +63,7 @@ class TuningContext:
             self.labels.outputs,
             self.example,
             shift=self.labels.mean,
-            scale=self.labels.deviation,
+            scale=self.labels.std,
         )
 
     def load_all(self) -> list[TransferModel]:

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from hubfast.data import TargetData
 from hubfast.data.class_names import Classes, classes_of, listed, matched
+from hubfast.utils.moved import renamed_attributes
 
 
+@renamed_attributes(deviation="std")
 @dataclass(frozen=True, eq=False)
 class TargetEncoder:
     """What the outputs of a tuned model stand for."""
@@ -20,7 +22,7 @@ class TargetEncoder:
     names: tuple[str, ...]  # what the classes or columns are called
     classes: Tensor | None = None  # (C,) ids in the training data, one per output
     mean: Tensor | None = None  # (C,) means of regression targets
-    deviation: Tensor | None = None  # (C,) standard deviations of regression targets
+    std: Tensor | None = None  # (C,) standard deviations of regression targets
     named: bool = True  # False where the data has no names: `names` are then ids or positions
 
     @classmethod
@@ -43,9 +45,9 @@ class TargetEncoder:
         names = tuple(map(str, range(columns) if data.class_names is None else data.class_names))
         if data.task == "multilabel":
             return cls("multilabel", columns, names, named=named)
-        deviation = data.targets.std(0).clamp(min=torch.finfo(torch.float32).tiny).float()
+        std = data.targets.std(0).clamp(min=torch.finfo(torch.float32).tiny).float()
         mean = data.targets.mean(0).float()
-        return cls("regression", columns, names, mean=mean, deviation=deviation, named=named)
+        return cls("regression", columns, names, mean=mean, std=std, named=named)
 
     def encode(self, data: TargetData) -> Tensor:
         """The targets of `data` in the order of the outputs; see `aligned`."""
@@ -70,16 +72,17 @@ class TargetEncoder:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint or a file beside the model."""
-        values = {name: getattr(self, name) for name in ("classes", "mean", "deviation")}
+        values = {name: getattr(self, name) for name in ("classes", "mean", "std")}
         lists = {name: None if x is None else x.tolist() for name, x in values.items()}
         return {"task": self.task, "names": list(self.names), "named": self.named, **lists}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TargetEncoder":
         """Reads what `as_dict` gave, such as the content of a saved model's `labels.json`."""
+        known = {"std": values.get("deviation"), **values}  # its name in files of version 0.1
         tensors = {
-            name: None if (x := values.get(name)) is None else torch.tensor(x, device="cpu")
-            for name in ("classes", "mean", "deviation")
+            name: None if (x := known.get(name)) is None else torch.tensor(x, device="cpu")
+            for name in ("classes", "mean", "std")
         }
         names = tuple(values["names"])
         return cls(values["task"], len(names), names, named=values.get("named", True), **tensors)

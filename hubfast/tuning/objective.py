@@ -11,8 +11,10 @@ from torch.nn import functional as F
 
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.pretrained import TransferModel
+from hubfast.utils.moved import renamed_attributes
 
 
+@renamed_attributes(deviation="std")
 class TaskLoss(nn.Module):
     """Loss of logits `(B, C)` against encoded targets; a scalar.
 
@@ -23,8 +25,8 @@ class TaskLoss(nn.Module):
     def __init__(self, labels: TargetEncoder, smoothing: float = 0.0):
         super().__init__()
         self.task, self.smoothing = labels.task, smoothing
-        self.deviation: Tensor | None
-        self.register_buffer("deviation", labels.deviation, persistent=False)
+        self.std: Tensor | None
+        self.register_buffer("std", labels.std, persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         match self.task:
@@ -33,8 +35,8 @@ class TaskLoss(nn.Module):
             case "multilabel":
                 return F.binary_cross_entropy_with_logits(logits, targets)
             case _:
-                assert self.deviation is not None
-                return ((logits - targets) / self.deviation).square().mean()
+                assert self.std is not None
+                return ((logits - targets) / self.std).square().mean()
 
 
 class ForwardPass(NamedTuple):
@@ -131,5 +133,5 @@ def check_finite(terms: Mapping[str, float], step: int, rows: Tensor) -> None:
             more = f" and {len(rows) - 8} more" if len(rows) > 8 else ""
             raise TrainingDiverged(
                 f"loss term {name!r} is {value} at step {step}, batch of samples {shown}{more}; "
-                "try a lower rate, or full precision"
+                "try a lower lr, or full precision"
             )

@@ -13,9 +13,10 @@ from hubfast.nn.heads import find_classifier, start_head
 from hubfast.nn.hooks import eval_mode
 from hubfast.nn.normalization import normalized
 from hubfast.nn.resize import resized
-from hubfast.utils.moved import moved
+from hubfast.utils.moved import moved, renamed, renamed_attributes
 
 
+@renamed_attributes(deviation="std")
 class TransferModel(nn.Module):
     """Normalisation and resizing, the model without its classifier, and a new linear head.
 
@@ -27,7 +28,7 @@ class TransferModel(nn.Module):
             features `(B, D)`. It is changed in place.
         outputs: Width of the new head: classes, or regression columns.
         example: A batch of the data's images, `(b, 3, H, W)`: run once to find the classifier.
-        mean, deviation: What the model subtracts from each channel and divides it by.
+        mean, std: What the model subtracts from each channel and divides it by.
         size: Height and width that the model wants; None: whatever comes.
         shift, scale: `(outputs,)`: forward gives `scale * head + shift`, so that a regression
             head starts at the targets' mean and in their unit. None: the head as it is.
@@ -36,6 +37,7 @@ class TransferModel(nn.Module):
         ValueError: The model returns neither a classifier's output nor features.
     """
 
+    @renamed(deviation="std")
     def __init__(
         self,
         model: nn.Module,
@@ -43,7 +45,7 @@ class TransferModel(nn.Module):
         example: Tensor,
         *,
         mean: Sequence[float] = (0.0, 0.0, 0.0),
-        deviation: Sequence[float] = (1.0, 1.0, 1.0),
+        std: Sequence[float] = (1.0, 1.0, 1.0),
         size: tuple[int, int] | None = None,
         shift: Tensor | None = None,
         scale: Tensor | None = None,
@@ -51,8 +53,8 @@ class TransferModel(nn.Module):
         super().__init__()
         self.size = size
         self.mean: Tensor
-        self.deviation: Tensor
-        for name, values in (("mean", mean), ("deviation", deviation)):
+        self.std: Tensor
+        for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
         prepared = self.prepare(example)
         self.place, classifier = find_classifier(model, prepared)
@@ -70,7 +72,7 @@ class TransferModel(nn.Module):
 
     def prepare(self, images: Tensor) -> Tensor:
         """Images in [0, 1], of any size, as the model wants them."""
-        return normalized(resized(images, self.size), self.mean, self.deviation)
+        return normalized(resized(images, self.size), self.mean, self.std)
 
     def features(self, images: Tensor) -> Tensor:
         """`(B, 3, H, W)` in [0, 1] -> `(B, D)`."""
@@ -116,7 +118,7 @@ def from_source(source: Source, outputs: int, example: Tensor, **options: Any) -
     module, transform = loaded(source)
     if transform is not None:
         mean, std, size = preprocessing(transform)
-        options = {"mean": mean, "deviation": std, "size": size, **options}
+        options = {"mean": mean, "std": std, "size": size, **options}
     # A copy: a module that the user gave is loaded as itself, each time.
     return TransferModel(copy.deepcopy(module), outputs, example, **options)
 

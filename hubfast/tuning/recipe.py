@@ -9,19 +9,21 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from hubfast.tuning.pretrained import TransferModel
+from hubfast.utils.moved import renamed_attributes
 
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "step", "constant"]
 
 
+@renamed_attributes(rate="lr")
 @dataclass(frozen=True)
 class Recipe:
     """Hyper-parameters of a run, all that its result depends on besides method and data."""
 
     epochs: int = 25
     batch_size: int = 32
-    rate: float = 1e-3  # highest learning rate
-    head_factor: float = 1.0  # new heads learn at so many times the rate
+    lr: float = 1e-3  # highest learning rate
+    head_factor: float = 1.0  # new heads learn at so many times lr
     optimizer: Optimizer = "adamw"  # "sgd": with Nesterov momentum 0.9
     weight_decay: float = 0.05
     schedule: Schedule = "one-cycle"  # "step": a tenth after two thirds of the steps
@@ -30,7 +32,7 @@ class Recipe:
     seed: int = 0  # seed of the order, of augmentation and of everything random in the model
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "rate", "head_factor"):
+        for name in ("epochs", "batch_size", "lr", "head_factor"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for name, allowed in (("optimizer", Optimizer), ("schedule", Schedule)):
@@ -45,15 +47,16 @@ class Recipe:
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """Names of the values that differ from those of `as_dict` of another."""
-        return [f.name for f in fields(self) if other.get(f.name) != getattr(self, f.name)]
+        known = {"lr": other.get("rate"), **other}  # its name in checkpoints of version 0.1
+        return [f.name for f in fields(self) if known.get(f.name) != getattr(self, f.name)]
 
     def build(self, module: nn.Module, steps: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
         """Optimiser of everything trainable in `module`, and its schedule."""
         heads = {id(p) for p in _head_parameters(module)}
         trained = [p for p in module.parameters() if p.requires_grad]
         groups = [
-            {"params": [p for p in trained if id(p) not in heads], "lr": self.rate},
-            {"params": [p for p in trained if id(p) in heads], "lr": self.rate * self.head_factor},
+            {"params": [p for p in trained if id(p) not in heads], "lr": self.lr},
+            {"params": [p for p in trained if id(p) in heads], "lr": self.lr * self.head_factor},
         ]
         groups = [group for group in groups if group["params"]]
         if not groups:

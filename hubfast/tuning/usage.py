@@ -50,7 +50,7 @@ class Input:
         if not hasattr(tuned, "export"):
             return cls(framing, None, None)
         model: Any = getattr(tuned, "deployed", tuned)
-        mean, std = (x.flatten().tolist() for x in (model.mean, model.deviation))
+        mean, std = (x.flatten().tolist() for x in (model.mean, model.std))
         size = None if model.size == framing.size else model.size
         return cls(framing, size, _as_written(framing, mean, std))
 

@@ -2,12 +2,14 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from functools import wraps
 from importlib import import_module
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
+C = TypeVar("C", bound=type)
 
 
 def moved(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
@@ -68,3 +70,44 @@ class Former:
             return self
         warnings.warn(f"{self.name} is now {self.now}", DeprecationWarning, stacklevel=2)
         return getattr(instance, self.now)
+
+
+def renamed_attributes(**names: str) -> Callable[[C], C]:
+    """A decorator of classes whose attributes are called otherwise now.
+
+    The old names of attributes, and of a dataclass's arguments, go on working with a
+    DeprecationWarning. Instances that were pickled with the old names are read as well, buffers of
+    an nn.Module included.
+
+    Args:
+        names: The new name of each old one, such as `deviation="std"`.
+    """
+
+    def decorate(cls: C) -> C:
+        for old, now in names.items():
+            former = Former(now)
+            former.__set_name__(cls, old)
+            setattr(cls, old, former)
+        restore = getattr(cls, "__setstate__", lambda self, state: vars(self).update(state))
+
+        def __setstate__(self: Any, state: dict[str, Any]) -> None:
+            restore(self, _with_new_names(state, names))
+
+        members: dict[str, Any] = {"__setstate__": __setstate__}
+        if is_dataclass(cls):
+            members["__init__"] = renamed(**names)(cls.__init__)  # type: ignore[misc]
+        for name, member in members.items():
+            setattr(cls, name, member)
+        return cls
+
+    return decorate
+
+
+def _with_new_names(state: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """What an instance is restored from, with new names, also of a module's buffers."""
+    known = {names.get(name, name): value for name, value in state.items()}
+    if "_buffers" in known:
+        buffers, transient = known["_buffers"], known["_non_persistent_buffers_set"]
+        known["_buffers"] = {names.get(name, name): value for name, value in buffers.items()}
+        known["_non_persistent_buffers_set"] = {names.get(name, name) for name in transient}
+    return known

@@ -69,10 +69,10 @@ def test_a_rate_is_chosen_once_on_held_out_data(cache, monkeypatch):
     seen = []
 
     def tune(method, model, data, recipe):
-        seen.append((method, recipe.rate, recipe.seed, len(data.train), len(data.test)))
+        seen.append((method, recipe.lr, recipe.seed, len(data.train), len(data.test)))
         return SimpleNamespace(
             models=["tiny"],
-            evaluations={"test": SimpleNamespace(value=-abs(recipe.rate - 0.02))},
+            evaluations={"test": SimpleNamespace(value=-abs(recipe.lr - 0.02))},
             cost=SimpleNamespace(train_parameters=1, parameters=1, multiply_adds=1),
         )
 

@@ -73,7 +73,7 @@ def test_tune_scores_every_class_as_itself(tmp_path):
     test = folder(tmp_path / "test", ["amber", "cyan", "red"])
     net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))
     hub = {"net": as_source(net, transform=to_tensor)}
-    recipe = Recipe(epochs=40, batch_size=6, rate=0.3, weight_decay=0.0)
+    recipe = Recipe(epochs=40, batch_size=6, lr=0.3, weight_decay=0.0)
     trainer = Trainer(recipe, accelerator="cpu", progress=False)
     tuned = tune(
         hub, train, method="single", top=1, test=test, trainer=trainer,

@@ -21,13 +21,13 @@ AGGREGATORS = ("linear", "sum", "features")
 def by_hand(hub, images):
     """Sample after sample, as the equations say, from the models' outputs."""
     routes = hub.route(images)
-    views = ResizedBatch(images)
+    resized = ResizedBatch(images)
     answers = []
     for b in range(len(images)):
         pieces = [torch.zeros(CLASSES) for _ in hub.models]
         for gate, m in zip(routes.gates[b], routes.chosen[b], strict=True):
             model = hub.models[m]
-            pieces[m] = gate * model(views.of(model.size)[b : b + 1])[0]
+            pieces[m] = gate * model(resized.of(model.size)[b : b + 1])[0]
         answers.append(hub.aggregator.linear(torch.cat(pieces)))
     return torch.stack(answers)
 
@@ -70,8 +70,8 @@ def test_all_models_and_equal_gates_are_the_ensemble():
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
     images, _ = batch()
-    views = ResizedBatch(images)
-    ensemble = torch.stack([m(views.of(m.size)) for m in hub.models]).mean(0)
+    resized = ResizedBatch(images)
+    ensemble = torch.stack([m(resized.of(m.size)) for m in hub.models]).mean(0)
     assert_close(hub(images), ensemble)
 
 
@@ -79,10 +79,10 @@ def test_all_models_and_equal_gates_are_the_ensemble():
 def test_models_get_their_size_and_normalisation():
     model = HubModel(nn.Identity(), mean=(0.1, 0.2, 0.3), std=(0.5, 0.4, 0.2))
     assert_close(model(torch.full((1, 3, 1, 1), 0.5)).flatten(), torch.tensor([0.8, 0.75, 1.0]))
-    views = ResizedBatch(torch.rand(2, 3, 8, 6))
-    assert views.of((4, 3)).shape == (2, 3, 4, 3)
-    assert views.of((4, 3)) is views.of((4, 3))  # made once
-    assert views.of(None) is views.of((8, 6)) is views.images
+    resized = ResizedBatch(torch.rand(2, 3, 8, 6))
+    assert resized.of((4, 3)).shape == (2, 3, 4, 3)
+    assert resized.of((4, 3)) is resized.of((4, 3))  # made once
+    assert resized.of(None) is resized.of((8, 6)) is resized.images
 
 
 @torch.no_grad()
@@ -163,11 +163,11 @@ def test_losses_by_hand():
     each = routes.probabilities
     entropy = -(each * each.log()).sum(1).mean()
     assert_close(found["exploration"], 0.3 * (torch.tensor(MODELS).log() - entropy))
-    views, own = ResizedBatch(images), []
+    resized, own = ResizedBatch(images), []
     for b in range(len(images)):
         for m in routes.chosen[b]:
             model = hub.models[m]
-            logits = model(views.of(model.size)[b : b + 1])
+            logits = model(resized.of(model.size)[b : b + 1])
             own.append(nn.functional.cross_entropy(logits, targets[b : b + 1]))
     assert_close(found["exploitation"], 0.7 * torch.stack(own).mean())
 

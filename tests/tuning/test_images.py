@@ -214,7 +214,7 @@ def test_random_crops_are_of_the_whole_image():
 
 
 def trainer(batch_size=6, **options):
-    recipe = Recipe(epochs=1, batch_size=batch_size, rate=3e-3)
+    recipe = Recipe(epochs=1, batch_size=batch_size, lr=3e-3)
     return Trainer(recipe, accelerator="cpu", progress=False, **options)
 
 

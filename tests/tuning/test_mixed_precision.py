@@ -38,7 +38,7 @@ def ranking(hub):
 
 
 def trainer(precision, epochs=1):
-    recipe = Recipe(epochs=epochs, batch_size=12, rate=3e-3)
+    recipe = Recipe(epochs=epochs, batch_size=12, lr=3e-3)
     return Trainer(recipe, accelerator="cpu", precision=precision, progress=False)
 
 

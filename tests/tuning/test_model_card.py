@@ -134,7 +134,7 @@ def runs(tmp_path_factory):
             tuned[case] = tune(
                 hub, (images, labels), validation=0.0, test=(images, labels), **options,
                 trainer=Trainer(
-                    Recipe(epochs=3, batch_size=10, rate=3e-3), accelerator="cpu", progress=False
+                    Recipe(epochs=3, batch_size=10, lr=3e-3), accelerator="cpu", progress=False
                 ),
             )  # fmt: skip
             tuned[case].save(folder / case)

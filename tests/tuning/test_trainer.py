@@ -26,7 +26,7 @@ from hubfast.utils import files
 from hubfast.utils.threads import one_torch_thread
 
 # 24 samples in batches of 4: 6 steps an epoch. Dropout and crops: randomness in both places.
-RECIPE = Recipe(epochs=8, batch_size=4, rate=1e-2)
+RECIPE = Recipe(epochs=8, batch_size=4, lr=1e-2)
 KILLED = """
 import time, test_trainer
 from pathlib import Path
@@ -149,7 +149,7 @@ def test_training_learns_and_measures():
     pictures, labels = tiny.pictures(60)
     held, _ = tiny.pictures(30, seed=1)
     method = tiny.model()
-    recipe = Recipe(epochs=12, batch_size=8, rate=3e-2)
+    recipe = Recipe(epochs=12, batch_size=8, lr=3e-2)
     history = cpu(recipe).fit(method, pictures, labels, validation=held)
     assert history.metric[-1] == 1.0
     assert history.terms["task"][-1] < 0.5 * history.terms["task"][0]
@@ -220,8 +220,8 @@ def test_losses_may_ask_for_rows():
 def test_resume_refuses_another_run(tmp_path):
     pictures, labels = tiny.pictures()
     cpu(Recipe(epochs=1), folder=tmp_path).fit(tiny.model(), pictures, labels)
-    with pytest.raises(ValueError, match="run with another epochs, rate"):
-        cpu(Recipe(epochs=2, rate=1.0), folder=tmp_path).fit(
+    with pytest.raises(ValueError, match="run with another epochs, lr"):
+        cpu(Recipe(epochs=2, lr=1.0), folder=tmp_path).fit(
             tiny.model(), pictures, labels, resume=True
         )
     fewer, _ = tiny.pictures(12)
@@ -274,7 +274,7 @@ def test_bf16_autocast_trains():
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "step", "constant"])
 def test_schedules(schedule):
     method = tiny.model()
-    recipe = Recipe(rate=0.1, head_factor=10, schedule=schedule, optimizer="sgd")
+    recipe = Recipe(lr=0.1, head_factor=10, schedule=schedule, optimizer="sgd")
     optimizer, scheduler = recipe.build(method, steps=9)
     rates = []
     for _ in range(9):
@@ -293,7 +293,7 @@ def test_schedules(schedule):
     ("options", "message"),
     [
         ({"epochs": 0}, "epochs must be positive, got 0"),
-        ({"rate": -1.0}, r"rate must be positive, got -1\.0"),
+        ({"lr": -1.0}, r"lr must be positive, got -1\.0"),
         ({"optimizer": "lion"}, "optimizer must be one of .*, got 'lion'"),
         ({"schedule": "x"}, "schedule must be one of .*, got 'x'"),
     ],
@@ -333,7 +333,7 @@ from hubfast.tuning import Recipe, Trainer, TaskLoss, Regularised
 pictures, labels = tiny.pictures()
 method = Regularised(tiny.model(norm=lambda width: nn.Identity()), TaskLoss(labels), {})
 trainer = Trainer(
-    Recipe(epochs=2, batch_size=4, rate=1e-2), folder=Path(sys.argv[1]), accelerator="cpu",
+    Recipe(epochs=2, batch_size=4, lr=1e-2), folder=Path(sys.argv[1]), accelerator="cpu",
     devices=2, strategy="ddp", progress=False,
 )
 trainer.fit(method, pictures, labels)
@@ -357,7 +357,7 @@ def test_two_processes_train_as_one(tmp_path):
     assert done.returncode == 0, done.stderr
     pictures, labels = tiny.pictures()
     method = Regularised(tiny.model(norm=lambda width: nn.Identity()), TaskLoss(labels), {})
-    cpu(Recipe(epochs=2, batch_size=4, rate=1e-2)).fit(method, pictures, labels)
+    cpu(Recipe(epochs=2, batch_size=4, lr=1e-2)).fit(method, pictures, labels)
     found = files.load(tmp_path / "two" / "checkpoint.pt")["method"]
     for name, value in method.state_dict().items():
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-5)

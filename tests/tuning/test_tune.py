@@ -44,7 +44,7 @@ def ranking(hub):
 
 def trainer(epochs=1, **options):
     return Trainer(
-        Recipe(epochs=epochs, batch_size=12, rate=3e-3),
+        Recipe(epochs=epochs, batch_size=12, lr=3e-3),
         accelerator="cpu",
         progress=False,
         **options,
@@ -205,8 +205,8 @@ def test_the_command(hub, tmp_path, monkeypatch):
     assert "validation accuracy" in done.output
     again = CliRunner().invoke(app, [*command, "--resume"])
     assert again.exit_code == 0, again.output
-    other = CliRunner().invoke(app, [*command, "--resume", "--rate", "0.5"])
-    assert "run with another rate" in str(other.exception)
+    other = CliRunner().invoke(app, [*command, "--resume", "--lr", "0.5"])
+    assert "run with another lr" in str(other.exception)
 
 
 @pytest.mark.parametrize("lite", [False, True])

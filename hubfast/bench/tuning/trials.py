@@ -76,7 +76,7 @@ def compare(
         shares: Of the training samples, classes in proportion.
         seeds: Runs with seeds 0, 1, ...: another subset, other heads, another order.
         all_models: Also fine-tune every model of the hub.
-        recipe: Of all trials; its rate is not used.
+        recipe: Of all trials; its lr is not used.
         rates: To choose from.
         progress: Whether to show a bar with the time left.
     """
@@ -100,7 +100,7 @@ def compare(
         for job in todo:
             bars.update(bar, description=f"{job[3]} {job[4]} on {job[0]}")
             rate = _rate(job, recipe, rates, known.values())
-            known[job] = _run(job, replace(recipe, rate=rate))
+            known[job] = _run(job, replace(recipe, lr=rate))
             _append(path, key, job, known[job])
             bars.advance(bar)
     return [known[job] for job in wanted]
@@ -123,8 +123,8 @@ def _rate(job: Job, recipe: Recipe, rates: Sequence[float], known: Iterable[Tria
     if len(rates) == 1:
         return rates[0]
     data = held_out_of(target)
-    found = {rate: _tune(method, model, data, replace(recipe, rate=rate)) for rate in rates}
-    return max(found, key=lambda rate: found[rate].evaluations["test"].value)
+    tuned = {rate: _tune(method, model, data, replace(recipe, lr=rate)) for rate in rates}
+    return max(tuned, key=lambda rate: tuned[rate].evaluations["test"].value)
 
 
 def _tune(method: str, model: str, data: "Data", recipe: Recipe) -> Tuned:
@@ -157,7 +157,7 @@ def _run(job: Job, recipe: Recipe) -> Trial:
         seed=seed,
         model=tuned.models[0],
         samples=len(data.train),
-        rate=recipe.rate,
+        rate=recipe.lr,
         accuracy=tuned.evaluations["test"].value,
         train_parameters=tuned.cost.train_parameters,
         parameters=tuned.cost.parameters,
@@ -179,12 +179,12 @@ class Data(NamedTuple):
 @lru_cache(maxsize=1)
 def data_of(target: str, share: float, seed: int) -> Data:
     """Takes a share of a target's training samples, and its test samples."""
-    found = load_target(target)
+    loaded = load_target(target)
     train = _training_data(target)
     if share < 1:
         train = train.split(share, seed)[0]
     return _ranked(
-        train, as_target_data((list(found.test_images), found.test_targets), name="test")
+        train, as_target_data((list(loaded.test_images), loaded.test_targets), name="test")
     )
 
 
@@ -195,8 +195,8 @@ def held_out_of(target: str) -> Data:
 
 
 def _training_data(target: str) -> TargetData:
-    found = load_target(target)
-    return as_target_data((list(found.images), found.targets), name=f"minihub:{target}")
+    loaded = load_target(target)
+    return as_target_data((list(loaded.images), loaded.targets), name=f"minihub:{target}")
 
 
 def _ranked(train: TargetData, test: TargetData) -> Data:
@@ -206,8 +206,10 @@ def _ranked(train: TargetData, test: TargetData) -> Data:
 
 
 def _key(recipe: Recipe, rates: Sequence[float]) -> str:
-    how = [*rates, HELD_OUT, replace(recipe, rate=1.0).as_dict()]
-    text = json.dumps([VERSION, TOP, how, torch.__version__.split("+")[0]])
+    values = replace(recipe, lr=1.0).as_dict()
+    # Trials that were written when lr was called rate have this key, too.
+    values = {"rate" if name == "lr" else name: value for name, value in values.items()}
+    text = json.dumps([VERSION, TOP, [*rates, HELD_OUT, values], torch.__version__.split("+")[0]])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -29,7 +29,7 @@ def build_b_tuning(context: TuningContext, options: Options) -> Regularised:
         [fit.means for fit in fits],
         [fit.score for fit in fits],
         weight=options.weight,
-        deviation=context.labels.deviation,
+        std=context.labels.std,
     )
     return Regularised(model, context.task, {"b_tuning": term})
 
@@ -41,5 +41,5 @@ def build_distill(context: TuningContext, options: Options) -> Regularised:
     teachers: nn.Module = Teachers([ensemble], "logits")
     if context.images.augment is None:
         teachers = context.cached(Teachers([ensemble], "logits"), context.images)
-    term = SoftTargets(teachers, options.weight, deviation=context.labels.deviation)
+    term = SoftTargets(teachers, options.weight, std=context.labels.std)
     return Regularised(context.load(), context.task, {"distill": term})

@@ -9,6 +9,7 @@ from torch.optim.swa_utils import update_bn
 from hubfast.nn.normalization import Normalize
 from hubfast.nn.resize import resized
 from hubfast.tuning.pretrained import TransferModel
+from hubfast.utils.moved import Former
 from hubfast.zoo import ZooTuning
 
 
@@ -40,7 +41,7 @@ class ZooMethod(nn.Module):
             lite=lite,
             prior=prior,
             mean=first.mean.flatten().tolist(),
-            std=first.deviation.flatten().tolist(),
+            std=first.std.flatten().tolist(),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -77,9 +78,11 @@ class Plain(nn.Module):
         return self.normalize.mean
 
     @property
-    def deviation(self) -> Tensor:
+    def std(self) -> Tensor:
         """What the model divides each channel by."""
         return self.normalize.std
+
+    deviation = Former("std")
 
     def forward(self, images: Tensor) -> Tensor:
         return self.model(self.prepare(images))
@@ -99,5 +102,5 @@ def same_architecture(a: TransferModel, b: TransferModel) -> bool:
     def shapes(model: TransferModel) -> dict[str, torch.Size]:
         return {name: value.shape for name, value in model.model.state_dict().items()}
 
-    normalised = torch.equal(a.mean, b.mean) and torch.equal(a.deviation, b.deviation)
+    normalised = torch.equal(a.mean, b.mean) and torch.equal(a.std, b.std)
     return normalised and a.size == b.size and a.place == b.place and shapes(a) == shapes(b)

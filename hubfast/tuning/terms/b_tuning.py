@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hubfast.tuning.objective import ForwardPass
+from hubfast.utils.moved import renamed
 
 
 def teacher_weights(scores: Sequence[float], temperature: float = 0.1) -> Tensor:
@@ -59,9 +60,10 @@ class BTuning(nn.Module):
         teachers: `Teachers` or `CachedTeachers` that give features.
         teacher_means: `LogME.means` of the teachers, `(C, D_k)` each.
         scores: LogME scores of the teachers.
-        deviation: `(C,)`: predictions are compared in these units; None for classes.
+        std: `(C,)`: predictions are compared in these units; None for classes.
     """
 
+    @renamed(deviation="std")
     def __init__(
         self,
         means: Tensor,
@@ -71,11 +73,11 @@ class BTuning(nn.Module):
         *,
         weight: float = 100.0,
         temperature: float = 0.1,
-        deviation: Tensor | None = None,
+        std: Tensor | None = None,
     ):
         super().__init__()
         self.weight, self.teachers, self.count = weight, teachers, len(scores)
-        unit = 1.0 if deviation is None else deviation[:, None]
+        unit = 1.0 if std is None else std[:, None]
         self.means: Tensor
         self.weights: Tensor
         self.register_buffer("means", (means / unit).float(), persistent=False)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hubfast.tuning.objective import ForwardPass
+from hubfast.utils.moved import renamed, renamed_attributes
 
 
 def kd(features: Tensor, teachers: Sequence[Tensor], projections: Sequence[nn.Module]) -> Tensor:
@@ -57,25 +58,28 @@ def soft_targets(logits: Tensor, teacher: Tensor, temperature: float = 2.0) -> T
     return temperature**2 * divergence
 
 
+@renamed_attributes(deviation="std")
 class SoftTargets(nn.Module):
     """The term `weight * soft_targets`, teachers being one tuned method (or cached).
 
-    For regression, where there is nothing to soften: mean squared error in `deviation` units.
+    For regression, where there is nothing to soften: mean squared error in units of `std`.
     """
 
+    @renamed(deviation="std")
     def __init__(
         self,
         teachers: nn.Module,
         weight: float = 1.0,
         temperature: float = 2.0,
-        deviation: Tensor | None = None,
+        std: Tensor | None = None,
     ):
         super().__init__()
         self.teachers, self.weight, self.temperature = teachers, weight, temperature
-        self.register_buffer("deviation", deviation, persistent=False)
+        self.std: Tensor | None
+        self.register_buffer("std", std, persistent=False)
 
     def forward(self, batch: ForwardPass) -> Tensor:
         (teacher,) = self.teachers(batch.images, batch.rows)
-        if self.deviation is not None:
-            return self.weight * ((batch.logits - teacher) / self.deviation).square().mean()
+        if self.std is not None:
+            return self.weight * ((batch.logits - teacher) / self.std).square().mean()
         return self.weight * soft_targets(batch.logits, teacher, self.temperature)
