@@ -4,7 +4,7 @@ Each format says of a tensor what made it (`Step`); `trace` walks back from an o
 decides between several outputs.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, NamedTuple
@@ -24,6 +24,15 @@ class Kind(Enum):
     OTHER = auto()  # mixes classes, or is not known
 
 
+# What operators on a single tensor do.
+ON_ONE_TENSOR = (
+    Kind.PASS,
+    Kind.ACTIVATION,
+    Kind.AVERAGE,
+    Kind.SELECT,
+    Kind.SOFTMAX,
+    Kind.SIGMOID,
+)
 DECISIONS = {Kind.SOFTMAX, Kind.SIGMOID}
 ENDS = {Kind.DENSE, Kind.CONV, Kind.OTHER}
 
@@ -39,6 +48,23 @@ class Step(NamedTuple):
 
 
 OTHER = Step(Kind.OTHER)
+
+
+def kinds_of_operators(*operators: Collection[str]) -> dict[str, Kind]:
+    """The kind of each operator of a format that takes one tensor.
+
+    Args:
+        operators: Names of the operators of each of ON_ONE_TENSOR, in that order.
+
+    Raises:
+        ValueError: An operator is of two kinds, or a kind has no operators given.
+    """
+    kinds: dict[str, Kind] = {}
+    for kind, names in zip(ON_ONE_TENSOR, operators, strict=True):
+        if twice := kinds.keys() & names:
+            raise ValueError(f"operators must be of one kind each, got {sorted(twice)} twice")
+        kinds |= dict.fromkeys(names, kind)
+    return kinds
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from hubfast.hub.classifier import OTHER, Kind, Step
+from hubfast.hub.classifier import OTHER, Kind, Step, kinds_of_operators
 
 PASS = {
     *("dropout", "feature_dropout", "view", "_unsafe_view", "reshape", "flatten", "squeeze"),
@@ -32,14 +32,7 @@ CONVOLUTIONS = {
 }
 CHANNELS_FIRST = CONVOLUTIONS | AVERAGES | {"batch_norm", "max_pool2d", "adaptive_max_pool2d"}
 CHANNELS_LAST = {*DENSE, "layer_norm", "native_layer_norm"}
-_KINDS = (
-    (Kind.PASS, PASS),
-    (Kind.ACTIVATION, ACTIVATIONS),
-    (Kind.AVERAGE, AVERAGES),
-    (Kind.SELECT, SELECTS),
-    (Kind.SOFTMAX, SOFTMAX),
-    (Kind.SIGMOID, SIGMOID),
-)
+KINDS = kinds_of_operators(PASS, ACTIVATIONS, AVERAGES, SELECTS, SOFTMAX, SIGMOID)
 
 
 def step_of(node: fx.Node) -> Step:
@@ -57,9 +50,8 @@ def step_of(node: fx.Node) -> Step:
         return OTHER
     if op in ("permute", "transpose", "mean", "amax"):
         return _over_axes(op, args, first)
-    for kind, ops in _KINDS:
-        if op in ops:
-            return Step(kind, first)
+    if op in KINDS:
+        return Step(KINDS[op], first)
     return OTHER
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hubfast.hub.classifier import OTHER, Kind, Step
+from hubfast.hub.classifier import OTHER, Kind, Step, kinds_of_operators
 
 DROPOUT = {
     *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout"),
@@ -29,14 +29,7 @@ ARITHMETIC = {"Add", "Subtract", "Multiply", "Divide", "TrueDivide"}
 CONVOLUTIONS = {
     *("Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
 }
-_KINDS = (
-    (Kind.PASS, PASS),
-    (Kind.ACTIVATION, ACTIVATIONS),
-    (Kind.AVERAGE, AVERAGES),
-    (Kind.SELECT, SELECTS),
-    (Kind.SOFTMAX, SOFTMAX),
-    (Kind.SIGMOID, SIGMOID),
-)
+KINDS = kinds_of_operators(PASS, ACTIVATIONS, AVERAGES, SELECTS, SOFTMAX, SIGMOID)
 
 
 def unrolled(keras: Any, model: Any, shape: tuple[int | None, ...], dtype: str) -> Any:
@@ -100,9 +93,8 @@ def step_of(tensor: Any) -> Step:
         return Step(Kind.PASS, given[0]) if axes and axes[0] == 0 else OTHER
     if name in ("Mean", "Max") and not _over_places(op, given[0]):
         return OTHER
-    for kind, names in _KINDS:
-        if name in names:
-            return Step(kind, given[0])
+    if name in KINDS:
+        return Step(KINDS[name], given[0])
     return OTHER
 
 

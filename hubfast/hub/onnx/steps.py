@@ -3,7 +3,7 @@
 from sys import intern
 from typing import Any
 
-from hubfast.hub.classifier import OTHER, Kind, Step
+from hubfast.hub.classifier import OTHER, Kind, Step, kinds_of_operators
 from hubfast.hub.onnx.graph import Graph, attribute
 
 PASS = {
@@ -26,6 +26,7 @@ SOFTMAX = {
     "QLinearSoftmax",
 }
 SIGMOID = {"Sigmoid", "HardSigmoid", "QLinearSigmoid"}
+KINDS = kinds_of_operators(PASS, ACTIVATIONS, AVERAGES, SELECTS, SOFTMAX, SIGMOID)
 ELEMENTWISE = {"Add", "Mul", "Sub", "Div", "Where", "QLinearAdd", "QLinearMul"}
 # A layer's operator, and the positions of what enters it and of its weights.
 DENSE = {
@@ -63,20 +64,9 @@ def step_of(graph: Graph, name: str) -> Step:
         return Step(REDUCTIONS[op], given[0]) if _over_places(graph, node) else OTHER
     if op == "Reciprocal" and (found := _sigmoid_below(graph, given[0])):
         return found
-    for kind, ops in _KINDS:
-        if op in ops:
-            return Step(kind, given[0]) if given[0] == node.input[0] else OTHER
+    if op in KINDS:
+        return Step(KINDS[op], given[0]) if given[0] == node.input[0] else OTHER
     return _layer(graph, node)
-
-
-_KINDS = (
-    (Kind.PASS, PASS),
-    (Kind.ACTIVATION, ACTIVATIONS),
-    (Kind.AVERAGE, AVERAGES),
-    (Kind.SELECT, SELECTS),
-    (Kind.SOFTMAX, SOFTMAX),
-    (Kind.SIGMOID, SIGMOID),
-)
 
 
 def _over_places(graph: Graph, node: Any) -> bool:

@@ -3,7 +3,7 @@
 from sys import intern
 from typing import Any
 
-from hubfast.hub.classifier import OTHER, Kind, Step
+from hubfast.hub.classifier import OTHER, Kind, Step, kinds_of_operators
 
 PASS = {
     *("Identity", "Cast", "Reshape", "Squeeze", "ExpandDims", "BiasAdd", "StopGradient"),
@@ -18,14 +18,7 @@ SELECTS = {"StridedSlice", "GatherV2", "Slice"}
 SOFTMAX = {"Softmax", "LogSoftmax", "ArgMax", "TopKV2"}
 ARITHMETIC = {"Add", "AddV2", "Sub", "Mul", "RealDiv", "Div"}
 REDUCTIONS = {"Mean": Kind.AVERAGE, "Max": Kind.ACTIVATION}
-_KINDS = (
-    (Kind.PASS, PASS),
-    (Kind.ACTIVATION, ACTIVATIONS),
-    (Kind.AVERAGE, {"AvgPool"}),
-    (Kind.SELECT, SELECTS),
-    (Kind.SOFTMAX, SOFTMAX),
-    (Kind.SIGMOID, {"Sigmoid"}),
-)
+KINDS = kinds_of_operators(PASS, ACTIVATIONS, {"AvgPool"}, SELECTS, SOFTMAX, {"Sigmoid"})
 
 
 class SavedGraph:
@@ -68,9 +61,8 @@ class SavedGraph:
             return Step(Kind.PASS, given[0]) if order and order[0] == 0 else OTHER
         if op.type in REDUCTIONS:
             return Step(REDUCTIONS[op.type], given[0]) if self._over_places(op) else OTHER
-        for kind, types in _KINDS:
-            if op.type in types:
-                return Step(kind, given[0])
+        if op.type in KINDS:
+            return Step(KINDS[op.type], given[0])
         return _layer(op, given[0])
 
     def is_fixed(self, tensor: Any) -> bool:
