@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from lent_modules import samples_and_classes
 from sources import COUNT
 
 from hubfast import as_target_data
@@ -23,3 +24,8 @@ def data():
 def texts():
     words = ["good film", "a bad film", "very very dull", "fine", "the good", "bad", "a fine film"]
     return as_target_data((words, np.arange(COUNT) % 2))
+
+
+@pytest.fixture
+def tensors():
+    return samples_and_classes()

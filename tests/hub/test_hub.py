@@ -159,51 +159,6 @@ def test_maps_are_averaged():
     torch.testing.assert_close(run(as_source(lambda x: x), data)[0], maps.mean((2, 3)))
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
-def test_stored_features(tmp_path, suffix):
-    features, logits = torch.randn(COUNT, 4), torch.randn(COUNT, 2)
-    file = tmp_path / f"model{suffix}"
-    match suffix:
-        case ".npy":
-            np.save(file, features.numpy())
-        case ".npz":
-            np.savez(file, features=features.numpy(), logits=logits.numpy())
-        case _:
-            save_file({"features": features, "logits": logits}, file)
-    targets = as_target_data(np.arange(COUNT) % 2)
-    source = as_source(file)
-    assert source.name == "model"
-    assert torch.equal(run(source, targets)[0], features)
-    part = targets.subset(torch.tensor([5, 1]))
-    assert torch.equal(run(source, part)[0], features[[5, 1]])
-    if suffix == ".npy":
-        options = Extraction(logits=True)
-        assert next(iter(source.load().batches(targets, options))).logits is None
-    else:
-        assert torch.equal(run(source, targets, logits=True)[1], logits)
-
-
-def test_bad_stored_features_are_named(tmp_path):
-    targets = as_target_data(np.arange(COUNT) % 2)
-    np.save(tmp_path / "short.npy", np.zeros((3, 2)))
-    short = as_source(tmp_path / "short.npy")
-    with pytest.raises(ValueError, match=r"a row for each of 7 samples, got 3"):
-        run(short, targets)
-    with pytest.raises(ValueError, match=r"has 3 rows, sample 6 is asked for"):
-        run(short, targets.subset(torch.tensor([6])))
-    np.save(tmp_path / "flat.npy", np.zeros(7))
-    with pytest.raises(ValueError, match=r"features in .* must be \(N, D\), got \(7,\)"):
-        as_source(tmp_path / "flat.npy").load()
-    np.savez(tmp_path / "other.npz", x=np.zeros((7, 1)), y=np.zeros(7))
-    with pytest.raises(ValueError, match=r"must hold 'features', got x, y"):
-        as_source(tmp_path / "other.npz").load()
-    with pytest.raises(FileNotFoundError, match=r"features not found"):
-        as_source(tmp_path / "none.npy").load()
-    np.save(tmp_path / "objects.npy", np.array([object()]), allow_pickle=True)
-    with pytest.raises(ValueError, match=r"Python objects"):
-        as_source(tmp_path / "objects.npy").load()
-
-
 def test_hub_of_everything(tmp_path):
     for name in "ba":
         np.save(tmp_path / f"{name}.npy", np.zeros((2, 2)))

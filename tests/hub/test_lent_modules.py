@@ -6,17 +6,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from lent_modules import body, run, samples_and_classes
+from lent_modules import body, run
 from torch import nn
 
 from hubfast import as_source, as_target_data, rank
 from hubfast.hub import Extraction
 from hubfast.nn.hooks import on_device
-
-
-@pytest.fixture
-def tensors():
-    return samples_and_classes()
 
 
 def training_with_frozen_norm():

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
+from sources import run
 
 from hubfast import as_source, as_target_data, rank
 from hubfast.hub import Extraction, stored
@@ -22,6 +23,48 @@ def features(path):
     source = as_source(path)
     batches = source.load().batches(as_target_data(TARGETS), Extraction())
     return torch.cat([b.features for b in batches])
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
+def test_features_and_logits(tmp_path, suffix):
+    features, logits = torch.randn(COUNT, 4), torch.randn(COUNT, 2)
+    file = tmp_path / f"model{suffix}"
+    match suffix:
+        case ".npy":
+            np.save(file, features.numpy())
+        case ".npz":
+            np.savez(file, features=features.numpy(), logits=logits.numpy())
+        case _:
+            save_file({"features": features, "logits": logits}, file)
+    targets = as_target_data(TARGETS)
+    source = as_source(file)
+    assert source.name == "model"
+    assert torch.equal(run(source, targets)[0], features)
+    part = targets.subset(torch.tensor([5, 1]))
+    assert torch.equal(run(source, part)[0], features[[5, 1]])
+    found = run(source, targets)[1]
+    assert found is None if suffix == ".npy" else torch.equal(found, logits)
+
+
+def test_bad_files_are_named(tmp_path):
+    targets = as_target_data(TARGETS)
+    np.save(tmp_path / "short.npy", np.zeros((3, 2)))
+    short = as_source(tmp_path / "short.npy")
+    with pytest.raises(ValueError, match=r"a row for each of 8 samples, got 3"):
+        run(short, targets)
+    with pytest.raises(ValueError, match=r"has 3 rows, sample 6 is asked for"):
+        run(short, targets.subset(torch.tensor([6])))
+    np.save(tmp_path / "flat.npy", np.zeros(7))
+    with pytest.raises(ValueError, match=r"features in .* must be \(N, D\), got \(7,\)"):
+        as_source(tmp_path / "flat.npy").load()
+    np.savez(tmp_path / "other.npz", x=np.zeros((7, 1)), y=np.zeros(7))
+    with pytest.raises(ValueError, match=r"must hold 'features', got x, y"):
+        as_source(tmp_path / "other.npz").load()
+    with pytest.raises(FileNotFoundError, match=r"features not found"):
+        as_source(tmp_path / "none.npy").load()
+    np.save(tmp_path / "objects.npy", np.array([object()]), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"Python objects"):
+        as_source(tmp_path / "objects.npy").load()
 
 
 class TestTypes:
