@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from hubfast.cli.methods import ONE_MODEL, SEVERAL_MODELS
-from hubfast.cli.score_names import score_names
+from hubfast.cli.names import method_names, model_kinds, score_names
 
-KINDS = ("timm:", "torchhub:", "hf:", "onnx:", "export:", "keras:", "tfhub:", "minihub")
 OF_FILES = ("onnx:", "export:", "keras:", "tfhub:", "hf:", "torchhub:", "hfdata:")
 
 
@@ -16,7 +14,7 @@ def complete_metric(incomplete: str) -> list[str]:
 
 def complete_method(incomplete: str) -> list[str]:
     """Names of methods of tuning."""
-    return _starting(incomplete, (*ONE_MODEL, *SEVERAL_MODELS))
+    return _starting(incomplete, method_names())
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -29,7 +27,8 @@ def complete_model(incomplete: str) -> list[str]:
         import timm  # takes a second or two
 
         return _starting(incomplete, [f"timm:{name}" for name in timm.list_models(pretrained=True)])
-    return _starting(incomplete, KINDS) + _files(incomplete)
+    kinds = [kind if kind == "minihub" else f"{kind}:" for kind in model_kinds()]
+    return _starting(incomplete, kinds) + _files(incomplete)
 
 
 def complete_data(incomplete: str) -> list[str]:

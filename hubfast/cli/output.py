@@ -36,7 +36,7 @@ OPTIONS = {
     "cache_dir": "--cache-dir",
     "max_size": "--max-size",
 }
-FIRST = ("top", "method", "validation", "weight", "size", "augment", "task", "ranking", "rate")
+FIRST = ("top", "method", "validation", "weight", "size", "augment", "task", "ranking", "lr")
 FIRST_WORD = re.compile(rf"^({'|'.join(FIRST)})(?= must | is for )")
 ARGUMENT = re.compile(rf"(?<![\w'\"/.-])({'|'.join(OPTIONS)})(?![\w'\"/.-])")
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from hubfast.cli.completion import complete_data, complete_metric, complete_model
+from hubfast.cli.names import score_names
 from hubfast.cli.output import (
     Output,
     Quiet,
@@ -14,7 +15,6 @@ from hubfast.cli.output import (
     show_ranking,
     starting,
 )
-from hubfast.cli.score_names import score_names
 from hubfast.cli.stopping import stopping
 from hubfast.utils.extras import collection_paused
 from hubfast.utils.terminal import output_console

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hubfast.cli.completion import complete_method
-from hubfast.cli.methods import ONE_MODEL, SEVERAL_MODELS
+from hubfast.cli.names import method_names
 from hubfast.cli.output import Quiet, build_named, read_data
 from hubfast.cli.resume import resumable
 from hubfast.cli.stopping import Stopping
@@ -36,7 +36,8 @@ def tune(
     method: Annotated[
         str,
         typer.Option(
-            help=f"One model: {', '.join(ONE_MODEL)}. Several: {', '.join(SEVERAL_MODELS)}.",
+            help=f"One model: {', '.join(method_names('one'))}. "
+            f"Several: {', '.join(method_names('several'))}.",
             autocompletion=complete_method,
         ),
     ] = "b-tuning",

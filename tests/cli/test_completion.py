@@ -3,8 +3,9 @@
 import pytest
 from typer.testing import CliRunner
 
-from hubfast.cli import app, completion
+from hubfast.cli import app
 from hubfast.cli.completion import complete_data, complete_metric, complete_model
+from hubfast.cli.names import model_kinds
 from hubfast.hub import loaders
 
 
@@ -29,9 +30,17 @@ def test_bash_completes_commands_and_scores():
     assert complete("hubfast rank minihub --metric linear") == ["linear_probe"]
 
 
-def test_the_kinds_of_models_are_those_that_have_loaders():
-    """They are written twice, since completion must not wait for torch, which loaders import."""
-    assert {kind.rstrip(":") for kind in completion.KINDS} == {*loaders.KINDS}
+def test_the_kinds_of_models_are_those_that_have_loaders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # no files to complete
+    assert model_kinds() == loaders.KINDS
+    kinds = complete_model("")
+    assert [kind.rstrip(":") for kind in kinds] == [*loaders.KINDS]
+    assert "minihub" in kinds
+
+
+def test_bash_completes_methods_wherever_one_is_asked_for():
+    assert complete("hubfast tune --method zoo-") == ["zoo-lite"]
+    assert complete("hubfast bench tuning --method l2") == ["l2-sp"]
 
 
 def test_names_and_files(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import torch
 from every_score import OF_DATA, bounds, fitted, influence
 
 import hubfast.scores
-from hubfast.cli.score_names import score_names
+from hubfast.cli.names import score_names
 from hubfast.scores import LEEP, NCE
 from hubfast.scores.registry import HOMES, SCORES, names_of
 
@@ -43,9 +43,8 @@ def test_names():
 
 
 def test_the_names_come_without_torch():
-    code = (
-        "import sys, hubfast.cli.score_names as n; n.score_names(); print('torch' in sys.modules)"
-    )
+    asked = "n.score_names(), n.method_names(), n.model_kinds()"
+    code = f"import sys, hubfast.cli.names as n; {asked}; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
 
 

@@ -5,8 +5,8 @@ from typing import get_args
 
 import pytest
 
-from hubfast.cli import methods
 from hubfast.cli.completion import complete_method
+from hubfast.cli.names import method_names
 from hubfast.tuning import Method
 from hubfast.tuning.methods.registry import METHODS
 
@@ -14,15 +14,16 @@ from hubfast.tuning.methods.registry import METHODS
 def test_the_registry_and_the_names_agree():
     assert tuple(METHODS) == get_args(Method)
     assert all(name == method.name for name, method in METHODS.items())
-    by_models = {"one": methods.ONE_MODEL, "several": methods.SEVERAL_MODELS}
-    for models, names in by_models.items():
-        assert tuple(m.name for m in METHODS.values() if m.models == models) == names
+    assert method_names() == tuple(METHODS)
+    for models in ("one", "several"):
+        names = tuple(m.name for m in METHODS.values() if m.models == models)
+        assert method_names(models) == names
 
 
 @pytest.mark.parametrize("name", get_args(Method))
 def test_a_method_takes_one_model_or_the_top(name):
     method = METHODS[name]
-    assert method.models_used(3) == (1 if name in methods.ONE_MODEL else 3)
+    assert method.models_used(3) == (1 if name in method_names("one") else 3)
     if method.same_architecture:
         assert method.models == "several"
 
