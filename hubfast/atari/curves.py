@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from hubfast.utils.files import replacing, write_csv
+
 
 def table(games: pd.DataFrame, bins: int = 8, frames: int | None = None) -> pd.DataFrame:
     """Mean return by method and stretch of training.
@@ -55,8 +57,9 @@ def plot_curves(curves: pd.DataFrame, title: str = "", ax: Axes | None = None) -
 
 def save_curves(curves: pd.DataFrame, stem: Path, title: str = "") -> None:
     """Writes `stem`.csv and `stem`.png."""
-    curves.round(3).to_csv(stem.with_suffix(".csv"), index=False)
+    write_csv(stem.with_suffix(".csv"), curves.round(3))
     figure, ax = plt.subplots(layout="constrained")
     plot_curves(curves, title, ax)
-    figure.savefig(stem.with_suffix(".png"), dpi=120)
+    with replacing(stem.with_suffix(".png")) as partial:
+        figure.savefig(partial, dpi=120)
     plt.close(figure)

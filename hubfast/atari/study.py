@@ -12,7 +12,7 @@ import pandas as pd
 from hubfast.atari.agents import Ppo, new_agent, record_returns
 from hubfast.atari.environments import atari_environment
 from hubfast.atari.transfer import Method, transferred
-from hubfast.utils.files import replacing
+from hubfast.utils.files import replacing, write_csv
 from hubfast.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -147,7 +147,6 @@ def _advance(advance: Callable[[int], None] | None, frames: int) -> None:
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:
-    """Writes a table, whole or not at all."""
+    """Writes a table, and its folder where it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        frame.to_csv(partial, index=False)
+    write_csv(path, frame)

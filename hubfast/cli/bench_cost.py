@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from hubfast.cli.output import Output, check_folders
+from hubfast.utils.files import write_csv
 from hubfast.utils.terminal import output_console
 
 if TYPE_CHECKING:
@@ -58,4 +59,4 @@ def _write(path: Path, rows: "list[CostRow]") -> None:
         }
         for row in rows
     )
-    frame.to_csv(path, index=False)
+    write_csv(path, frame)

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from hubfast.cli.output import Output, Quiet, check_folders
+from hubfast.utils.files import write_csv
 from hubfast.utils.terminal import output_console
 
 
@@ -64,7 +65,7 @@ def bench_ranking(
     if json:
         evaluation.to_json(json)
     if csv:
-        evaluation.frame.to_csv(csv, index=False)
+        write_csv(csv, evaluation.frame)
     if records is None and cost:
         console.print(_cost_table(quiet))
 

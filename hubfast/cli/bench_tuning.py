@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hubfast.cli.completion import complete_method
 from hubfast.cli.output import Output, Quiet, check_folders
+from hubfast.utils.files import write_csv
 from hubfast.utils.terminal import UNLIMITED, WideTable, natural_width, output_console
 
 if TYPE_CHECKING:
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 
 def tuning(
     method: Annotated[
-        list[str] | None, typer.Option(help="Only these, repeated for more; all.")
+        list[str] | None,
+        typer.Option(help="Only these, repeated for more; all.", autocompletion=complete_method),
     ] = None,
     target: Annotated[
         list[str] | None, typer.Option(help="Targets of the mini-hub; handwritten, lowercase, ...")
@@ -72,7 +75,7 @@ def _accuracies(trials: "list[Trial]", csv: Path | None) -> None:
         table = _table(cells.replace(" ± ", "\n±", regex=True))
     console.print(table)
     if csv:
-        found.to_csv(csv, index=False)
+        write_csv(csv, found)
 
 
 def _table(cells: "pd.DataFrame") -> WideTable:
@@ -116,7 +119,8 @@ def _speed(methods: tuple[str, ...], csv: Path | None, quiet: bool) -> None:
     table = WideTable(["method", *titles], rows, title=title)
     output_console().print(table)
     if csv:
-        pd.DataFrame([{"method": k, **vars(v)} for k, v in found.items()]).to_csv(csv, index=False)
+        frame = pd.DataFrame([{"method": name, **vars(cost)} for name, cost in found.items()])
+        write_csv(csv, frame)
     once = once_against_all()
     output_console().print(
         f"Rank {once.models} models {once.rank:.1f} s and tune one {once.tune_best:.1f} s, against "

@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 
 from hubfast.cli.output import Output, Quiet, check_folders
+from hubfast.utils.files import write_csv
 from hubfast.utils.terminal import WideTable, output_console
 
 app = typer.Typer(help="The built-in hub of small models.", no_args_is_help=True)
@@ -64,7 +65,7 @@ def minihub_truth(
     runs = truth(target, full=full, seeds=seeds, rebuild=rebuild, progress=not quiet)
     frame = pd.DataFrame(runs)
     if csv:
-        frame.to_csv(csv, index=False)
+        write_csv(csv, frame)
     means = frame.pivot_table("value", "model", "target", sort=False)
     rows = [[str(name), *(f"{value:.3f}" for value in row)] for name, row in means.iterrows()]
     titles = ["model", *map(str, means.columns)]

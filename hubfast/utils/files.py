@@ -5,7 +5,10 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = "hubfast.Checkpoint/1"
 
@@ -49,6 +52,12 @@ def write_text(path: str | Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
     with replacing(path) as partial:
         partial.write_text(text)
+
+
+def write_csv(path: str | Path, frame: "pd.DataFrame") -> None:
+    """Writes a table without its index, whole or not at all."""
+    with replacing(path) as partial:
+        frame.to_csv(partial, index=False)
 
 
 def save(path: Path, content: dict[str, Any]) -> None:

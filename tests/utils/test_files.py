@@ -2,9 +2,10 @@
 
 import os
 
+import pandas as pd
 import pytest
 
-from hubfast.utils.files import replacing, write_text
+from hubfast.utils.files import replacing, write_csv, write_text
 
 
 def test_a_file_is_replaced_at_the_end_only(tmp_path):
@@ -29,6 +30,22 @@ def test_an_exception_leaves_the_former_file_and_nothing_else(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert path.read_text() == "former"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_table_that_breaks_off_leaves_the_former_one(tmp_path, monkeypatch):
+    path, frame = tmp_path / "scores.csv", pd.DataFrame({"name": ["a"], "value": [0.5]})
+    write_csv(path, frame)
+    assert path.read_text() == "name,value\na,0.5\n"
+
+    def half(self, file, index):
+        file.write_text("name,val")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", half)
+    with pytest.raises(KeyboardInterrupt):
+        write_csv(path, frame)
+    assert path.read_text() == "name,value\na,0.5\n"
     assert list(tmp_path.iterdir()) == [path]
 
 
