@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from hubfast.data import MAX_UNREADABLE, TargetData
 from hubfast.hub import Source, as_hub
+from hubfast.pathway import HubPathway, RoutingSurvey, survey
+from hubfast.pathway.diagnostics import LOAD
 from hubfast.profiling import counts
 from hubfast.profiling.memory import PeakMemory
 from hubfast.profiling.speed import inference_cost, inference_speed
@@ -29,9 +32,11 @@ from hubfast.tuning.measure import MethodCost
 from hubfast.tuning.methods.abilities import usable
 from hubfast.tuning.methods.registry import Method, build, find_method
 from hubfast.tuning.parts import Columns, Parts
-from hubfast.tuning.pathways import pathways
 from hubfast.tuning.result import Tuned
 from hubfast.tuning.trainer import Trainer
+
+SURVEYED = 512  # images of which it is told where a Hub-Pathway sends them, at most
+SURVEYED_BYTES = 2**28  # bytes of these images, at most
 
 
 def tune(
@@ -137,9 +142,7 @@ def tune(
         cost=_cost(run, images, batch_size),
         seconds={"rank": ranked - started, "tune": tuned - ranked},
         ranking=ranking,
-        pathways=pathways(
-            built, held_out.get("validation", images), labels, run.history, batch_size
-        ),
+        pathways=_pathways(run, held_out.get("validation", images), labels, batch_size),
         notes=(*parts.notes, *found.notes),
         baselines=run.baselines,
     )
@@ -207,3 +210,18 @@ def _cost(run: _Run, images: ImageDataset, batch_size: int) -> MethodCost:
         samples_per_second=inference_speed(deployed, batch),
         peak_memory=run.memory,
     )
+
+
+def _pathways(
+    run: _Run, images: ImageDataset, labels: TargetEncoder, batch_size: int
+) -> RoutingSurvey | None:
+    """Where a Hub-Pathway sends images, with its load by epoch; None for other methods."""
+    if not isinstance(run.module, HubPathway):
+        return None
+    one = images.batch([0]).nbytes
+    batch = images.batch(range(min(SURVEYED, max(1, SURVEYED_BYTES // one), len(images))))
+    targets = images.targets[: len(batch)]
+    found = survey(run.module, batch, targets, class_names=labels.names, batch_size=batch_size)
+    loads = [run.history.diagnostics[f"{LOAD}/{name}"] for name in run.module.names]
+    history = torch.tensor(loads, device="cpu").T
+    return replace(found, history=history, steps=run.history.steps)
