@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from hubfast.utils.moved import moved
-
 # Where the classes of each old module are now.
 HOMES = {
     "hubfast.pathway.cuda": {
@@ -38,28 +36,31 @@ HOMES = {
 
 
 class FormerModules:
-    """Finds and loads modules of HOMES; their classes come, with a DeprecationWarning, from now."""
+    """Finds modules of HOMES, whose classes come from where they are now, with a warning.
+
+    It has the methods of `importlib.abc.MetaPathFinder` and `Loader`, which are slow to import.
+    """
 
     @classmethod
     def install(cls) -> None:
         """Has Python ask here for modules that are found nowhere else."""
-        if cls not in sys.meta_path:
-            sys.meta_path.append(cls)
+        if not any(isinstance(finder, cls) for finder in sys.meta_path):
+            sys.meta_path.append(cls())
 
-    @classmethod
     def find_spec(
-        cls, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Gives an empty module with the old name, or None for names that are not of HOMES."""
-        if name not in HOMES:
+        if fullname not in HOMES:
             return None
-        return ModuleSpec(name, cls, is_package=any(each.startswith(f"{name}.") for each in HOMES))
+        package = any(each.startswith(f"{fullname}.") for each in HOMES)
+        return ModuleSpec(fullname, self, is_package=package)  # type: ignore[arg-type]
 
-    @staticmethod
-    def create_module(spec: ModuleSpec) -> None:
+    def create_module(self, spec: ModuleSpec) -> None:
         """Leaves making the module to Python."""
 
-    @staticmethod
-    def exec_module(module: ModuleType) -> None:
+    def exec_module(self, module: ModuleType) -> None:
         """Has the module give what its names stand for now."""
+        from hubfast.utils.moved import moved  # every import of hubfast comes by here, few need it
+
         module.__getattr__ = moved(module.__name__, HOMES[module.__name__])  # type: ignore[method-assign]

@@ -88,14 +88,14 @@ def renamed_attributes(**names: str) -> Callable[[C], C]:
             former = Former(now)
             former.__set_name__(cls, old)
             setattr(cls, old, former)
-        restore = getattr(cls, "__setstate__", lambda self, state: vars(self).update(state))
+        restore = getattr(cls, "__setstate__", lambda self, state: self.__dict__.update(state))
 
         def __setstate__(self: Any, state: dict[str, Any]) -> None:
             restore(self, _with_new_names(state, names))
 
         members: dict[str, Any] = {"__setstate__": __setstate__}
         if is_dataclass(cls):
-            members["__init__"] = renamed(**names)(cls.__init__)  # type: ignore[misc]
+            members["__init__"] = renamed(**names)(cls.__init__)
         for name, member in members.items():
             setattr(cls, name, member)
         return cls
