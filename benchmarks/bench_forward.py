@@ -22,7 +22,7 @@ from torch import nn
 
 from hubfast.nn.folding import fold_norms
 from hubfast.nn.inference import put_channels_last
-from hubfast.utils.allocator import keep_freed_memory
+from hubfast.utils.allocator import give_back_memory, keep_freed_memory
 
 MODELS = (
     *("resnet18", "resnet50", "mobilenetv3_small_100", "efficientnet_b0", "regnety_002"),
@@ -98,6 +98,7 @@ def main() -> None:
         row = {"what": f"forward {name}", "device": options.device}
         row |= {"threads": options.threads, "clock": options.clock}
         row["ms_per_image"] = measured(name, options)
+        give_back_memory()
         print(json.dumps(row), flush=True)
         if options.record:
             kind = "cpu" if options.device == "cpu" else "gpu"
