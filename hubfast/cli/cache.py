@@ -1,5 +1,7 @@
 """`hubfast cache`: what is kept of models that were run."""
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,7 +16,8 @@ from hubfast.utils.names import shortened
 from hubfast.utils.terminal import natural_width, output_console
 
 if TYPE_CHECKING:
-    from hubfast.extraction.cache import Cache, CachedFile
+    from hubfast.extraction.cache import Cache
+    from hubfast.extraction.entry import CachedFile
 
 app = typer.Typer(
     help="What is kept of models that were run, so that nothing is computed twice.",
@@ -28,7 +31,7 @@ SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT]?)(i?)B?)", re.IGNORECASE)
 UNITS = ("", "k", "M", "G", "T")
 TITLES = ("model", "entries", "size", "last used")
 DAMAGED = "(damaged: hubfast cache verify)"
-NAMELESS = "(without a name)"
+OTHERS = "(no model's own)"
 
 
 @app.command("ls")
@@ -88,8 +91,7 @@ def _table(files: "Iterable[CachedFile]", width: int) -> Table:
     """A row for each model, whose name loses its middle where the table has no room for it."""
     models: dict[str, list[CachedFile]] = {}
     for file in files:
-        name = DAMAGED if file.key is None else str(file.facts.get("model") or NAMELESS)
-        models.setdefault(name, []).append(file)
+        models.setdefault(_model(file), []).append(file)
     rows = [
         (
             name,
@@ -103,6 +105,22 @@ def _table(files: "Iterable[CachedFile]", width: int) -> Table:
     room = width - natural_width(_filled([("", *row[1:]) for row in rows])) + len(TITLES[0])
     names = shortened([row[0] for row in rows], max(room, 1))
     return _filled([(name, *row[1:]) for name, row in zip(names, rows, strict=True)])
+
+
+def _model(file: "CachedFile") -> str:
+    """The name of the model of an entry; where it has none, its kind and a hash of what it is."""
+    if file.key is None:
+        return DAMAGED
+    found = file.key.get("model")
+    if not isinstance(found, dict):
+        return OTHERS
+    whole = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    name = f"{found.get('kind')}:{found.get('name') or found.get('key') or whole[:8]}"
+    weights = str(found.get("weights", ""))
+    if weights.startswith("random"):
+        return f"{name}?pretrained=false"
+    checkpoint = found.get("kind") == "timm" and "config" not in found
+    return f"{name}@{weights[:8]}" if checkpoint else name
 
 
 def _filled(rows: Iterable[tuple[str, ...]]) -> Table:

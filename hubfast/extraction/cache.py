@@ -1,8 +1,7 @@
 """Tensors kept in files that are named by what they were computed from.
 
-The files are the truth: there is no index and no lock. A file is written beside its place, brought
-to the disk and renamed, so that it is whole or not there; a checksum of all that it holds is
-verified whenever it is read.
+The files are the truth: there is no index. A file is written beside its place, brought to the disk
+and renamed, so that it is whole or not there; its checksum is verified whenever it is read.
 """
 
 import hashlib
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from hubfast.extraction.entry import (
     FORMAT,
+    CachedFile,
     CacheEntry,
     DamagedError,
     canonical,
@@ -36,25 +36,6 @@ if TYPE_CHECKING:  # torch is slow to import, and listing a cache needs none of 
 HOUR = 3600.0  # seconds, in which what was touched is not pruned
 NAMES = f"[0-9a-f][0-9a-f]/{'[0-9a-f]' * 64}.safetensors"
 PARTIAL = "[0-9a-f][0-9a-f]/.*.partial.safetensors"
-
-
-@dataclass(frozen=True)
-class CachedFile:
-    """A file of a cache, whose tensors are not read.
-
-    Attributes:
-        path: Where it is.
-        size: Its size in bytes.
-        used: When it was written or last read, in seconds since 1970.
-        key: What it was computed from; None where the file is damaged.
-        facts: What was kept beside the tensors.
-    """
-
-    path: Path
-    size: int
-    used: float
-    key: dict[str, Any] | None
-    facts: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -99,8 +80,9 @@ class Cache:
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder).expanduser().absolute()
-        blocking = next((p for p in (self.folder, *self.folder.parents) if p.exists()), None)
-        if blocking is not None and not blocking.is_dir():
+        places = (self.folder, *self.folder.parents)
+        blocking = next((place for place in places if os.path.exists(place)), None)
+        if blocking is not None and not os.path.isdir(blocking):
             raise ValueError(f"cache_dir must be a folder, got {folder}: {blocking} is a file")
         self.writable = True
         self.hashes = FileHashes(self.folder / "file-hashes.bin")

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:  # torch is slow to import, and reading a description needs none of it
@@ -28,6 +29,25 @@ class CacheEntry:
     """What was kept: tensors by name, on the CPU, and facts that JSON can hold."""
 
     tensors: dict[str, "Tensor"]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CachedFile:
+    """A file of a cache, whose tensors are not read.
+
+    Attributes:
+        path: Where it is.
+        size: Its size in bytes.
+        used: When it was written or last read, in seconds since 1970.
+        key: What it was computed from; None where the file is damaged.
+        facts: What was kept beside the tensors.
+    """
+
+    path: Path
+    size: int
+    used: float
+    key: dict[str, Any] | None
     facts: dict[str, Any]
 
 

@@ -4,6 +4,7 @@ Files count by their content and not by their names, so that they may be moved, 
 versions of the libraries that it is in.
 """
 
+import hashlib
 import importlib.metadata
 import json
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from hubfast.utils.file_hashes import FileHashes
 
 FORMAT = 1  # of the features that hubfast takes of models; a change makes all of them anew
 OFTEN = 10.0  # seconds, after which new hashes of files are kept
+SHA256 = 64  # hexadecimal digits
 IMAGES = ("torch", "torchvision")  # versions that count for every model of images
 
 Facts = dict[str, Any]
@@ -119,10 +121,27 @@ def _transformers(name: str, hashes: FileHashes) -> Facts | None:
     if any('"auto_map"' in text and "--" in text for text in described):  # its code is elsewhere
         return None
     more = ["timm"] if any("timm" in text for text in described) else []
+    needed = versions(*IMAGES, "transformers", "tokenizers", *more)
+    files = local_files.below(folder)
+    if Path(name).is_dir():
+        return {"files": _hashed(files, hashes), "versions": needed}
+    # A commit tells of all files of the repository, also of those that are fetched only later.
+    edited = {file: path for file, path in files.items() if not _as_fetched(path, hashes)}
     return {
-        "files": _hashed(local_files.below(folder), hashes),
-        "versions": versions(*IMAGES, "transformers", "tokenizers", *more),
+        "name": name,
+        "commit": folder.name,
+        "edited": _hashed(edited, hashes),
+        "versions": needed,
     }
+
+
+def _as_fetched(path: Path, hashes: FileHashes) -> bool:
+    """Whether a file of huggingface_hub's cache still has the content that its name there tells."""
+    name = path.resolve().name
+    if len(name) == SHA256:
+        return hashes.of(path).hex() == name
+    content = path.read_bytes()  # those that Git itself keeps are small
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == name
 
 
 def _onnx(path: str, hashes: FileHashes) -> Facts:

@@ -5,6 +5,8 @@ import os
 import struct
 import threading
 import time
+import weakref
+from contextlib import suppress
 from pathlib import Path
 
 from hubfast.utils.files import replacing
@@ -33,6 +35,8 @@ class FileHashes:
         self._new: dict[bytes, bytes] = {}
         self._saved = time.monotonic()
         self._lock = threading.Lock()
+        if path is not None:  # what is new is kept at the end, too, be it of the process
+            weakref.finalize(self, _keep, path, self._new)
 
     def of(self, path: str | Path) -> bytes:
         """The sha256 of a file's content, 32 bytes.
@@ -56,21 +60,15 @@ class FileHashes:
     def save(self, every: float = 0.0) -> None:
         """Keeps the new hashes, unless they were kept less than `every` seconds ago.
 
+        They are kept at the end of the process, too, unless it is killed.
+
         Of two processes that write at the same time, one's new hashes may be lost.
         """
         if self._path is None or not self._new or time.monotonic() - self._saved < every:
             return
         with self._lock:
-            self._known = {**_read(self._path), **self._new}
-            self._new, self._saved = {}, time.monotonic()
-            records = [RECORD.pack(*each) for each in [*self._known.items()][-MOST:]]
-        body = b"".join(records)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(self._path) as partial:
-                partial.write_bytes(FORMAT + hashlib.sha256(body).digest() + body)
-        except OSError:  # a full disk, or a folder that may only be read
-            return
+            self._known, self._saved = _keep(self._path, self._new), time.monotonic()
+            self._new.clear()
 
     def _of_state(self, state: bytes) -> bytes | None:
         with self._lock:
@@ -82,6 +80,18 @@ class FileHashes:
 def _state(path: str | Path, stat: os.stat_result) -> bytes:
     numbers = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
     return hashlib.sha256(repr((os.path.abspath(path), *numbers)).encode()).digest()[:16]
+
+
+def _keep(path: Path, new: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Adds hashes to those that a file holds, which are returned with them."""
+    known = {**_read(path), **new}
+    if new:
+        body = b"".join(RECORD.pack(*each) for each in [*known.items()][-MOST:])
+        with suppress(OSError):  # a full disk, or a folder that may only be read
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as partial:
+                partial.write_bytes(FORMAT + hashlib.sha256(body).digest() + body)
+    return known
 
 
 def _read(path: Path) -> dict[bytes, bytes]:

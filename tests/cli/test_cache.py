@@ -13,7 +13,11 @@ from hubfast.cli import app, main
 from hubfast.cli.cache import _amount, _size
 from hubfast.extraction.cache import HOUR, Cache
 
-LONG = "timm:a_very_long_architecture_name_that_no_terminal_has_room_for.trained_on_imagenet21k"
+LONG = "a_very_long_architecture_name_that_no_terminal_has_room_for.trained_on_imagenet21k"
+
+
+def published(name):
+    return {"kind": "timm", "name": name, "weights": "ab" * 32, "config": {}}
 
 
 @pytest.fixture
@@ -21,8 +25,8 @@ def folder(tmp_path):
     """Three entries of one model, used long ago, and one of another."""
     cache = Cache(tmp_path / "kept")
     for number in range(4):
-        model = LONG if number == 3 else "timm:resnet18.a1_in1k"
-        cache.put({"n": number}, {"x": torch.zeros(1000)}, {"model": model})
+        model = published(LONG if number == 3 else "resnet18.a1_in1k")
+        cache.put({"n": number, "model": model}, {"x": torch.zeros(1000)}, {})
     for file in cache.entries():
         then = time.time() - (9 - file.key["n"]) * HOUR
         os.utime(file.path, (then, then))
@@ -47,11 +51,27 @@ def test_a_row_for_each_model(cache, folder):
     assert lines[0].split() == ["model", "entries", "size", "last", "used"]
     files = sorted(Cache(folder).entries(), key=lambda file: file.key["n"])
     small = sum(file.size for file in files[:3])
-    assert lines[1].split()[:4] == [LONG, "1", *_amount(files[3].size).split()]
+    assert lines[1].split()[:4] == [f"timm:{LONG}", "1", *_amount(files[3].size).split()]
     assert lines[2].split()[:4] == ["timm:resnet18.a1_in1k", "3", *_amount(small).split()]
     used = max(file.used for file in files)
     assert lines[1].rstrip().endswith(time.strftime("%Y-%m-%d %H:%M", time.localtime(used)))
     assert lines[3] == f"4 entries, {_amount(small + files[3].size)}, in {folder}"
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ({"kind": "timm", "name": "vit", "weights": "random, seed 0"}, "timm:vit?pretrained=false"),
+        ({"kind": "timm", "name": "vit", "weights": "0123456789"}, "timm:vit@01234567"),
+        ({"kind": "hf", "name": "org/m", "commit": "c0ffee"}, "hf:org/m"),
+        ({"kind": "object", "key": "mine", "weights": "01234"}, "object:mine"),
+        ({"kind": "onnx", "files": {"model": "ab"}}, "onnx:bed03eaa"),
+        (None, "(no model's own)"),
+    ],
+)
+def test_names_of_models(cache, folder, model, name):
+    Cache(folder).put({"model": model}, {}, {})
+    assert f" {name} " in cache("ls", width=200).splitlines()[1]
 
 
 @pytest.mark.parametrize("width", [60, 80, 81, 120])
@@ -88,7 +108,7 @@ def test_what_was_unused_for_longest_goes(cache, folder):
     said = cache("prune", "--max-size", str(left))
     assert said == f"2 entries, {_amount(sizes[0] + sizes[1])}, deleted, {_amount(left)} left\n"
     assert sorted(file.key["n"] for file in Cache(folder).entries()) == [2, 3]
-    Cache(folder).get({"n": 3})
+    Cache(folder).get({"n": 3, "model": published(LONG)})
     said = cache("prune", "--max-size", "0").splitlines()
     assert said[1] == f"{_amount(sizes[3])} are in use and stay: 1 entries"
 

@@ -230,6 +230,14 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path, below):
         Cache(tmp_path / "file" / below)
 
 
+def test_a_folder_that_may_not_be_seen_is_no_fault_of_opening(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refused)
+    Cache(tmp_path / "closed" / "cache")
+
+
 def test_opening_writes_nothing(tmp_path):
     cache = Cache(tmp_path / "new" / "cache")
     assert cache.get(KEY) is None

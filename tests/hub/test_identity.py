@@ -317,20 +317,36 @@ def test_transformers_with_parts_elsewhere_are_unknown(files, file, content, tmp
 
 
 def test_transformers_from_the_cache(tmp_path):
-    parts = {"config__json": b"{}", "model__safetensors": b"w"}
-    snapshot(tmp_path, "org/m", **parts)
+    """Files that are fetched only when they are needed change nothing; an edit does."""
+    folder = snapshot(tmp_path, "org/m", config__json=b"{}", model__safetensors=b"w")
     before = of("hf:org/m")
-    assert before["files"]["model.safetensors"] == hashlib.sha256(b"w").hexdigest()
-    snapshot(tmp_path, "org/m", tokenizer__json=b"{}")
-    after = of("hf:org/m")
-    assert after != before
-    snapshot(tmp_path, "org/m", README__md=b"text")
-    assert of("hf:org/m") == after
-    snapshot(tmp_path, "org/same", "another", **parts, tokenizer__json=b"{}")
-    assert of("hf:org/same") == after
-    assert "timm" not in after["versions"]
+    assert (before["name"], before["commit"], before["edited"]) == ("org/m", "c0ffee", {})
+    assert "timm" not in before["versions"]
+    snapshot(tmp_path, "org/m", tokenizer__json=b"[]")
+    assert of("hf:org/m") == before
+    for name in ("tokenizer.json", "model.safetensors"):
+        blob = (folder / name).resolve()
+        content = blob.read_bytes()
+        blob.write_bytes(b"edited")
+        after = of("hf:org/m")
+        assert after["edited"] == {name: hashlib.sha256(b"edited").hexdigest()}
+        blob.write_bytes(content)
+        assert of("hf:org/m") == before
+    snapshot(tmp_path, "org/m", "beef", config__json=b"{}", model__safetensors=b"w")
+    assert of("hf:org/m") != before
     snapshot(tmp_path, "org/wrapped", config__json=b'{"model_type": "timm_wrapper"}')
     assert "timm" in of("hf:org/wrapped")["versions"]
+
+
+def test_small_files_in_the_cache_have_names_of_git(tmp_path):
+    folder = snapshot(tmp_path, "org/m", config__json=b"{}")
+    (folder / "config.json").unlink()
+    blob = folder.parent.parent / "blobs" / "9e26dfeeb6e641a33dae4961196235bdb965b21b"
+    blob.write_bytes(b"{}")  # `printf {} | git hash-object --stdin` gives this name
+    (folder / "config.json").symlink_to(blob)
+    assert of("hf:org/m")["edited"] == {}
+    blob.write_bytes(b"{ }")
+    assert [*of("hf:org/m")["edited"]] == ["config.json"]
 
 
 def test_hidden_files_do_not_count(tmp_path):

@@ -113,6 +113,15 @@ def test_saving_now_and_then(tmp_path, reads):
     assert (tmp_path / "hashes.bin").exists()
 
 
+def test_what_is_new_is_kept_at_the_end(tmp_path, reads):
+    settled(tmp_path / "a", b"one")
+    hashes = FileHashes(tmp_path / "hashes.bin")
+    hashes.of(tmp_path / "a")
+    del hashes
+    assert len(FileHashes(tmp_path / "hashes.bin").of(tmp_path / "a")) == 32
+    assert len(reads) == 1
+
+
 def test_the_oldest_are_forgotten(tmp_path, reads, monkeypatch):
     monkeypatch.setattr(file_hashes, "MOST", 2)
     hashes = FileHashes(tmp_path / "hashes.bin")
