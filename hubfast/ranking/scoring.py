@@ -25,10 +25,10 @@ class Outcome:
 
     def void(self, metric: str) -> str:
         """Why this score says nothing; empty where it does, and where there is none."""
-        found, width = self.scores.get(metric), self.row.width
-        if found is None or width is None:
+        fitted, width = self.scores.get(metric), self.row.width
+        if fitted is None or width is None:
             return ""
-        return SCORES[metric].says_nothing(found.count, width) or ""
+        return SCORES[metric].says_nothing(fitted.count, width) or ""
 
 
 def rank_rows(
@@ -48,10 +48,10 @@ def rank_rows(
 
 
 def _single(scored: Sequence[Outcome], metric: Metric, seed: int) -> list[RankedModel]:
-    found = _metric_scores(scored, metric, seed)[0]
+    scores = _metric_scores(scored, metric, seed)[0]
     return [
         replace(o.row, score=s.score, low=s.low, high=s.high, tied=s.tied, void=s.void)
-        for o, s in zip(scored, found, strict=True)
+        for o, s in zip(scored, scores, strict=True)
     ]
 
 
@@ -64,16 +64,16 @@ def _several(scored: Sequence[Outcome], metrics: Sequence[Metric], seed: int) ->
     values = np.array([[_vote(s) for s in column] for column in columns])
     # A model whose every score is infinite or NaN beats nobody.
     consensus = [float(value) for value in np.nan_to_num(borda(values))]
-    found = intervals(consensus, np.nan_to_num(resampled_borda(samples)))
+    interval = intervals(consensus, np.nan_to_num(resampled_borda(samples)))
     rows = []
     for i, o in enumerate(scored):
         alone: dict[str, MetricScore] = {m: columns[k][i] for k, m in enumerate(metrics)}
         row = replace(
             o.row,
             score=consensus[i],
-            low=float(found.low[i]),
-            high=float(found.high[i]),
-            tied=bool(found.tied[i]),
+            low=float(interval.low[i]),
+            high=float(interval.high[i]),
+            tied=bool(interval.tied[i]),
             scores=alone,
         )
         void = [s.void for s in alone.values() if s.void]
@@ -107,8 +107,8 @@ def _metric_scores(
     parts = [scored[i].scores[metric] for i in have]
     values = [part.score for part in parts]
     samples = resampled(values, [part.influence for part in parts], parts[0].count, seed)
-    found = intervals(values, samples)
-    for position, (i, low, high, tied) in enumerate(zip(have, *found, strict=True)):
+    interval = intervals(values, samples)
+    for position, (i, low, high, tied) in enumerate(zip(have, *interval, strict=True)):
         steady = math.isnan(low)  # a score without an interval still votes: as it is
         ends = (None, None) if steady else (float(low), float(high))
         rows[i] = replace(rows[i], low=ends[0], high=ends[1], tied=bool(tied))

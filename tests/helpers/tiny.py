@@ -11,7 +11,7 @@ SIZE = (8, 8)
 
 
 def coloured(count=24, classes=3, seed=0):
-    """Noisy pictures whose colour says their class, and the classes."""
+    """Noisy images whose colour says their class, and the classes."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % classes
     images = rng.integers(0, 80, (count, *SIZE, 3))

@@ -1,4 +1,4 @@
-"""Pre-trained models with new heads, and pictures as training batches."""
+"""Pre-trained models with new heads, and images as training batches."""
 
 import numpy as np
 import pytest
@@ -94,15 +94,15 @@ def test_labels_map_any_class_ids():
         TargetEncoder.of(as_target_data((list(images), np.zeros(6, int))))
 
 
-def test_pictures_are_in_0_1_and_cropped_to_size():
+def test_images_are_in_0_1_and_cropped_to_size():
     wide = np.zeros((8, 16, 3), np.uint8)
     wide[:, 4:12] = 255  # its middle
     target = as_target_data(([wide, wide], np.array([0, 1])))
     labels = TargetEncoder.of(target)
-    picture, encoded, position = ImageDataset(target, labels, (8, 8))[(0, 1)]
-    assert picture.shape == (3, 8, 8)
-    assert picture.dtype == torch.float32
-    assert picture.min() == picture.max() == 1
+    image, encoded, position = ImageDataset(target, labels, (8, 8))[(0, 1)]
+    assert image.shape == (3, 8, 8)
+    assert image.dtype == torch.float32
+    assert image.min() == image.max() == 1
     assert (int(encoded), position) == (1, 1)
 
 
