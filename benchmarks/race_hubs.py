@@ -2,17 +2,22 @@
 
 Simulated features are a ReLU of random projections of one latent of the hub, seen by each model
 through noise of its own: a model of quality q sees q z + sqrt(1 - q^2) e. Real ones are those of
-the mini-hub's models.
+the ten models that the mini-hub ships, on new images of its source tasks; hubs of one task have
+the same images in other orders.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hubfast.minihub import load, model_names
+from hubfast.minihub.tasks import source_images
+from hubfast.minihub.training import prepare
 from hubfast.ranking.looks import look_sizes
 from hubfast.scores.logme.logme import LogME
 from hubfast.scores.statistics import FeatureStatistics
@@ -20,6 +25,7 @@ from hubfast.scores.statistics import FeatureStatistics
 SAMPLES, CLASSES, LATENT = 4096, 10, 32
 ROWS = 512  # influences at a look, at most
 WIDTHS = (32, 64, 128, 256)
+REAL = ("fonts", "letters", "shapes", "textures")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +67,13 @@ def near_ties(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return quality, np.repeat([32, 256], 12)
 
 
-KINDS = {"separable": separable, "widths mixed": mixed, "near ties": near_ties}
+SIMULATED = {"separable": separable, "widths mixed": mixed, "near ties": near_ties}
 
 
 def simulated(kind: str, seed: int) -> Looks:
     """One hub of a kind; its classes are in proportion at every prefix of the samples."""
     rng = np.random.default_rng([seed, *kind.encode()])
-    quality, widths = KINDS[kind](rng)
+    quality, widths = SIMULATED[kind](rng)
     labels = np.concatenate([rng.permutation(CLASSES) for _ in range(-(-SAMPLES // CLASSES))])
     labels = labels[:SAMPLES]
     centres = rng.normal(size=(CLASSES, LATENT)) * 0.6
@@ -84,6 +90,38 @@ def simulated(kind: str, seed: int) -> Looks:
     return looks_of(features(), torch.from_numpy(labels))
 
 
+def real(task: str, seed: int) -> Looks:
+    """The mini-hub on 4,096 images of a source task, in an order of their own."""
+    models, labels = mini_hub(task)
+    order = in_proportion(labels, seed)
+    features = (torch.from_numpy(x[order]) for x, _ in models)
+    return looks_of(features, torch.from_numpy(labels[order]))
+
+
+def in_proportion(labels: np.ndarray, seed: int) -> np.ndarray:
+    """A random order in which every prefix has the classes in proportion."""
+    rng, place = np.random.default_rng(seed), np.empty(len(labels))
+    for c in np.unique(labels):
+        members = np.flatnonzero(labels == c)
+        place[rng.permutation(members)] = (np.arange(len(members)) + rng.random()) / len(members)
+    return np.argsort(place)
+
+
+@lru_cache(maxsize=1)
+def mini_hub(task: str) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+    """Features `(n, D)` and source probabilities `(n, Cs)` of each shipped model, and labels."""
+    images, labels, _ = source_images(task, SAMPLES, seed=1)
+    models = []
+    for name in model_names():
+        model = load(name)
+        with torch.inference_mode():
+            maps = [model.forward_features(x) for x in prepare(model, images).split(128)]
+            features = torch.cat([model.forward_head(x, pre_logits=True) for x in maps])
+            probabilities = torch.cat([model.forward_head(x) for x in maps]).softmax(1)
+        models.append((features.numpy(), probabilities.numpy()))
+    return models, labels
+
+
 def looks_of(models: Iterator[Tensor], targets: Tensor) -> Looks:
     """LogME of all looks, statistics of each model updated by the new samples only.
 
@@ -98,7 +136,8 @@ def looks_of(models: Iterator[Tensor], targets: Tensor) -> Looks:
         stats, seen, row = FeatureStatistics(), 0, []
         for n in sizes:
             stats.update(features[seen:n], targets[seen:n])
-            fitted, few = LogME.from_statistics(stats), slice(min(n, ROWS))
+            fitted = LogME.from_statistics(stats)
+            few = slice(min(n, ROWS) if n < len(targets) else 1)  # the end needs none
             row.append((fitted.score, fitted.influence(features[few], targets[few])))
             seen = n
         scores.append([score for score, _ in row])

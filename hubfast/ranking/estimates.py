@@ -12,7 +12,7 @@ from hubfast.ranking.verdict import State
 from hubfast.scores.score import Growth
 
 STEEPER = 1.2  # at most, each doubling of the samples changes a score by so much more
-LATE = 2.0  # doublings that a score which grows late may be extrapolated by
+LATE = 1.0  # doublings that a score which grows late may be extrapolated by
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ def change_left(growth: Growth, doublings: float) -> tuple[float, float]:
     Returns:
         The least and the most: between half and one and a half of that for `"inverse"`; between
         half of that and a change that is by a fifth larger each time for `"slow"`, as for
-        `"late"`, where it is NaN before the last two doublings: nothing is known.
+        `"late"`, where it is NaN before the last doubling: nothing is known.
     """
     halving = 1 - 0.5**doublings
     match growth:
@@ -156,12 +156,12 @@ def extrapolate(prefix: Prefix, growth: Growth, level: float) -> Estimates:
     squares = _paired_variances(np.where(known[:, None], prefix.influences, 0.0)) / n
     both = np.logical_and.outer(known, known)
     critical = critical_value(level, rows) if rows > 1 else np.inf
-    margins = np.where(both, critical * np.sqrt(squares * spread) + half * _widest(changes), np.inf)
+    margins = np.where(both, critical * np.sqrt(squares * spread) + half * widest(changes), np.inf)
     np.fill_diagonal(margins, 0.0)
     return Estimates(values, margins)
 
 
-def _widest(changes: np.ndarray) -> np.ndarray:
+def widest(changes: np.ndarray) -> np.ndarray:
     """The largest of the changes of each two models and of their difference, `(M, M)`."""
     sizes, differences = np.abs(changes), np.abs(np.subtract.outer(changes, changes))
     return np.maximum(np.maximum.outer(sizes, sizes), differences)

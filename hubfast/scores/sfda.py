@@ -112,7 +112,7 @@ SCORE = Score(
     needs="samples",
     fit=fit_sfda,
     silence=_too_few,
-    growth="inverse",
+    growth="late",
     meaning=(
         "SFDA is the mean log-likelihood of a linear discriminant with shrunk covariance, fitted "
         "a second time after each sample was mixed with the means of the other classes, the more "

@@ -75,7 +75,6 @@ SCORE = Score(
     tasks=CLASSES,
     needs="samples",
     fit=fit_transrate,
-    growth="inverse",
     meaning=(
         "TransRate is by how much knowing the classes lowers the coding rate of the features, "
         "½&nbsp;log&nbsp;det(I&nbsp;+&nbsp;<var>Z</var>&prime;<var>Z</var>&thinsp;/&thinsp;"

@@ -118,14 +118,14 @@ def test_scores_are_extrapolated_to_all_samples(growth, estimate, half):
 def test_what_two_doublings_change():
     assert change_left("inverse", 2) == pytest.approx((0.375, 1.125))  # 3/4 by 1 / n
     assert change_left("slow", 2) == pytest.approx((0.375, 1.2 + 1.44))
-    assert change_left("late", 2) == change_left("slow", 2)
-    assert np.isnan(change_left("late", 2.1)).all()
+    assert change_left("late", 1) == change_left("slow", 1)
+    assert np.isnan(change_left("late", 1.1)).all()
     assert change_left("none", 2) == (0, 0)
 
 
-def test_a_score_that_grows_late_decides_nothing_before_a_quarter_of_the_samples():
-    race = Race("ab", (100, 200, 400, 801, 1602), Rules(top=1), "late")
-    for n, state in ((100, "in"), (200, "in"), (400, "in"), (801, "accepted")):
+def test_a_score_that_grows_late_decides_nothing_before_half_of_the_samples():
+    race = Race("ab", (100, 200, 400, 800), Rules(top=1), "late")
+    for n, state in ((100, "in"), (200, "in"), (400, "accepted")):
         assert race.look(n, plain(a=1, b=0))["a"].state == state
 
 
