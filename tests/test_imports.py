@@ -29,7 +29,7 @@ ALLOWED = {
     "zoo": {"ops", "profiling", "nn", "utils"},
     "pathway": {"ops", "profiling", "nn", "utils"},
     "extraction": {"hub", "data", "scores", "ops", "nn", "profiling", "utils"},
-    "ranking": {"extraction", "scores", "hub", "data", "utils"},
+    "ranking": {"extraction", "scores", "hub", "data", "nn", "utils"},
     "tuning": {
         *("ranking", "extraction", "scores", "hub", "data", "minihub", "pathway", "zoo"),
         *("ops", "profiling", "nn", "utils"),

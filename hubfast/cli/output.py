@@ -36,7 +36,10 @@ OPTIONS = {
     "cache_dir": "--cache-dir",
     "max_size": "--max-size",
 }
-FIRST = ("top", "method", "validation", "weight", "size", "augment", "task", "ranking", "lr")
+FIRST = (
+    *("top", "method", "validation", "weight", "size", "augment", "task", "ranking", "lr"),
+    *("budget", "memory", "confidence", "tolerance", "precision"),
+)
 FIRST_WORD = re.compile(rf"^({'|'.join(FIRST)})(?= must | is for )")
 ARGUMENT = re.compile(rf"(?<![\w'\"/.-])({'|'.join(OPTIONS)})(?![\w'\"/.-])")
 

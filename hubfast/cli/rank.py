@@ -55,7 +55,42 @@ def rank(
         typer.Option(help="classification, multilabel or regression; told from the targets."),
     ] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples per forward pass.")] = 64,
+    race: Annotated[
+        bool,
+        typer.Option("--race", help="Stop models once it is clear that they are not among the best."),
+    ] = False,
+    top: Annotated[int, typer.Option(min=1, help="In a race: how many of the best to find.")] = 3,
+    confidence: Annotated[
+        float, typer.Option(help="In a race: how sure all of its decisions together must be.")
+    ] = 0.95,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            min=0, help="In a race: how much better, in units of the score, a model left out may be."
+        ),
+    ] = 0.0,
+    budget: Annotated[
+        str | None, typer.Option(help="Time that models may run at most, such as 90s, 10m or 1h.")
+    ] = None,
+    cache: Annotated[
+        bool,
+        typer.Option(
+            help="Keep what models give, and take what is kept: see 'hubfast cache --help'."
+        ),
+    ] = True,
+    cache_dir: Annotated[
+        str | None, typer.Option(help="Folder of the cache; the user's, or HUBFAST_CACHE.")
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="For samples and loaded models, such as 2G; a quarter of the machine's."),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Samples per forward pass; 32, on a GPU 64.")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="fp32, or bf16 on a GPU: torch's autocast to bfloat16.")
+    ] = "fp32",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; a GPU if any.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes preparing samples.")] = None,
     seed: Annotated[int, typer.Option(help="Of the subsample and of the intervals.")] = 0,
@@ -120,7 +155,16 @@ def rank(
             metrics=cast(Any, metric or ["logme"]),
             task=cast(Any, task),
             samples=samples,
+            race=race,
+            top=top,
+            confidence=confidence,
+            tolerance=tolerance,
+            budget=budget,
+            cache=cache,
+            cache_dir=cache_dir,
+            memory=memory,
             batch_size=batch_size,
+            precision=cast(Any, precision),
             device=device,
             workers=workers,
             seed=seed,

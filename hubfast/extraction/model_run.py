@@ -72,7 +72,7 @@ class ModelRun:
         self.sums: StatisticsStore | None = None
         if self._cache is not None and known is not None:
             data = self.setting.feed.data
-            self.store = OutputStore(self._cache, known, self.setting.options.device)
+            self.store = OutputStore(self._cache, known, self.setting.options)
             if self.scores.needs_statistics:
                 targets = targets_digest(data.targets, data.task)
                 feed = self.setting.feed

@@ -58,12 +58,13 @@ class OutputStore:
     Args:
         cache: The cache.
         model: What determines the model's outputs, as `hubfast.hub.identity` gives it.
-        device: The device that it runs on; its kind is part of the key.
+        options: How it is run; the kind of the device and the precision are part of the key.
     """
 
-    def __init__(self, cache: Cache, model: Mapping[str, Any], device: str):
-        self.cache, self.device = cache, device
-        self.base = {"model": dict(model), "device": device_kind(device)}
+    def __init__(self, cache: Cache, model: Mapping[str, Any], options: Extraction):
+        self.cache, self.device = cache, options.device
+        how = {"device": device_kind(options.device), "precision": options.precision}
+        self.base = {"model": dict(model), **how}
         self._rows: _Rows | None = None
 
     def get(self, samples: str, *, features: bool, logits: bool) -> Outputs | None:

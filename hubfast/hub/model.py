@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 from torch import Tensor
 
 Keys = Literal["by_name", "by_order"]  # how weights of a checkpoint find their places
+Precision = Literal["fp32", "bf16"]  # "bf16" is torch's autocast to bfloat16
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Extraction:
     batch_size: int = 64
     device: str = "cpu"
     workers: int = 0  # processes that prepare samples; 0 prepares them in this one
+    precision: Precision = "fp32"  # of the arithmetic of torch modules
     logits: bool = False  # whether to give the source classifier's output, too, where there is one
 
 

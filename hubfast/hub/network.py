@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -84,7 +84,8 @@ class Network:
         for inputs in self._inputs(data, options):
             inputs = _moved(inputs, options.device, dtype)
             started = time.perf_counter()
-            with torch.no_grad():  # tensors that a module keeps must still be fit for training
+            # Not inference mode: tensors that a module keeps must still be fit for training.
+            with torch.no_grad(), in_precision(options):
                 run = partial(features_of, self.run, logits=options.logits)
                 features, logits = within_memory(run, inputs)
             if features.is_cuda:
@@ -114,6 +115,12 @@ class Network:
         with torch.device("cpu"):  # where the generator is, whatever the user's default
             prepared = iter(loader)
         yield from prepared
+
+
+def in_precision(options: Extraction) -> AbstractContextManager[object]:
+    """What a module runs in, for the precision that is asked for."""
+    device = torch.device(options.device).type
+    return torch.autocast(device, torch.bfloat16, enabled=options.precision == "bf16")
 
 
 def features_of(

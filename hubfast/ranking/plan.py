@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -13,6 +13,8 @@ from hubfast.data.checks import check_share
 from hubfast.data.order import seeded_order
 from hubfast.extraction.cache import Cache, default_folder
 from hubfast.hub import Extraction
+from hubfast.hub.model import Precision
+from hubfast.nn.inference import default_batch_size
 from hubfast.ranking.looks import check_race
 from hubfast.ranking.verdict import Rules
 from hubfast.scores.registry import SCORES, Metric, check_metrics
@@ -43,7 +45,8 @@ class Plan:
         *,
         metrics: Sequence[Metric],
         samples: int | None,
-        batch_size: int,
+        batch_size: int | None,
+        precision: Precision,
         device: str | None,
         workers: int | None,
         memory: int | str | None,
@@ -61,6 +64,8 @@ class Plan:
         for name, value in counts.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if precision not in get_args(Precision):
+            raise ValueError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
         check_share(given["max_unreadable"])
         where, store = _device(device), _cache(cache, cache_dir)
         # The source classifier's output costs little, so it is also asked for to be kept.
@@ -68,7 +73,13 @@ class Plan:
         return cls(
             metrics=tuple(metrics),
             samples=samples,
-            extraction=Extraction(batch_size, where, _workers(workers, where), logits),
+            extraction=Extraction(
+                batch_size or default_batch_size(where),
+                where,
+                _workers(workers, where),
+                precision,
+                logits,
+            ),
             memory=machine_memory() // 4 if memory is None else parse_size(memory, "memory"),
             cache=store,
             budget=None if budget is None else parse_duration(budget, "budget"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from hubfast.data import MAX_UNREADABLE, as_target_data
 from hubfast.hub import as_hub
+from hubfast.hub.model import Precision
 from hubfast.ranking.plan import Plan, check_target
 from hubfast.ranking.remarks import Remarks
 from hubfast.ranking.result import Ranking
@@ -30,7 +31,8 @@ def rank(
     metrics: Sequence[Metric] | None = None,
     task: Task | None = None,
     samples: int | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
+    precision: Precision = "fp32",
     device: str | None = None,
     workers: int | None = None,
     seed: int = 0,
@@ -70,7 +72,8 @@ def rank(
         task: The task, as in `as_target_data`.
         samples: At most so many samples are used, drawn with classes in proportion; None for all.
             Scores that need samples, and no sums, are of 2,048 at most, and no more are read.
-        batch_size: Samples per forward pass.
+        batch_size: Samples per forward pass; None for 32 on a CPU and 64 on a GPU.
+        precision: `"fp32"`, or `"bf16"` for torch's autocast to bfloat16, which is for GPUs.
         device: `"cpu"`, `"cuda"`, `"cuda:1"`; None for a GPU where there is one.
         workers: Processes that prepare samples; None for a few when a GPU runs the models.
         seed: Seed of the order in which samples are looked at, and of the intervals.
@@ -101,6 +104,7 @@ def rank(
         metrics=(metric,) if metrics is None else metrics,
         samples=samples,
         batch_size=batch_size,
+        precision=precision,
         device=device,
         workers=workers,
         seed=seed,

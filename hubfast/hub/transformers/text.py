@@ -12,6 +12,7 @@ from torch import nn
 
 from hubfast.hub.memory import within_memory
 from hubfast.hub.model import Batch, Extraction, SampleSequence, shape_error
+from hubfast.hub.network import in_precision
 from hubfast.hub.transformers.features import Outputs, classifies, text_features
 from hubfast.hub.transformers.quiet import quiet
 from hubfast.hub.transformers.tokens import (
@@ -72,7 +73,7 @@ class TextNetwork:
             names = rows[group[0]]
             columns = {key: [rows[i][key] for i in group] for key in names}
             inputs = {key: torch.tensor(ids, device=options.device) for key, ids in columns.items()}
-            with torch.inference_mode():
+            with torch.inference_mode(), in_precision(options):
                 features, logits = within_memory(run, inputs)
             if features.ndim != 2 or len(features) != len(group):
                 raise shape_error("features", f"({len(group)}, D) for {len(group)}", features)
