@@ -202,9 +202,11 @@ class ModelRun:
         if self.store is None:
             return None
         feed, logits = self.setting.feed, self.scores.needs_logits
-        found = self.store.get(
-            feed.digest(index), features=self.scores.needs_features, logits=logits
-        ) or self.store.gather(feed.digests(index), logits=logits)
+        first = not index or feed.ends[index - 1] < KEPT_SAMPLES  # later ones are for sums alone
+        features = self.scores.needs_statistics or (first and self.scores.needs_features)
+        found = self.store.get(feed.digest(index), features=features, logits=logits)
+        if found is None:
+            found = self.store.gather(feed.digests(index), logits=logits)
         if found is not None and found.features is not None:
             self.width = found.features.shape[1]
         return found
