@@ -57,7 +57,9 @@ def rank(
     samples: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples.")] = None,
     race: Annotated[
         bool,
-        typer.Option("--race", help="Stop models once it is clear that they are not among the best."),
+        typer.Option(
+            "--race", help="Stop models once it is clear that they are not among the best."
+        ),
     ] = False,
     top: Annotated[int, typer.Option(min=1, help="In a race: how many of the best to find.")] = 3,
     confidence: Annotated[
@@ -66,7 +68,8 @@ def rank(
     tolerance: Annotated[
         float,
         typer.Option(
-            min=0, help="In a race: how much better, in units of the score, a model left out may be."
+            min=0,
+            help="In a race: how much better, in units of the score, a model left out may be.",
         ),
     ] = 0.0,
     budget: Annotated[

@@ -54,7 +54,8 @@ class Engine:
         """Lets go of a model that goes no further."""
         self._loaded.pop(run, None)
         parts = run.release()
-        give_back_memory(garbage=any(part() is not None for part in parts))
+        held = any(part() is not None for part in parts)  # by each other, as modules with hooks
+        give_back_memory(garbage=held and not _is_users(run))
 
     def _settle(self, run: ModelRun, *, last: bool) -> None:
         """Keeps a model loaded if there is room and more to do, else lets go of it."""
@@ -67,9 +68,14 @@ class Engine:
             give_back_memory(garbage=False)
 
 
+def _is_users(run: ModelRun) -> bool:
+    """Whether the model is its user's own, who keeps it."""
+    return run.source.kind == "object"
+
+
 def _size(run: ModelRun) -> int | None:
     """Bytes that a loaded model holds; 0 for its user's own, None for one that is not known."""
-    if run.source.spec is None:
+    if _is_users(run):
         return 0
     model = run.loaded
     module = getattr(model, "run", getattr(model, "model", None))

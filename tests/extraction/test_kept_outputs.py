@@ -117,7 +117,10 @@ def test_a_model_without_a_classifier_is_not_asked_again(rank):
         def __call__(self, rows):
             return super().__call__(rows)[0]
 
-    hub = [as_source(WithoutLogits(features["m0"], calls), name="m0", key="bare"), hub_of(features)[0][1]]
+    hub = [
+        as_source(WithoutLogits(features["m0"], calls), name="m0", key="bare"),
+        hub_of(features)[0][1],
+    ]
     rank(hub, (samples, targets))
     calls.clear()
     found = rank(hub, (samples, targets), metrics=["leep", "logme"])
