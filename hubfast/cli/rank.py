@@ -57,9 +57,7 @@ def rank(
     samples: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples.")] = None,
     race: Annotated[
         bool,
-        typer.Option(
-            "--race", help="Stop models once it is clear that they are not among the best."
-        ),
+        typer.Option("--race", help="Stop models once they are clearly not among the best."),
     ] = False,
     top: Annotated[int, typer.Option(min=1, help="In a race: how many of the best to find.")] = 3,
     confidence: Annotated[
@@ -69,7 +67,7 @@ def rank(
         float,
         typer.Option(
             min=0,
-            help="In a race: how much better, in units of the score, a model left out may be.",
+            help="In a race: how much better by its score a model that is left out may be.",
         ),
     ] = 0.0,
     budget: Annotated[

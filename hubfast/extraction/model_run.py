@@ -185,7 +185,7 @@ class ModelRun:
         self._place()
         framing = None if self.known is None else self.known.framing
         block = self.setting.feed.ready(index, framing)
-        outputs = run_block(model, block, self.setting.options, _seed(self.setting.seed, index))
+        outputs = run_block(model, block, self.setting.options, (self.setting.seed, index))
         assert outputs is not None
         assert outputs.features is not None
         self.spent.prepare += outputs.prepare
@@ -225,7 +225,7 @@ class ModelRun:
     def _jump(self, stop: int) -> bool:
         """Goes on behind the blocks whose sums an earlier run has kept, if it has."""
         feed, start = self.setting.feed, self.done
-        if self.sums is None or not start or self._keeps_features(start):
+        if self.store is None or self.sums is None or not start or self._keeps_features(start):
             return False
         found = self.sums.get(stop, self.setting.options.device)
         if found is None or found.end <= start:
@@ -233,7 +233,8 @@ class ModelRun:
         blocks = [feed.known(index) for index in range(start, found.end)]
         kept: list[Outputs | None] = [Outputs(None, None, True)] * len(blocks)
         if self.scores.needs_logits:
-            kept = [self._kept_logits(index) for index in range(start, found.end)]
+            digests = (feed.digest(index) for index in range(start, found.end))
+            kept = [self.store.get(each, features=False, logits=True) for each in digests]
         whole = [one for one in kept if one is not None]
         if len(whole) < len(kept):
             return False
@@ -243,11 +244,6 @@ class ModelRun:
         self.scores.statistics, self.done, self.tally = found
         return True
 
-    def _kept_logits(self, index: int) -> Outputs | None:
-        assert self.store is not None
-        digest = self.setting.feed.digest(index)
-        return self.store.get(digest, features=False, logits=True)
-
     def _place(self) -> None:
         """Keeps a module on the device until `advance` ends, and not for each block anew."""
         module = getattr(self._model, "run", None)
@@ -255,8 +251,3 @@ class ModelRun:
             self._held.enter_context(on_device(module, self.setting.options.device))
             self._held.callback(setattr, self, "_placed", False)
             self._placed = True
-
-
-def _seed(seed: int, index: int) -> int:
-    """A seed for each block, the same whichever blocks were run before."""
-    return (seed * 1_000_003 + index) % 2**63

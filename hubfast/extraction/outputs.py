@@ -1,5 +1,6 @@
 """What a model gives for a block of samples, and its copy in the cache."""
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,11 +31,13 @@ class Outputs:
     forward: float = 0.0  # seconds
 
 
-def run_block(model: Model, block: Block, options: Extraction, seed: int) -> Outputs | None:
+def run_block(
+    model: Model, block: Block, options: Extraction, seed: tuple[int, int]
+) -> Outputs | None:
     """Runs a model over a block; None where no sample of it can be read.
 
-    Random numbers that a model draws depend on nothing but `seed`, and what it changes for the
-    whole process is changed back.
+    Random numbers that a model draws depend on nothing but `seed`, that of the ranking and the
+    number of the block; what it changes for the whole process is changed back.
     """
     if not len(block):
         return None
@@ -209,11 +212,10 @@ def device_kind(device: str) -> str:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def _seeded(numbers: tuple[int, int]) -> Iterator[None]:
     """Starts the random numbers of torch, NumPy and Python; the caller restores them."""
-    import random
-
+    seed = (numbers[0] * 1_000_003 + numbers[1]) % 2**32
     torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
     random.seed(seed)
     yield

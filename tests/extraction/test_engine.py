@@ -1,4 +1,4 @@
-"""Each sample is read once for all models, within the memory, and the result does not hang on it."""
+"""Each sample is read once for all models, in any memory, with the same result."""
 
 import numpy as np
 import pytest
@@ -189,7 +189,7 @@ def test_wrong_arguments_are_found_before_any_model_runs(data, arguments, messag
 
 
 def test_bfloat16():
-    samples, targets, features = problem(300)
+    _, targets, _ = problem(300)
     torch.manual_seed(0)
     images = torch.rand(300, 3, 8, 8) + torch.from_numpy(targets)[:, None, None, None] / 4
     body = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten())

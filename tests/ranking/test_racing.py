@@ -20,7 +20,7 @@ def hub():
 
 def test_the_best_are_those_of_all_samples(hub):
     samples, targets, features = hub
-    sources, calls = hub_of(features)
+    sources, _ = hub_of(features)
     found = rank(sources, (samples, targets), top=2)
     whole = hubfast.rank(sources, (samples, targets), cache=False, progress=False)
     assert set(found.top(2)) == set(whole.top(2))
@@ -62,7 +62,7 @@ def test_every_score_with_influences(hub, metric):
 
 def test_a_model_that_fails_at_a_later_block_is_a_row(hub):
     samples, targets, features = hub
-    sources, calls = hub_of(features)
+    sources, _ = hub_of(features)
     count = [0]
 
     def late(rows):
