@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 from weakref import ReferenceType, ref
 
 from torch import nn
@@ -18,7 +18,9 @@ from hubfast.extraction.sums import StatisticsStore, targets_digest
 from hubfast.hub.errors import one_line
 from hubfast.hub.identity import identity
 from hubfast.hub.model import Model, Source
+from hubfast.hub.network import Network
 from hubfast.nn.hooks import on_device
+from hubfast.nn.inference import for_inference
 from hubfast.scores.registry import Metric
 from hubfast.scores.streamed import KEPT_SAMPLES, StreamedScores
 from hubfast.utils.defaults import usual_defaults
@@ -72,7 +74,8 @@ class ModelRun:
         self.sums: StatisticsStore | None = None
         if self._cache is not None and known is not None:
             data = self.setting.feed.data
-            self.store = OutputStore(self._cache, known, self.setting.options)
+            folds = self.setting.folds(self.source)
+            self.store = OutputStore(self._cache, known, self.setting.options, folds=folds)
             if self.scores.needs_statistics:
                 targets = targets_digest(data.targets, data.task)
                 feed = self.setting.feed
@@ -91,7 +94,7 @@ class ModelRun:
 
     def needs_reading(self, start: int, stop: int) -> bool:
         """Whether some block is not in the cache, as far as that can be told without a look."""
-        if self.error or self.done >= stop:
+        if self.error or self.done >= stop or (self.known is not None and not self.known.reads):
             return False
         if self.store is None:
             return True
@@ -138,9 +141,12 @@ class ModelRun:
                     model.imagenet if self.source.imagenet is None else self.source.imagenet,
                     tuple(getattr(model, "notes", ())),
                     getattr(model, "framing", None),
+                    getattr(model, "reads_samples", True),
                 )
                 if self.store is not None:
                     self.store.put_facts(self.known.as_facts())
+            if self.setting.folds(self.source) and isinstance(model, Network):
+                for_inference(cast(nn.Module, model.run))
             if self.setting.full is not None and hasattr(model, "check_count"):
                 model.check_count(self.setting.full)
             self.spent.load += time.perf_counter() - begun
@@ -183,8 +189,9 @@ class ModelRun:
     def _run(self, index: int) -> Outputs:
         model = self.load()
         self._place()
-        framing = None if self.known is None else self.known.framing
-        block = self.setting.feed.ready(index, framing)
+        assert self.known is not None
+        feed, known = self.setting.feed, self.known
+        block = feed.ready(index, known.framing) if known.reads else feed.known(index)
         outputs = run_block(model, block, self.setting.options, (self.setting.seed, index))
         assert outputs is not None
         assert outputs.features is not None
@@ -193,8 +200,8 @@ class ModelRun:
         self.computed += len(block)
         self.width = outputs.features.shape[1]
         if self.store is not None:
-            feed, features = self.setting.feed, self._keeps_features(index)
-            digests, logits = feed.digests(index), self.scores.needs_logits
+            features, logits = self._keeps_features(index), self.scores.needs_logits
+            digests = feed.digests(index)
             self.store.put(feed.digest(index), digests, outputs, features=features, logits=logits)
         return outputs
 

@@ -62,12 +62,13 @@ class OutputStore:
         cache: The cache.
         model: What determines the model's outputs, as `hubfast.hub.identity` gives it.
         options: How it is run; the kind of the device and the precision are part of the key.
+        folds: Whether it is first made ready to run, which changes last bits.
     """
 
-    def __init__(self, cache: Cache, model: Mapping[str, Any], options: Extraction):
+    def __init__(self, cache: Cache, model: Mapping[str, Any], options: Extraction, *, folds: bool):
         self.cache, self.device = cache, options.device
         how = {"device": device_kind(options.device), "precision": options.precision}
-        self.base = {"model": dict(model), **how}
+        self.base = {"model": dict(model), **how, "folded": folds}
         self._rows: _Rows | None = None
 
     def get(self, samples: str, *, features: bool, logits: bool) -> Outputs | None:

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hubfast.extraction.feed import Feed
-from hubfast.hub.model import Extraction
+from hubfast.hub.model import Extraction, Source
 from hubfast.hub.preprocessing import TimmTransform
+
+OWN_MODULES = ("timm", "minihub")  # kinds of models whose modules nobody else keeps
+FOLDED_FROM = 512  # samples of a ranking
 
 
 @dataclass
@@ -27,6 +30,7 @@ class Known:
     imagenet: float | None
     notes: tuple[str, ...]
     framing: TimmTransform | None  # None: it takes decoded samples
+    reads: bool = True  # whether it takes samples at all
 
     def as_facts(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -37,7 +41,8 @@ class Known:
     def of_facts(cls, facts: Mapping[str, Any]) -> "Known":
         """What `as_facts` gave."""
         framing = None if facts["framing"] is None else TimmTransform(facts["framing"])
-        return cls(facts["parameters"], facts["imagenet"], tuple(facts["notes"]), framing)
+        given = {**facts, "notes": tuple(facts["notes"]), "framing": framing}
+        return cls(**given)
 
 
 @dataclass(frozen=True)
@@ -50,3 +55,10 @@ class Setting:
     full: int | None = None  # samples of the full data set; None where only some are used
     advanced: Callable[[int], object] = lambda count: None  # with the samples of each block
     loading: Callable[[], object] = lambda: None  # called behind each load
+
+    def folds(self, source: Source) -> bool:
+        """Whether a module is first made ready to run and no longer to train.
+
+        That takes about a second, so it needs some samples to be worth it.
+        """
+        return source.kind in OWN_MODULES and len(self.feed.data) >= FOLDED_FROM

@@ -54,7 +54,8 @@ class Model(Protocol):
     It may also have `notes`, a tuple of what its user should know of how it is run, such as that
     its file holds no classifier; they are shown with its score. After a run `tally` may say how
     many of those samples need a word, such as `{"texts cut at 512 tokens": 3}`. `framing` says how
-    its images are resized and cropped where that is all that precedes their normalisation.
+    its images are resized and cropped where that is all that precedes their normalisation, and
+    `reads_samples` is False where it needs their rows alone.
     """
 
     @property

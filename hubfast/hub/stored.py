@@ -42,6 +42,11 @@ class StoredFeatures:
     imagenet: float | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def reads_samples(self) -> bool:
+        """No: they are stored for all of them."""
+        return False
+
     def check_count(self, count: int) -> None:
         """Refuses features of other data.
 
