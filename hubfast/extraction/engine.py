@@ -7,6 +7,7 @@ from torch import nn
 
 from hubfast.extraction.feed import Feed
 from hubfast.extraction.model_run import ModelRun
+from hubfast.hub.fetching import Fetcher
 from hubfast.utils.allocator import give_back_memory
 
 About = Callable[[ModelRun], AbstractContextManager[object]]
@@ -25,6 +26,7 @@ class Engine:
 
     def __init__(self, feed: Feed, memory: int, about: About):
         self.feed, self.memory, self.about = feed, memory, about
+        self.fetcher = Fetcher()
         self._loaded: dict[ModelRun, int] = {}  # bytes of models that stay loaded
 
     def advance(self, runs: Sequence[ModelRun], start: int, stop: int) -> None:
@@ -42,13 +44,20 @@ class Engine:
                 [framing for framing in framings if framing is not None],
                 keep=None in framings or len(framings) < len(reading),
             )
-            for run in runs:
-                if not run.error and run.done < end:
-                    with self.about(run):
-                        run.advance(end)
-                    self._settle(run, last=end == len(self.feed))
+            ahead = [run for run in runs if not run.error and run.done < end]
+            for run, following in zip(ahead, [*ahead[1:], None], strict=True):
+                if following is not None and following.known is None:
+                    self.fetcher.ask(following.source)
+                with self.about(run):
+                    run.advance(end)
+                self._settle(run, last=end == len(self.feed))
             self.feed.drop(start, end)
             start = end
+
+    def close(self) -> None:
+        """Ends what goes on beside the models."""
+        self.fetcher.close()
+        self.feed.close()
 
     def release(self, run: ModelRun) -> None:
         """Lets go of a model that goes no further."""

@@ -91,7 +91,7 @@ class Session:
 
     def close(self) -> None:
         """Ends what goes on beside the models."""
-        self.feed.close()
+        self.engine.close()
 
     def _all(self) -> dict[str, Any]:
         done = run_all(self.runs, self.engine, self.bars)
