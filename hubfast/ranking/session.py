@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
-
-from rich.progress import Progress
 
 from hubfast.data import TargetData, class_sizes_note
 from hubfast.extraction.engine import Engine
@@ -13,6 +12,7 @@ from hubfast.extraction.model_run import ModelRun, Setting
 from hubfast.hub import Source
 from hubfast.ranking.budget import Budget
 from hubfast.ranking.consensus import CONSENSUS
+from hubfast.ranking.live import LiveTable
 from hubfast.ranking.looks import look_sizes, nothing_to_race
 from hubfast.ranking.passes import run_all
 from hubfast.ranking.plan import Plan
@@ -22,8 +22,11 @@ from hubfast.ranking.remarks import Remarks
 from hubfast.ranking.result import Ranking
 from hubfast.ranking.rows import RankedModel
 from hubfast.ranking.scoring import Outcome, rank_rows
+from hubfast.ranking.verdict import Rules
 from hubfast.ranking.warned import Hearing
+from hubfast.ranking.watch import Watch
 from hubfast.scores.registry import SCORES
+from hubfast.utils.progress import Bars
 
 
 class Session:
@@ -43,7 +46,7 @@ class Session:
         plan: Plan,
         sources: Sequence[Source],
         target: TargetData,
-        bars: Progress,
+        bars: Bars,
         remarks: Remarks,
         heard: Hearing,
     ):
@@ -65,11 +68,17 @@ class Session:
             plan.seed,
             full=len(target) if target.positions is None else None,
             advanced=self._advanced,
-            loading=heard.listen,  # libraries that loading imported
+            loading=self._loaded,
         )
-        self._bar = bars.add_task("models", total=len(sources) * len(self.feed.data))
         self.runs = [ModelRun(source, plan.metrics, setting, plan.cache) for source in sources]
         self.engine = Engine(self.feed, for_models, self._about)
+        self.looks = look_sizes(len(self.feed.data), self._columns)
+        rules, self.alone = plan.rules, ""  # why nobody can be stopped
+        if rules is not None:
+            self.alone = nothing_to_race(len(sources), rules.top, self.looks)
+        rules = None if self.alone else rules
+        self.watch = Watch(self.runs, self.feed, self.budget, bars, rules)
+        bars.show(LiveTable(self.watch, f"{self._metric} of {len(sources)} models"))
 
     def ranking(self, location: str) -> Ranking:
         """Runs the models and ranks them.
@@ -77,17 +86,9 @@ class Session:
         Args:
             location: Where the data is, as its user wrote it.
         """
-        looks = look_sizes(len(self.feed.data), self._columns)
-        rules = self.plan.rules
-        alone = "" if rules is None else nothing_to_race(len(self.runs), rules.top, looks)
-        if rules is None or alone:
-            found = self._all()
-        else:
-            metric = self.plan.metrics[0]
-            names = [run.source.name for run in self.runs]
-            race = Race(names, looks, rules, SCORES[metric].growth)
-            found = self._raced(RunningRace(race, self.runs, self.engine, self.bars, self.budget))
-        return self._described(found, (alone,) if alone else (), location)
+        rules = self.watch.rules
+        found = self._all() if rules is None else self._raced(rules)
+        return self._described(found, (self.alone,) if self.alone else (), location)
 
     def close(self) -> None:
         """Ends what goes on beside the models."""
@@ -95,7 +96,7 @@ class Session:
 
     def _all(self) -> dict[str, Any]:
         done = run_all(self.runs, self.engine, self.bars)
-        self.bars.update(self._bar, description="models")
+        self.watch.close()
         models = _ranked(done.outcomes, self.plan)
         return {
             "models": models,
@@ -104,17 +105,31 @@ class Session:
             "interrupted": done.interrupted,
         }
 
-    def _raced(self, running: RunningRace) -> dict[str, Any]:
+    def _raced(self, rules: Rules) -> dict[str, Any]:
+        metric = self.plan.metrics[0]
+        race = Race(
+            [run.source.name for run in self.runs], self.looks, rules, SCORES[metric].growth
+        )
+        running = RunningRace(
+            race, self.runs, self.engine, self.bars, self.budget, self.watch.looked
+        )
         running.run()
-        self.bars.update(self._bar, description="models")
-        record = running.record
+        self.watch.close()
+        rows = running.rows(metric, self.plan.seed)
         return {
-            "models": running.rows(self.plan.metrics[0], self.plan.seed),
-            "samples": max((run.scores.count for run in self.runs), default=0),
-            "notes": (str(record),),
+            "models": tuple(replace(m, samples=self._readable(m.samples)) for m in rows),
+            "samples": len(self.feed.data) - len(self.feed.findings.faults),
+            "notes": (),
             "interrupted": running.stopped,
-            "race": record,
+            "race": running.record,
         }
+
+    def _readable(self, samples: int | None) -> int | None:
+        """How many of the first samples could be read; None for None."""
+        if samples is None:
+            return None
+        ends = enumerate(self.feed.ends)
+        return sum(len(self.feed.known(index)) for index, end in ends if end <= samples)
 
     def _described(self, found: dict[str, Any], notes: tuple[str, ...], location: str) -> Ranking:
         self.heard.collect()
@@ -126,7 +141,7 @@ class Session:
         classified = seen.task == "classification"
         return Ranking(
             **{**found, "notes": (*about_data, *found["notes"], *notes, *said)},
-            metric=metrics[0] if len(metrics) == 1 else CONSENSUS,
+            metric=self._metric,
             data=self.target.name,
             task=self.target.task,
             classes=len(seen.targets.unique()) if classified else None,
@@ -136,24 +151,34 @@ class Session:
         )
 
     @property
+    def _metric(self) -> str:
+        metrics = self.plan.metrics
+        return metrics[0] if len(metrics) == 1 else CONSENSUS
+
+    @property
     def _columns(self) -> int:
         targets = self.feed.data.targets
         return len(targets.unique()) if targets.ndim == 1 else targets.shape[1]
 
     def _advanced(self, count: int) -> None:
-        self.bars.advance(self._bar, count)
+        self.watch.advanced(count)
         self.budget.check()
+
+    def _loaded(self) -> None:
+        self.watch.loaded()
+        self.heard.listen()  # libraries that loading imported
 
     @contextmanager
     def _about(self, run: ModelRun) -> Iterator[None]:
         """Opened around what is done for a model: what libraries say meanwhile is about it."""
-        self.bars.update(self._bar, description=run.source.name)
+        self.watch.begin(run)
         with self.remarks.about(run.source.name):
             self.heard.listen()
             try:
                 yield
             finally:
                 self.heard.collect()
+                self.watch.end(run)
 
 
 def _ranked(outcomes: Sequence[Outcome], plan: Plan) -> tuple[RankedModel, ...]:

@@ -2,11 +2,12 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,14 +15,30 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TaskID,
+    TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 EVERY = 5.0  # seconds from one plain line to the next
 
 
-def progress_bar(shown: bool) -> Progress:
+class Bars(Progress):
+    """The progress of tasks.
+
+    A task that knows better than its count how long it takes has a field `left`, a callable that
+    gives the seconds left or None, and a field `at_most` where it may well take less.
+    """
+
+    def show(self, content: RenderableType) -> None:
+        """Shows this above the bars of a terminal, in place of what the tasks are called."""
+
+    def say(self, line: str) -> None:
+        """Writes a line where there is no terminal."""
+
+
+def progress_bar(shown: bool) -> Bars:
     """What is being done, how much of it, and the time left.
 
     On a terminal that is a bar, gone when the work is done. Elsewhere it is a plain line when a
@@ -34,19 +51,42 @@ def progress_bar(shown: bool) -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        _TimeLeftColumn(),
         console=console,
         disable=not shown,
         transient=True,
     )
 
 
-class _Bar(Progress):
+class _TimeLeftColumn(TimeRemainingColumn):
+    def render(self, task: Task) -> Text:
+        if "left" not in task.fields:
+            return super().render(task)
+        left = task.fields["left"]()
+        if left is None:
+            return Text("-:--:--", style="progress.remaining")
+        bound = "at most " if task.fields.get("at_most") else ""
+        return Text(f"{bound}{timedelta(seconds=round(left))}", style="progress.remaining")
+
+
+class _Bar(Bars):
     """A bar that log lines do not tear: handlers that hold the terminal write above it, too."""
+
+    _above: RenderableType | None = None
 
     def __init__(self, *columns: ProgressColumn, **options: Any):
         super().__init__(*columns, **options)
         self._moved: list[tuple[logging.StreamHandler, Any]] = []
+
+    def show(self, content: RenderableType) -> None:
+        if not self.console.is_jupyter:
+            self._above = content
+            self.columns = (BarColumn(), TaskProgressColumn(), _TimeLeftColumn())
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self._above is not None:
+            yield self._above
+        yield self.make_tasks_table(self.tasks)
 
     def start(self) -> None:
         screens = (sys.stdout, sys.stderr)
@@ -73,7 +113,7 @@ def _stream_handlers() -> Iterator[logging.StreamHandler]:
                 yield handler
 
 
-class _PlainLines(Progress):
+class _PlainLines(Bars):
     """The same as lines of text, for log files and pipes."""
 
     def __init__(self, *columns: ProgressColumn, **options: Any):
@@ -102,6 +142,10 @@ class _PlainLines(Progress):
         super().update(task_id, **changes)
         self._announce(task_id)
 
+    def say(self, line: str) -> None:
+        if not self.disable:
+            self.console.print(line, soft_wrap=True, markup=False, highlight=False)
+
     def _announce(self, task: TaskID) -> None:
         """The first line of a task, as soon as it has a description."""
         if task not in self._said and not self.disable:
@@ -121,14 +165,15 @@ class _PlainLines(Progress):
                 and not (new and self._said.get(task.id) == line)
             ):
                 self._said[task.id] = line
-                self.console.print(line, soft_wrap=True, markup=False, highlight=False)
+                self.say(line)
 
 
 def _line(task: Task) -> str:
     elapsed = f"{task.elapsed or 0.0:.0f} s"
     if task.total is None:
         return f"{task.description}, {elapsed}"
-    left = task.time_remaining
-    rest = "" if task.finished or not left else f", {left:.0f} s left"
+    left = task.fields["left"]() if "left" in task.fields else task.time_remaining
+    bound = "at most " if task.fields.get("at_most") else ""
+    rest = "" if task.finished or not left else f", {bound}{left:.0f} s left"
     share = f" ({task.percentage:.0f} %)"
     return f"{task.description} {task.completed:g}/{task.total:g}{share}, {elapsed}{rest}"
