@@ -6,16 +6,20 @@ from typing import Literal
 
 from rich import box
 from rich.cells import cell_len
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from hubfast.ranking.order import RankedModels
 from hubfast.ranking.rows import RankedModel
+from hubfast.utils.durations import in_words
 from hubfast.utils.names import printable, shortened
 from hubfast.utils.terminal import header, natural_width
 
+PLACES = {"undecided": "?", "dropped": "-"}  # in a race, of models without one
 STAGES = ("load", "prepare", "forward", "score")
 OPTIONAL = ("seconds", "D", "params", "licence")  # columns that are left out first, in this order
+DATA = 8  # columns that the name of the data has at least, if it needs as many
 NAME = 24  # columns that a name has at least, if it needs as many
 BEST = ("best", "second", "third")
 
@@ -46,14 +50,14 @@ def ranking_tables(ranking: RankedModels, width: int | None) -> list[Table]:
     """
     for layout in _layouts(ranking):
         columns = _columns(ranking, layout)
-        rest = natural_width(_table(ranking, columns, [""] * len(ranking.scored)))
+        rest = natural_width(_table(ranking, columns, [""] * len(ranking.scored), width))
         rest -= cell_len("model")
         names = [m.name for m in ranking.scored]
         longest = max((cell_len(printable(name)) for name in names), default=0)
         room = longest if width is None else max(width - rest, 1)
         if room >= min(longest, NAME):
             break
-    tables = [_table(ranking, columns, shortened(names, room))]
+    tables = [_table(ranking, columns, shortened(names, room), width)]
     if not layout.metrics and ranking.metrics:
         tables.append(_by_metric(ranking, width))
     return tables
@@ -77,6 +81,8 @@ def _columns(ranking: RankedModels, layout: _Layout) -> list[_Column]:
     if layout.interval != "none":
         short = layout.interval == "short"
         columns.append(_Column("95 %", [_half_width(m, short) for m in rows]))
+    if ranking.race is not None:
+        columns.append(_Column("samples", [_number(m.samples, ",d") for m in rows]))
     for metric in layout.metrics:
         scores = [m.scores[metric] for m in rows]
         cells = ["-" if s.void else _number(s.score, ".4g") for s in scores]
@@ -92,15 +98,10 @@ def _columns(ranking: RankedModels, layout: _Layout) -> list[_Column]:
     return columns + [column for name, column in optional.items() if name in layout.optional]
 
 
-def _table(ranking: RankedModels, columns: Sequence[_Column], names: Sequence[str]) -> Table:
-    what = f"{ranking.metric} of {len(ranking)} models"
-    title = printable(f"{what} on {ranking.data} ({ranking.samples} samples)")
-    table = Table(
-        title=Text(title, style="table.title"),
-        caption=_caption(ranking),
-        box=box.SIMPLE,
-        padding=(0, 1, 0, 0),
-    )
+def _table(
+    ranking: RankedModels, columns: Sequence[_Column], names: Sequence[str], width: int | None
+) -> Table:
+    table = Table(title=_title(ranking, width), box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("model", no_wrap=True)
     for column in columns:
@@ -108,7 +109,9 @@ def _table(ranking: RankedModels, columns: Sequence[_Column], names: Sequence[st
         table.add_column(header(printable(column.title)), justify=side, no_wrap=True)
     for i, (place, m) in enumerate(zip(ranking.places, ranking.scored, strict=False)):
         cells = (column.cells[i] for column in columns)
-        shown = "-" if place is None else f"{place}{'=' if m.tied and i else ''}"
+        shown = (
+            PLACES.get(m.standing, "-") if place is None else f"{place}{'=' * (m.tied and i > 0)}"
+        )
         table.add_row(shown, *map(Text, (names[i], *cells)), style="bold" if m.tied else "")
     return table
 
@@ -147,12 +150,44 @@ def _metric_table(alone: Sequence[RankedModels], cells: Sequence[Sequence[str]])
     return table
 
 
-def _caption(ranking: RankedModels) -> Text:
-    spent = {name: sum(getattr(m.seconds, name) for m in ranking.models) for name in STAGES}
-    split = ", ".join(f"{name} {value:.1f} s" for name, value in spent.items())
+def shown(ranking: RankedModels, width: int) -> Iterator[RenderableType]:
+    """Gives the tables of a ranking, and the lines below them, for a terminal of this width."""
+    first, *others = ranking_tables(ranking, width)
+    title = _title(ranking, width)
+    if title.cell_len > natural_width(first):  # it would be broken to the width of the table
+        first.title = None
+        yield title
+    yield from (first, *others)
+    yield from _below(ranking)
+
+
+def _below(ranking: RankedModels) -> Iterator[Text]:
     ties = sum(m.tied for m in ranking.models)
-    shared = f"{ties} models are not distinguishable from the best (=, bold). " * (ties > 1)
-    return Text(f"{shared}Time: {split}.", style="table.caption")
+    if ties > 1:
+        yield _said(f"{ties} models are not distinguishable from the best (=, bold)")
+    if ranking.race is not None:
+        yield from map(_said, ranking.race.lines(len(ranking), len(ranking.ranked)))
+        yield _said("places are by estimates; ? is undecided, - is dropped")
+    spent = {name: sum(getattr(m.seconds, name) for m in ranking.models) for name in STAGES}
+    split = {"read": ranking.reading, **spent}.items()
+    yield _said("time: " + ", ".join(f"{name} {_seconds(value)}" for name, value in split))
+
+
+def _said(line: str) -> Text:
+    return Text(f" {line}", style="table.caption")
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value < 90 else in_words(value)
+
+
+def _title(ranking: RankedModels, width: int | None) -> Text:
+    """The title; where it is too long, the name of the data is shortened."""
+    before = f"{ranking.metric} of {len(ranking)} models on "
+    after = f" ({ranking.samples:,} samples)"
+    room = cell_len(ranking.data) if width is None else width - cell_len(before + after)
+    data = shortened([ranking.data], max(room, DATA))[0]
+    return Text(f"{before}{data}{after}", style="table.title")
 
 
 def _half_width(m: RankedModel, short: bool) -> str:

@@ -9,6 +9,8 @@ from hubfast.ranking.places import descending, places
 from hubfast.ranking.race_record import RaceRecord
 from hubfast.ranking.rows import MetricScore, RankedModel
 
+NAMED = 10  # undecided models that are named; more are counted
+
 
 @dataclass(frozen=True)
 class RankedModels:
@@ -56,6 +58,11 @@ class RankedModels:
         return tuple(m for m in self.scored if _placed(m))
 
     @property
+    def undecided(self) -> tuple[RankedModel, ...]:
+        """In a race, the models that its end left open: a set that holds the rest of the best."""
+        return tuple(m for m in self.scored if m.standing == "undecided")
+
+    @property
     def places(self) -> tuple[int | None, ...]:
         """The place of each of `models`, equal scores sharing one; None for those without."""
         known = iter(places([float(m.score or 0.0) for m in self.ranked]))
@@ -71,8 +78,11 @@ class RankedModels:
         """
         ranked = self.ranked
         if not 1 <= k <= len(ranked):
-            why = "".join(f"; {said}" for said in self.silences())
-            raise ValueError(f"k must be in 1..{len(ranked)}, got {k}{why}")
+            why = self.silences()
+            if self.race is not None and k > self.race.top:
+                why.append(f"the race was for the top {self.race.top}")
+            reasons = "".join(f"; {said}" for said in why)
+            raise ValueError(f"k must be in 1..{len(ranked)}, got {k}{reasons}")
         return [model.name for model in ranked[:k]]
 
     def by(self, metric: str) -> Self:
@@ -100,8 +110,8 @@ class RankedModels:
         return [f"{', '.join(names)}: {note}" for note, names in named.items()]
 
     def silences(self) -> list[str]:
-        """A sentence for each metric that says nothing of some models."""
-        told = []
+        """A sentence for each metric that says nothing of some models, and for an open race."""
+        told = self._left_open()
         for metric in self.metrics or (self.metric,):
             alone = self.by(metric) if self.metrics else self
             void = [m.void for m in alone.scored if m.void]
@@ -109,6 +119,16 @@ class RankedModels:
                 some = f"{len(void)} of {len(alone.scored)} models have no place by {metric}"
                 told.append(f"{some}: {void[0]}")
         return told
+
+    def _left_open(self) -> list[str]:
+        names = [m.name for m in self.undecided]
+        if self.race is None or not names:
+            return []
+        more = len(names) - NAMED
+        listed = ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+        one, rest = len(names) == 1, "the rest of the best" if self.ranked else "the best"
+        said = f"{len(names)} {'model is' if one else 'models are'} undecided, as {self.race.why}"
+        return [f"{said}: {listed} {'holds' if one else 'hold'} {rest}"]
 
 
 def _placed(m: RankedModel) -> bool:

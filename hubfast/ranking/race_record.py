@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hubfast.ranking.verdict import Standing
+from hubfast.ranking.verdict import Rules, Standing
 
 
 @dataclass(frozen=True)
@@ -40,5 +40,17 @@ class RaceRecord:
         )
         return cls(**{**content, "looks": looks})
 
-    def __str__(self) -> str:
-        return f"race: {self.why}; {100 * self.passes:.0f} % of the passes were needed"
+    def lines(self, models: int, accepted: int) -> tuple[str, ...]:
+        """Sentences without a full stop: how many of the best are known, and what it took.
+
+        Args:
+            models: The models that took part.
+            accepted: Those of them that are known to be among the best.
+        """
+        surely = Rules(self.top, self.confidence, self.tolerance).surely
+        known = f"top {self.top}" if accepted >= self.top else f"{accepted} of the top {self.top}"
+        told = f"{known} of {models} models known"
+        needed = f"{100 * self.passes:.0f} % of the passes of a full ranking were needed"
+        if surely not in self.why:  # it ended before that was so, or was sure anyway
+            return f"{told} {surely}", f"the race ended as {self.why}", needed
+        return (told, self.why, needed) if self.tolerance > 0 else (f"{told} {surely}", needed)

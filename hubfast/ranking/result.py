@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from hubfast.ranking.console import ranking_tables
+from hubfast.ranking.console import ranking_tables, shown
 from hubfast.ranking.order import RankedModels
 from hubfast.ranking.race_record import RaceRecord
 from hubfast.ranking.rows import MetricScore, RankedModel, Seconds
@@ -85,7 +85,7 @@ class Ranking(RankedModels):
         return [Text(f"failed: {m.name}: {m.error}", style="red") for m in self.failed]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from ranking_tables(self, options.max_width)
+        yield from shown(self, options.max_width)
         yield from self.failures()
         for note in (*self.silences(), *self.notes, *self.remarks()):
             yield Text(f"note: {note}", style="yellow")
