@@ -22,8 +22,8 @@ from hubfast.scores import logme
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 
-from plain_loop import files_of, made, pooled  # noqa: E402
-from rank_hub import MODELS, write_images  # noqa: E402
+from plain_loop import files_of, made, pooled
+from rank_hub import MODELS, write_images
 
 MORE = (
     *("resnet34", "resnet50", "resnet101", "resnext50_32x4d", "densenet121", "efficientnet_b2"),

@@ -1,8 +1,11 @@
 """A block of samples, read and decoded once for all models."""
 
-from collections.abc import Collection, Hashable, Sequence
+import math
+from collections.abc import Callable, Collection, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import Any, Protocol
 
 import torch
@@ -48,6 +51,7 @@ class Block:
         self.seen: Sequence[Seen] | None = None  # of each sample of `data`, once that is known
         self.images = False  # whether all samples are images
         self.decoded_bytes = 0  # what the decoded samples take
+        self.digests: list[bytes] = []  # of the samples that can be read, where they were asked for
         self.kept = torch.arange(len(data), device="cpu")  # positions in `data` that can be read
         self._samples: list[Any] | None = None
         self._pixels: dict[Hashable, Tensor] = {}
@@ -59,29 +63,39 @@ class Block:
             [i for i, one in enumerate(seen) if not one.fault], dtype=torch.int64, device="cpu"
         )
 
-    def read(self, framings: Collection[ImageFraming] = (), *, keep: bool = True) -> None:
+    def read(
+        self,
+        framings: Collection[ImageFraming] = (),
+        *,
+        room: float = math.inf,
+        digest: Callable[[Any], bytes] | None = None,
+    ) -> None:
         """Reads all samples, once.
 
         Args:
             framings: What images are framed by as they are read.
-            keep: Keep the decoded samples, too.
+            room: Bytes up to which decoded images are kept, too; other samples always are.
+            digest: Hashes what models see of a sample, for `digests`.
         """
         distinct = {one.geometry: one for one in framings}.values()
         canvases = [_Canvas(one, len(self.data)) for one in distinct]
+        left = _Room(room)
 
-        def frame(position: int, sample: Any) -> tuple[Any, bool, int]:
-            image = isinstance(sample, Image.Image)
+        def frame(position: int, sample: Any) -> _Made:
+            image, size = isinstance(sample, Image.Image), _size(sample)
             if image:
                 for canvas in canvases:
                     canvas.try_to_put(position, sample)
-            return sample if keep or not image else None, image, _size(sample)
+            kept = sample if not image or left.take(size) else None
+            return _Made(kept, image, size, None if digest is None else digest(sample))
 
         read = list(read_each(self.data, frame, self.workers))
         made = [one for seen, one in read if not seen.fault]
-        self.know([seen for seen, _ in read], images=bool(made) and all(m[1] for m in made))
-        self.decoded_bytes = sum(size for _, _, size in made)
-        if keep or not self.images:
-            self._samples = [sample for sample, _, _ in made]
+        self.know([seen for seen, _ in read], images=bool(made) and all(m.image for m in made))
+        self.decoded_bytes = sum(one.size for one in made)
+        self.digests = [one.digest for one in made if one.digest is not None]
+        if room or not self.images:
+            self._samples = [one.sample for one in made]
         if self.images:
             whole = len(self.kept) == len(self.data)
             for canvas in canvases:
@@ -94,9 +108,8 @@ class Block:
 
     def __getitem__(self, index: int) -> Any:
         """The sample at `index`: an RGB image of 8 bits, a string or a float tensor."""
-        if self._samples is not None:
-            return self._samples[index]
-        return self.data[int(self.kept[index])]
+        sample = None if self._samples is None else self._samples[index]
+        return self.data[int(self.kept[index])] if sample is None else sample
 
     @property
     def targets(self) -> Tensor:
@@ -128,6 +141,30 @@ class Block:
         """Forgets samples and pixels, not what is known of them."""
         self._samples = None
         self._pixels = {}
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What was made of a sample."""
+
+    sample: Any  # None: not kept
+    image: bool
+    size: int  # bytes
+    digest: bytes | None
+
+
+class _Room:
+    """Memory that several threads share."""
+
+    def __init__(self, size: float):
+        self._left, self._lock = size, Lock()
+
+    def take(self, size: int) -> bool:
+        """Takes so many bytes, if they are left."""
+        with self._lock:
+            fits = size <= self._left
+            self._left -= size if fits else 0
+        return fits
 
 
 class _Canvas:

@@ -70,6 +70,19 @@ def sample_digests(data: TargetData, rows: Tensor, hashes: FileHashes | None = N
     return found
 
 
+def hashed_by_reading(data: TargetData) -> bool:
+    """Whether a sample must be read to be hashed, as those of a torch Dataset: `digest_of` does."""
+    samples: Any = data.samples
+    known = isinstance(samples, ImageFiles | list | tuple | np.ndarray | Tensor)
+    return not (samples is None or known or getattr(samples, "decoding", ""))
+
+
+def digest_of(sample: Any) -> bytes:
+    """Hashes a sample as models see it: an RGB image, a text or a float tensor; 32 bytes."""
+    kind, content = _content(sample, FileHashes())
+    return hashlib.sha256(b"\n".join([kind, b"as it is shown", content])).digest()
+
+
 def block_digest(digests: Sequence[bytes]) -> str:
     """One hash of samples in their order, 64 hexadecimal digits."""
     return hashlib.sha256(b"".join(digests)).hexdigest()

@@ -13,7 +13,12 @@ from hubfast.data.order import block_ends
 from hubfast.data.reading import Findings, Seen
 from hubfast.data.target import TargetData
 from hubfast.extraction.cache import Cache
-from hubfast.extraction.digests import block_digest, sample_digests
+from hubfast.extraction.digests import (
+    block_digest,
+    digest_of,
+    hashed_by_reading,
+    sample_digests,
+)
 
 
 class UnreadableDataError(ValueError):
@@ -55,7 +60,8 @@ class Feed:
         ]
         self._digests: dict[int, list[bytes]] = {}
         self._framings: Collection[ImageFraming] = ()
-        self._keep = True
+        self._room = float(memory)  # of decoded images that are kept
+        self.hashed_by_reading = cache is not None and hashed_by_reading(data)
         self._cache, self._on_read = cache, on_read
         self._pool = ThreadPoolExecutor(1, "reading ahead") if ahead else None
         self._reading: dict[int, Future[None]] = {}
@@ -78,14 +84,14 @@ class Feed:
             The block behind the last one that memory holds at once; at least `start + 1`.
         """
         distinct = {one.geometry: one for one in framings}
-        self._framings, self._keep = tuple(distinct.values()), keep
+        self._framings, self._room = tuple(distinct.values()), self.memory if keep else 0.0
         known = [block for block in self._blocks if block.decoded_bytes]
         samples = sum(len(block) for block in known)
         decoded = sum(block.decoded_bytes for block in known) / samples if samples else 0.0
         framed = sum(_size(one.shape) for one in self._framings)
-        if keep and start and decoded * self._length(start) > self.memory:
-            self._keep, decoded = False, 0.0  # each model that needs them reads them again
-        each = framed + (decoded if self._keep else 0.0)
+        if keep and decoded * self._length(start) > self.memory:
+            self._room, decoded = 0.0, 0.0  # each model that needs them reads them again
+        each = framed + (decoded if self._room else 0.0)
         end = start + 1
         while end < stop and (self.ends[end] - self._starts[start]) * each <= self.memory:
             end += 1
@@ -103,7 +109,7 @@ class Feed:
             return block
         if self.data.samples is None:  # stored features: nothing to read
             block.know([Seen()] * len(block.data), images=False)
-        elif (facts := self._facts(index)) is not None and index not in self._reading:
+        elif index not in self._reading and (facts := self._facts(index)) is not None:
             block.know([Seen(**one) for one in facts["seen"]], images=facts["images"])
             block.decoded_bytes = facts["decoded_bytes"]
         else:
@@ -119,8 +125,7 @@ class Feed:
         if self._pool is not None and index + 1 < self._until:
             following = self._blocks[index + 1]
             if index + 1 not in self._reading and not following.holds(framing):
-                read = self._pool.submit(following.read, self._framings, keep=self._keep)
-                self._reading[index + 1] = read
+                self._reading[index + 1] = self._pool.submit(self._read_block, following)
         return block
 
     def drop(self, start: int, stop: int) -> None:
@@ -149,12 +154,17 @@ class Feed:
 
     def digest(self, index: int) -> str:
         """What tells the very samples of the block, in their order, from any others."""
+        if self.hashed_by_reading:
+            return block_digest(self.digests(index))
         return block_digest(self._of_samples(index))
 
     def digests(self, index: int) -> list[bytes]:
         """What tells each sample of the block that can be read from any other."""
+        block = self.known(index)
+        if self.hashed_by_reading:
+            return block.digests
         every = self._of_samples(index)
-        return [every[position] for position in self.known(index).kept.tolist()]
+        return [every[position] for position in block.kept.tolist()]
 
     def _of_samples(self, index: int) -> list[bytes]:
         if index not in self._digests:
@@ -171,10 +181,14 @@ class Feed:
         if (reading := self._reading.pop(index, None)) is not None:
             reading.result()
         else:
-            block.read(self._framings, keep=self._keep)
+            self._read_block(block)
         self.seconds += time.perf_counter() - started
         self._on_read(len(block.data))
         self._remember(index)
+
+    def _read_block(self, block: Block) -> None:
+        digest = digest_of if self.hashed_by_reading else None
+        block.read(self._framings, room=self._room, digest=digest)
 
     def _tell(self, index: int) -> None:
         block = self._blocks[index]
@@ -187,14 +201,14 @@ class Feed:
             raise UnreadableDataError(str(error)) from None
 
     def _facts(self, index: int) -> Mapping[str, Any] | None:
-        if self._cache is None:
+        if self._cache is None or self.hashed_by_reading:
             return None
         found = self._cache.get(self._key(index))
         return None if found is None else found.facts
 
     def _remember(self, index: int) -> None:
         block = self._blocks[index]
-        if self._cache is not None and index not in self._told:
+        if self._cache is not None and not self.hashed_by_reading and index not in self._told:
             seen: Sequence[Seen] = block.seen or ()
             facts = {
                 "seen": [asdict(one) for one in seen],

@@ -96,10 +96,11 @@ class ModelRun:
         """Whether some block is not in the cache, as far as that can be told without a look."""
         if self.error or self.done >= stop or (self.known is not None and not self.known.reads):
             return False
-        if self.store is None:
+        feed = self.setting.feed
+        if self.store is None or feed.hashed_by_reading:
             return True
-        blocks = range(max(start, self.done), stop)
-        return not all(self.store.has(self.setting.feed.digest(index)) for index in blocks)
+        ends = {max(start, self.done), stop - 1}  # a look at all would read all before any is used
+        return not all(self.store.has(feed.digest(index)) for index in ends)
 
     def advance(self, stop: int) -> None:
         """Goes on to block `stop`, or to its own first fault, which `error` then says.

@@ -59,7 +59,7 @@ def test_all_geometries_of_timm_to_the_last_bit(data):
     transforms = [TimmTransform(config) for config in distinct_configs()]
     assert len({one.geometry for one in transforms}) > 30
     block = Block(data)
-    block.read(transforms, keep=False)
+    block.read(transforms, room=0)
     assert data.samples.opened == COUNT
     for own in transforms:
         pixels = block.pixels(own)
@@ -79,7 +79,7 @@ def test_samples_are_read_once_for_all_models(data):
 
 def test_what_was_dropped_is_read_again(data):
     block = Block(data)
-    block.read([transform()], keep=False)
+    block.read([transform()], room=0)
     before = block.pixels(transform()).clone()
     assert block.holds(transform())
     assert not block.holds(transform(16))
@@ -119,7 +119,7 @@ def test_one_that_cannot_be_framed_fails_for_its_model_alone(data):
 def test_texts_and_numbers_are_no_images():
     for samples in (["a", "b", "cc"], torch.rand(3, 4)):
         block = Block(as_target_data((samples, [0, 1, 0]), task="classification"))
-        block.read([transform()], keep=False)
+        block.read([transform()], room=0)
         assert not block.images
         assert [len(block[i]) for i in range(3)] == [len(one) for one in samples]
         assert block.holds(transform())
@@ -144,3 +144,12 @@ def test_other_data_sets_by_worker_processes(workers):
     assert block.rows().tolist() == [0, 1, 2, 3, 5]
     assert block.pixels(transform(8))[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 50]
     assert block.seen[4].fault == "OSError: gone"
+
+
+def test_as_many_decoded_images_are_kept_as_there_is_room_for(data):
+    block = Block(data)
+    block.read(room=2.5 * 4 * 52 * 37)
+    expected = [np.asarray(data[i]) for i in range(COUNT)]
+    data.samples.opened = 0
+    assert all(np.array_equal(np.asarray(block[i]), expected[i]) for i in range(COUNT))
+    assert data.samples.opened == COUNT - 2

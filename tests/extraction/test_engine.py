@@ -199,3 +199,33 @@ def test_bfloat16():
     )
     assert plain[0].score != half[0].score
     assert half[0].score == pytest.approx(plain[0].score, abs=0.02)
+
+
+def test_a_torch_dataset_is_read_once_also_to_be_hashed(tmp_path):
+    class Squares(torch.utils.data.Dataset):
+        targets = None
+
+        def __init__(self):
+            self.reads = []
+
+        def __len__(self):
+            return 200
+
+        def __getitem__(self, index):
+            self.reads.append(index)
+            return Image.new("RGB", (8, 8), (index, 0, 0)), index % 2
+
+    squares = Squares()
+    data = as_target_data(squares, progress=False)
+    squares.reads.clear()
+    calls = []
+
+    def shade(images):
+        calls.append(len(images))
+        return opaque(images)
+
+    hub = [as_source(shade, name="shade", key="shade"), as_source(opaque, name="other", key="o")]
+    first, again = (hubfast.rank(hub, data, cache_dir=tmp_path, progress=False) for _ in range(2))
+    assert numbers(first) == numbers(again)
+    assert sum(calls) == 200
+    assert sorted(squares.reads) == sorted([*range(200)] * 2)
