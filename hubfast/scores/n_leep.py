@@ -76,6 +76,7 @@ SCORE = Score(
     needs="samples",
     fit=fit_n_leep,
     silence=_one_cluster,
+    growth="late",
     meaning=(
         "N-LEEP is LEEP with the clusters of a Gaussian mixture on the features in place of "
         "source classes: 80&nbsp;% of the variance in principal components, five diagonal "
