@@ -74,7 +74,7 @@ def hashed_by_reading(data: TargetData) -> bool:
     """Whether a sample must be read to be hashed, as those of a torch Dataset: `digest_of` does."""
     samples: Any = data.samples
     known = isinstance(samples, ImageFiles | list | tuple | np.ndarray | Tensor)
-    return not (samples is None or known or getattr(samples, "decoding", ""))
+    return not (samples is None or known or bool(getattr(samples, "decoding", "")))
 
 
 def digest_of(sample: Any) -> bytes:
