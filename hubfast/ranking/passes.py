@@ -36,7 +36,8 @@ def run_all(runs: Sequence[ModelRun], engine: Engine, bars: Progress) -> Finishe
     try:
         engine.advance(runs, 0, 1)
         if len(feed) > 1:
-            early = {run: outcome_of(run, engine, bars) for run in runs}
+            # What comes from the cache is done before anybody stops it.
+            early = {run: outcome_of(run, engine, bars) for run in runs if run.computed}
         engine.advance(runs, 1, len(feed))
         outcomes = [outcome_of(run, engine, bars) for run in runs]
     except KeyboardInterrupt:
