@@ -16,11 +16,18 @@ from matplotlib.axes import Axes
 from hubfast.ranking.result import RankedModel, Ranking
 from hubfast.report.metrics import metric_rows, shares_beaten
 from hubfast.report.numbers import clip
-from hubfast.report.rows import STAGES, interval
+from hubfast.report.race import course_of
+from hubfast.report.rows import STAGES, interval, telling
 from hubfast.report.scatter import LOG_FROM, Point, cheapest
 from hubfast.report.titles import metric_axis, title_of
 
 BEST, OTHERS = "C0", "0.55"
+MARKS = {
+    "accepted": (BEST, "o"),
+    "undecided": ("C1", "D"),
+    "dropped": (OTHERS, "x"),
+    "failed": (OTHERS, "x"),
+}  # colour and mark of a model at the end of a race
 LONGEST = 40  # characters of a name
 ROW = 0.28  # inches per model
 
@@ -30,7 +37,7 @@ def scores(ranking: Ranking, ax: Axes | None = None) -> Axes:
     models = _drawable(ranking)
     ax = ax or _rows(len(models))
     for row, m in enumerate(models):
-        colour = BEST if m.tied else OTHERS
+        colour = BEST if _strong(m) else OTHERS
         if (ends := interval(m)) is not None:
             ax.plot(ends, (row, row), color=colour, linewidth=1.25)
         ax.plot([m.score or 0.0], [row], "o", color=colour, markersize=5)
@@ -80,7 +87,7 @@ def cost(
         raise ValueError(f"by must be 'seconds' or 'parameters', got {by!r}")
     ax = ax or plt.subplots(layout="constrained")[1]
     points = [
-        Point(m.name, "", x, float(m.score or 0.0), interval(m), m.tied)
+        Point(m.name, "", x, float(m.score or 0.0), interval(m), _strong(m))
         for m in _drawable(ranking)
         if (x := _cost(ranking, m, by)) is not None
     ]
@@ -106,13 +113,45 @@ def against(ranking: Ranking, title: str, ax: Axes | None = None) -> Axes:
     ax = ax or plt.subplots(layout="constrained")[1]
     values = ranking.extra[title]
     points = [
-        Point(m.name, "", float(m.score or 0.0), values[m.name], interval(m), m.tied)
+        Point(m.name, "", float(m.score or 0.0), values[m.name], interval(m), _strong(m))
         for m in _drawable(ranking)
         if m.name in values
     ]
     _points(ax, points, whisker_on="x")
     ax.set_xlabel(metric_axis(ranking))
     ax.set_ylabel(title, parse_math=False)
+    return ax
+
+
+def race(ranking: Ranking, ax: Axes | None = None) -> Axes:
+    """What each look of a race knew of each model; dashed, both sides of the last place.
+
+    Models stand side by side at each look, the best on the left. The limits are those of the
+    models that matter: hopeless ones may lie below.
+
+    Raises:
+        ValueError: The ranking was no race, or no look of it knew anything.
+    """
+    course = None if ranking.race is None else course_of(ranking.race)
+    if course is None:
+        raise ValueError("ranking must be of a race that knew something of its models")
+    ax = ax or plt.subplots(layout="constrained")[1]
+    for model in reversed(course.models):
+        colour, mark = MARKS[model.state]
+        xs = [m.look + m.shift for m in model.moments]
+        ys = [m.estimate for m in model.moments]
+        ax.plot(xs, ys, color=colour, linewidth=0.75, alpha=0.3)
+        ax.vlines(xs, [m.low for m in model.moments], [m.high for m in model.moments], colour, lw=1)
+        ax.plot(xs[-1:], ys[-1:], mark, color=colour, markersize=5, clip_on=True)
+    for side in ("inside", "outside"):
+        ends = [(c.look + x, getattr(c, side)) for c in course.cuts for x in (-0.45, 0.45)]
+        ax.plot(*zip(*ends, strict=True), "--", color="0.2", linewidth=1)
+    low, high = course.limits
+    ax.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+    ax.set_xticks(range(len(course.samples)), [f"{count:,}" for count in course.samples])
+    ax.set_xlabel("samples")
+    ax.set_ylabel(metric_axis(ranking))
+    ax.grid(axis="y", alpha=0.3)
     return ax
 
 
@@ -132,14 +171,19 @@ def time(ranking: Ranking, ax: Axes | None = None) -> Axes:
 
 
 def _drawable(ranking: Ranking) -> list[RankedModel]:
-    return [m for m in ranking.ranked if m.score is not None and np.isfinite(m.score)]
+    return [m for m in telling(ranking) if m.score is not None and np.isfinite(m.score)]
+
+
+def _strong(m: RankedModel) -> bool:
+    return m.tied or m.standing == "accepted"
 
 
 def _cost(ranking: Ranking, m: RankedModel, by: str) -> float | None:
     if by == "parameters":
         return m.parameters
     spent = m.seconds.prepare + m.seconds.forward
-    return 1000 * spent / ranking.samples if ranking.samples and spent else None
+    seen = m.samples or ranking.samples
+    return 1000 * spent / seen if seen and spent else None
 
 
 def _rows(count: int, width: float = 6.4) -> Axes:

@@ -47,10 +47,24 @@ class RaceRecord:
             models: The models that took part.
             accepted: Those of them that are known to be among the best.
         """
-        surely = Rules(self.top, self.confidence, self.tolerance).surely
         known = f"top {self.top}" if accepted >= self.top else f"{accepted} of the top {self.top}"
-        told = f"{known} of {models} models known"
-        needed = f"{100 * self.passes:.0f} % of the passes of a full ranking were needed"
-        if surely not in self.why:  # it ended before that was so, or was sure anyway
-            return f"{told} {surely}", f"the race ended as {self.why}", needed
-        return (told, self.why, needed) if self.tolerance > 0 else (f"{told} {surely}", needed)
+        told = " ".join(filter(None, (f"{known} of {models} models known", self.surely)))
+        return told, *self.ending, self.share
+
+    @property
+    def surely(self) -> str:
+        """How sure it is of the models it accepted; empty where `why` says what is sure instead."""
+        surely = Rules(self.top, self.confidence).surely
+        return "" if self.tolerance > 0 and surely in self.why else surely
+
+    @property
+    def ending(self) -> tuple[str, ...]:
+        """A sentence without a full stop on why it ended, unless it is that the best are known."""
+        if not self.surely:
+            return (self.why,)
+        return () if self.surely in self.why else (f"the race ended as {self.why}",)
+
+    @property
+    def share(self) -> str:
+        """How much of the work was needed, as a sentence without a full stop."""
+        return f"{100 * self.passes:.0f} % of the passes of a full ranking were needed"

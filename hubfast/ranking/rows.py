@@ -10,7 +10,7 @@ class Seconds:
     """Where a model's time went."""
 
     load: float = 0.0
-    prepare: float = 0.0  # reading, decoding and preprocessing samples
+    prepare: float = 0.0  # preparing samples for it; reading them is in `Ranking.reading`
     forward: float = 0.0
     score: float = 0.0
 

@@ -1,7 +1,7 @@
 """Figures of a ranking: score against cost, and against columns of the caller's own."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from markupsafe import Markup
 
@@ -9,7 +9,7 @@ from hubfast.ranking.agreement import correlations
 from hubfast.ranking.result import RankedModel, Ranking
 from hubfast.report.numbers import number, plural
 from hubfast.report.page import render
-from hubfast.report.rows import interval
+from hubfast.report.rows import interval, telling
 from hubfast.report.scatter import Frame, Point, cheapest, figure
 from hubfast.report.titles import metric_axis, metric_title
 
@@ -20,10 +20,10 @@ def cost_figures(ranking: Ranking) -> list[Markup]:
     """Score against seconds and against parameters, as far as the ranking knows them."""
 
     def pace(m: RankedModel) -> float | None:
-        spent = m.seconds.prepare + m.seconds.forward
-        return 1000 * spent / ranking.samples if spent > 0 and ranking.samples > 0 else None
+        spent, seen = m.seconds.prepare + m.seconds.forward, m.samples or ranking.samples
+        return 1000 * spent / seen if spent > 0 and seen > 0 else None
 
-    if all((pace(m) or 0.0) < 0.1 for m in ranking.ranked):  # stored features take no time
+    if all((pace(m) or 0.0) < 0.1 for m in telling(ranking)):  # stored features take no time
         unit, factor = "milliseconds", 1000.0
     else:
         unit, factor = "seconds", 1.0
@@ -47,8 +47,8 @@ def _cost_figure(
     ranking: Ranking, kind: str, title: str, cost: Callable[[RankedModel], float | None]
 ) -> Markup | None:
     points = [
-        Point(m.name, str(place), x, m.score, interval(m), m.tied)
-        for place, m in zip(ranking.places, ranking.ranked, strict=False)
+        Point(m.name, place, x, m.score, interval(m), strong)
+        for place, m, strong in _told(ranking)
         if (x := cost(m)) is not None and m.score is not None and math.isfinite(m.score)
     ]
     if len(points) < 2:
@@ -70,10 +70,10 @@ def extra_figure(ranking: Ranking, title: str, id: str) -> Markup:
     """Score against a column of `ranking.extra`, with how far the two agree."""
     column = ranking.extra[title]
     points = []
-    for place, m in zip(ranking.places, ranking.ranked, strict=False):
+    for place, m, strong in _told(ranking):
         value = column.get(m.name)
         if value is not None and m.score is not None and math.isfinite(value + m.score):
-            points.append(Point(m.name, str(place), m.score, value, interval(m), m.tied))
+            points.append(Point(m.name, place, m.score, value, interval(m), strong))
     tau, pearson = agreement([p.x for p in points], [p.y for p in points])
     caption = render(
         "agreement.html",
@@ -98,6 +98,13 @@ def agreement(scores: list[float], values: list[float]) -> tuple[float | None, f
     return correlations(scores, values)
 
 
+def _told(ranking: Ranking) -> Iterator[tuple[str, RankedModel, bool]]:
+    """The models whose score says something: place, model, and whether it is one of the best."""
+    of = dict(zip((m.name for m in ranking), ranking.places, strict=True))
+    for m in telling(ranking):
+        yield str(of[m.name] or ""), m, m.tied or m.standing == "accepted"
+
+
 def _missing(ranking: Ranking, points: list[Point]) -> str:
-    left_out = len(ranking.ranked) - len(points)
+    left_out = len(telling(ranking)) - len(points)
     return plural(left_out, "model") if left_out else ""

@@ -9,17 +9,21 @@ from hubfast.report.figures import cost_figures, extra_figure
 from hubfast.report.metrics import side_by_side
 from hubfast.report.numbers import MISSING, clip, number, plural, whole
 from hubfast.report.page import Section, render, write_page
+from hubfast.report.race import RaceCourse, course_of
+from hubfast.report.race_figure import race_figure
 from hubfast.report.rows import (
     STAGES,
-    TimeRow,
+    all_seconds,
     interval,
     score_places,
     score_scale,
     table_rows,
+    telling,
+    time_parts,
     time_rows,
 )
 from hubfast.report.steps import next_steps
-from hubfast.report.titles import metric_title, title_of
+from hubfast.report.titles import metric_axis, metric_title, title_of
 from hubfast.scores.registry import SCORES
 
 FEW_NOTES = 3  # as many notes need no folding
@@ -59,12 +63,14 @@ def ranking_sections(ranking: Ranking) -> list[Section]:
         sections.append(_table(ranking))
         if ranking.metrics:
             sections.append(side_by_side(ranking))
+        sections += _race(ranking)
     sections += _notes(ranking)
     if ranking.ranked:
         sections.append(next_steps(ranking))
+    if telling(ranking):
         sections += _figures(ranking)
-    if rows := time_rows(ranking):
-        sections.append(_time(ranking, rows))
+    if all_seconds(ranking) > 0:
+        sections.append(_time(ranking))
     if ranking.failed:
         body = render("failures.html", failed=ranking.failed, scored=len(ranking.scored))
         sections.append(Section("Failures", body, "failures"))
@@ -85,7 +91,7 @@ def _result(ranking: Ranking) -> Section:
         "Samples": whole(ranking.samples),
         "Classes": whole(ranking.classes),
         "Models with a score": f"{whole(len(scored))} of {whole(len(ranking))}",
-        "Time": _duration(sum(m.seconds.total for m in ranking)),
+        "Time": _duration(all_seconds(ranking)),
     }
     body = render(
         "result.html",
@@ -102,6 +108,13 @@ def _result(ranking: Ranking) -> Section:
         silences=ranking.silences(),
         notes=len(ranking.notes),
         facts=facts,
+        race=ranking.race,
+        models=len(ranking),
+        surely=_tight("" if ranking.race is None else ranking.race.surely),
+        lines=[] if ranking.race is None else [*ranking.race.ending, ranking.race.share],
+        names=[m.name for m in ranked],
+        undecided=len(ranking.undecided),
+        course=_course(ranking) is not None,
     )
     return Section("Result", body, "result")
 
@@ -125,8 +138,23 @@ def _table(ranking: Ranking) -> Section:
         metric=metric_title(ranking),
         extra=list(ranking.extra),
         ties=sum(m.tied for m in ranking.scored),
+        race=ranking.race is not None,
+        samples=whole(ranking.samples),
+        share=_tight("" if ranking.race is None else ranking.race.share),
     )
     return Section("Ranking", body, "ranking")
+
+
+def _race(ranking: Ranking) -> list[Section]:
+    """What the race knew at each look, if there was one that knew anything."""
+    course = _course(ranking)
+    if ranking.race is None or course is None:
+        return []
+    return [Section("The race", race_figure(course, ranking.race, metric_axis(ranking)), "race")]
+
+
+def _course(ranking: Ranking) -> RaceCourse | None:
+    return None if ranking.race is None else course_of(ranking.race)
 
 
 def _figures(ranking: Ranking) -> list[Section]:
@@ -134,7 +162,7 @@ def _figures(ranking: Ranking) -> list[Section]:
     if drawn := cost_figures(ranking):
         ties = sum(m.tied for m in ranking.scored)
         bars = any(interval(m) for m in ranking.scored)
-        key = render("cost_key.html", ties=ties, bars=bars)
+        key = render("cost_key.html", ties=ties, bars=bars, race=ranking.race is not None)
         sections.append(Section("Score against cost", Markup("\n").join([key, *drawn]), "cost"))
     for position, title in enumerate(ranking.extra, 1):
         id = f"extra-{position}"
@@ -143,14 +171,24 @@ def _figures(ranking: Ranking) -> list[Section]:
     return sections
 
 
-def _time(ranking: Ranking, rows: list[TimeRow]) -> Section:
-    total = sum(m.seconds.total for m in ranking)
-    shares = [
-        (stage, f"{sum(getattr(m.seconds, stage) for m in ranking) / total:.0%}")
-        for stage in STAGES
-    ]
-    body = render("time.html", rows=rows, shares=shares, total=_duration(total))
+def _time(ranking: Ranking) -> Section:
+    total = all_seconds(ranking)
+    floor = ranking.reading + sum(m.seconds.forward for m in ranking)
+    body = render(
+        "time.html",
+        rows=time_rows(ranking),
+        parts=time_parts(ranking),
+        stages=STAGES,
+        total=_duration(total),
+        floor=floor / total,
+        race=ranking.race is not None,
+    )
     return Section("Time", body, "time")
+
+
+def _tight(text: str) -> str:
+    """The same without a line break before %."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _duration(seconds: float) -> str:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from matplotlib.ticker import MaxNLocator
 
 from hubfast.ranking.result import RankedModel, Ranking, Seconds
+from hubfast.ranking.verdict import Rules
 from hubfast.report.numbers import MISSING, decimals, evenly, finite, number, whole
 
+UNDECIDED = "?"  # the place of an undecided model
 STAGES = tuple(field.name for field in dataclasses.fields(Seconds))
 
 
@@ -53,11 +55,14 @@ class Row:
 
     place: Cell
     name: str
-    tied: bool
+    tied: bool  # not distinguishable from the best, or accepted
     score: Cell
     low: str
     high: str
     whisker: Whisker | None
+    samples: Cell
+    standing: str  # in a race
+    why: str  # in a race: the reason for the standing, without how sure it is
     extra: list[Cell]
     width: Cell
     parameters: Cell
@@ -71,7 +76,7 @@ def score_places(ranking: Ranking) -> int:
 
 def score_scale(ranking: Ranking) -> Scale | None:
     """The scale that all scores and intervals fit on; None without a finite score."""
-    values = finite([value for m in ranking.ranked for value in (m.score, m.low, m.high)])
+    values = finite([value for m in telling(ranking) for value in (m.score, m.low, m.high)])
     if not values:
         return None
     low, high = min(values), max(values)
@@ -79,9 +84,15 @@ def score_scale(ranking: Ranking) -> Scale | None:
     return Scale(low - margin, high + margin)
 
 
+def telling(ranking: Ranking) -> list[RankedModel]:
+    """The models whose score says something, be they in the race or out of it."""
+    return [m for m in ranking.scored if not m.void]
+
+
 def table_rows(ranking: Ranking) -> list[Row]:
     """The models with a score, in order."""
     places, scale = score_places(ranking), score_scale(ranking)
+    surely = "" if ranking.race is None else Rules(confidence=ranking.race.confidence).surely
     extra = [
         (values, decimals([values.get(m.name) for m in ranking], 3))
         for values in ranking.extra.values()
@@ -89,13 +100,16 @@ def table_rows(ranking: Ranking) -> list[Row]:
     spent = decimals([0.0, *(m.seconds.total for m in ranking)], 2)
     return [
         Row(
-            place=place_cell(place),
+            place=Cell(UNDECIDED, None) if m.standing == "undecided" else place_cell(place),
             name=m.name,
-            tied=m.tied,
+            tied=m.tied or m.standing == "accepted",
             score=_cell(m.score, places),
             low=number(m.low, places),
             high=number(m.high, places),
             whisker=_whisker(m, scale),
+            samples=Cell(whole(m.samples), m.samples),
+            standing=m.standing,
+            why=m.why.removesuffix(surely).rstrip(" ,"),
             extra=[_cell(values.get(m.name), digits) for values, digits in extra],
             width=Cell(whole(m.width), m.width),
             parameters=Cell(whole(m.parameters), m.parameters),
@@ -106,12 +120,39 @@ def table_rows(ranking: Ranking) -> list[Row]:
 
 
 @dataclass(frozen=True)
+class TimePart:
+    """A part of all time."""
+
+    stage: str
+    seconds: str
+    share: float
+    width: str  # of its bar
+
+
+def time_parts(ranking: Ranking) -> list[TimePart]:
+    """What all models took together, and reading, which is done once for all of them."""
+    spent = {"read": ranking.reading}
+    spent |= {stage: sum(getattr(m.seconds, stage) for m in ranking) for stage in STAGES}
+    total = all_seconds(ranking)
+    scale, places = Scale(0.0, total), decimals([0.0, total], 2)
+    return [
+        TimePart(stage, number(value, places), value / total, scale.percent(value))
+        for stage, value in spent.items()
+    ]
+
+
+@dataclass(frozen=True)
 class TimeRow:
     """Where a model's time went."""
 
     name: str
     total: Cell
     stages: list[tuple[str, Cell, str]]  # name, seconds, width of its bar
+
+
+def all_seconds(ranking: Ranking) -> float:
+    """What reading and all models took together."""
+    return ranking.reading + sum(m.seconds.total for m in ranking)
 
 
 def time_rows(ranking: Ranking) -> list[TimeRow]:

@@ -195,7 +195,7 @@ def _labels(
         box[:] = [*(centre - 1), *(centre + 1)]
         box[[place_of, place_of + 2]] = low, high
     texts = [
-        (clip(p.name, size.name), p.number) if position < size.named else (p.number,)
+        [text for text in (clip(p.name, size.name) * (position < size.named), p.number) if text]
         for position, p in enumerate(points)
     ]
     return place(centres, boxes, texts, area, FONT)
