@@ -155,18 +155,22 @@ class Watch:
         """How long the models that still run take; in a race, if all of them go to the end.
 
         It is their measured seconds for each sample; those of the others stand for a model that
-        has seen none. None before any has.
+        has seen none, as do their seconds for loading. None before any has.
         """
         paces = [model.pace for model in self.models if model.pace is not None]
         if not paces:
             return None
         typical = sum(paces) / len(paces)
+        loads = [load for model in self.models if (load := model.run.spent.load)]
+        load = sum(loads) / len(loads) if loads else 0.0
         left, most = 0.0, 0
         for model in self.models:
             if model.doing in OVER:
                 continue
             rest = self.total - model.samples
             need = rest * (typical if model.pace is None else model.pace)
+            if not model.samples and not model.run.spent.load:
+                need += load
             left += max(need - self._elapsed(), 0.0) if model is self._now else need
             most = max(most, rest)
         read = max(model.samples for model in self.models)

@@ -183,6 +183,20 @@ def test_time_left_counts_reading_once_and_kept_outputs_by_themselves(clock):
     assert watch.seconds_left() == pytest.approx(7.44 + 10 + 0.01 * 744)
 
 
+def test_time_left_counts_the_loading_of_models_that_have_seen_nothing(clock):
+    watch = watch_of("abc")
+    a = watch.models[0].run
+    a.spent.load = 6.0
+    watch.begin(a)
+    clock.now = 1.28
+    a.done, a.computed = 1, 128
+    watch.advanced(128)
+    watch.end(a)
+    assert watch.seconds_left() == pytest.approx(8.72 + 2 * (10 + 6))
+    go_on(watch, "b", kept=True)  # in no time, and not loaded: nothing was run
+    assert watch.seconds_left() == pytest.approx(8.72 + 0 + 5 + 6)
+
+
 def test_time_left_is_within_the_budget(clock):
     watch = watch_of("ab", budget=5.0)
     watch.begin(watch.models[0].run)

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from rich.console import Console
 
 from hubfast.utils import progress
 from hubfast.utils.progress import progress_bar
@@ -117,6 +118,32 @@ def test_on_a_terminal_log_lines_do_not_tear_the_bar():
     assert any(line.endswith("UserWarning: a warning") for line in lines)
     for line in lines:
         assert "working" not in line or re.fullmatch(r"working [━╸╺ ]+ \d/2 \S+", line.rstrip())
+
+
+def test_a_notebook_has_a_bar_and_no_table():
+    for jupyter, parts in ((True, 1), (False, 2)):
+        bars = progress._Bar("{task.description}", console=Console(force_jupyter=jupyter))
+        bars.show("a table")
+        assert len(list(bars.get_renderables())) == parts
+
+
+def test_a_task_may_know_the_time_left(capsys):
+    left = [None, 75.4]
+    with progress_bar(True) as bars:
+        task = bars.add_task("racing", total=4, left=left.pop, at_most=True)
+        bars.update(task, completed=2)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "racing 0/4 (0 %), 0 s, at most 75 s left"
+    assert last == "racing 2/4 (50 %), 0 s"
+    column = progress._TimeLeftColumn()
+    for left, at_most, text in (
+        (75.4, True, "at most 0:01:15"),
+        (None, True, "-:--:--"),
+        (9, False, "0:00:09"),
+    ):
+        bars = progress_bar(False)
+        bars.add_task("x", left=lambda left=left: left, at_most=at_most)
+        assert column.render(bars.tasks[0]).plain == text
 
 
 def test_handlers_of_files_are_left_alone(capsys):
