@@ -107,6 +107,23 @@ def test_memory_changes_no_bit(data, memory):
     assert len(loads) >= len(HUB)
 
 
+@pytest.mark.parametrize("memory", ["200K", "1G"])
+def test_reading_ahead_changes_no_bit(data, monkeypatch, memory):
+    """As a ranking on a GPU does."""
+    from hubfast.extraction.feed import Feed
+
+    plain = rank(hub(), data)
+    data.samples.opened[:] = 0
+    monkeypatch.setattr(
+        "hubfast.ranking.session.Feed", lambda *rest, **how: Feed(*rest, **{**how, "ahead": True})
+    )
+    found = rank(hub(), data, memory=memory)
+    assert numbers(found) == numbers(plain)
+    assert found.notes == plain.notes
+    if memory == "1G":
+        assert (data.samples.opened == 1).all()
+
+
 def test_models_alone_give_what_they_give_together(data):
     together = {row[0]: row[1] for row in numbers(rank(hub(), data))}
     for source in hub():
