@@ -91,8 +91,12 @@ class TimmTransform:
     @property
     def geometry(self) -> tuple[tuple[str, str], ...]:
         """Equal for transforms that resize and crop alike, whatever their mean and std."""
-        framing = {key: value for key, value in self.config.items() if key not in ("mean", "std")}
-        return tuple(sorted((key, repr(value)) for key, value in framing.items()))
+        values = {
+            key: tuple(value) if isinstance(value, list) else value  # as JSON has it
+            for key, value in self.config.items()
+            if key not in ("mean", "std")
+        }
+        return tuple(sorted((key, repr(value)) for key, value in values.items()))
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -1,5 +1,6 @@
 """A block: samples are read once, framed as every model's own transform does, to the last bit."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -75,6 +76,12 @@ def test_samples_are_read_once_for_all_models(data):
     block.pixels(transform(mean=(0.0, 0.0, 0.0)))  # of the geometry of the first
     assert [block[i].size for i in range(COUNT)] == [(52 - i, 37 + i) for i in range(COUNT)]
     assert data.samples.opened == COUNT
+
+
+def test_geometries_are_equal_also_behind_json():
+    config = json.loads(json.dumps(transform().config))
+    assert TimmTransform(config).geometry == transform().geometry
+    assert TimmTransform({**config, "crop_pct": 0.9}).geometry != transform().geometry
 
 
 def test_what_was_dropped_is_read_again(data):
