@@ -2,18 +2,13 @@
 
 #include <cmath>
 
+#include "newton.hpp"
 #include "vector.hpp"
 
 namespace hubfast {
 namespace {
 
-struct Sums {
-  double gamma = 0;   // sum lambda / (t + lambda)
-  double kept = 0;    // sum s (1 - s), with s = t / (t + lambda)
-  double q0 = 0;      // sum z^2 s
-  double q1 = 0;      // sum z^2 s (1 - s)
-  double q2 = 0;      // sum z^2 s (1 - s) (1 - 2 s)
-};
+using search::Sums;
 
 // One pass yields everything a Newton step needs; plain torch makes ten.
 HUBFAST_VECTOR_CLONES
@@ -42,26 +37,19 @@ double log_determinant(const double* lambda, std::size_t k, double t) {
 
 Maximum climb(const double* lambda, const double* energy, std::size_t k, double residual,
               double count, double log_t, double grid_step, double tolerance, int max_steps) {
-  double low = log_t - grid_step, high = log_t + grid_step;
-  bool converged = false;
   Sums sums;
-  for (int step = 0; step < max_steps && !converged; ++step) {
-    accumulate(lambda, energy, k, std::exp(log_t), &sums);
-    const double q0 = sums.q0 + residual, ratio = sums.q1 / q0;
-    const double slope = sums.gamma - count * ratio;  // 2 n dL / d log t
-    const double curvature = -sums.kept - count * (sums.q2 / q0 - ratio * ratio);
-    (slope > 0 ? low : high) = log_t;
-    double following = log_t - slope / curvature;
-    if (!(curvature < 0 && following >= low && following <= high)) following = (low + high) / 2;
-    converged = std::fabs(following - log_t) < tolerance;
-    log_t = following;
-  }
-  const double t = std::exp(log_t), pi = 3.14159265358979323846;
-  accumulate(lambda, energy, k, t, &sums);
-  const double quadratic = sums.q0 + residual;
+  const auto sums_at = [&](double t) {
+    accumulate(lambda, energy, k, t, &sums);
+    sums.q0 += residual;
+    return sums;
+  };
+  const search::Summit top =
+      search::climb_by_newton(log_t, grid_step, count, tolerance, max_steps, sums_at);
+  const double t = std::exp(top.log_t), pi = 3.14159265358979323846;
+  const double quadratic = sums_at(t).q0;
   const double value = -0.5 * (1 + std::log(2 * pi) + std::log(quadratic / count)) -
                        log_determinant(lambda, k, t) / (2 * count);
-  return {value, log_t, quadratic, converged};
+  return {value, top.log_t, quadratic, top.converged};
 }
 
 }  // namespace hubfast

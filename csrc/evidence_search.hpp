@@ -2,13 +2,7 @@
 // thread: grid, Newton with bisection, second peak, both limits. Spec: hubfast/ops/evidence/reference.py.
 #pragma once
 
-#include <cmath>
-
-#ifdef __CUDACC__
-#define HUBFAST_BOTH __host__ __device__ __forceinline__
-#else
-#define HUBFAST_BOTH inline
-#endif
+#include "newton.hpp"
 
 namespace hubfast::search {
 
@@ -116,37 +110,29 @@ HUBFAST_BOTH void peaks(const double* grid, int points, const Settings& set, int
 
 template <class Team>
 HUBFAST_BOTH Found climb(const Team& team, const Column& y, double log_t, const Settings& set) {
-  double low = log_t - set.grid_step, high = log_t + set.grid_step;
-  bool converged = false;
-  for (int step = 0; step < set.max_steps && !converged; ++step) {
-    const double t = std::exp(log_t);
-    double gamma = 0, kept = 0, q0 = 0, q1 = 0, q2 = 0;
+  const auto sums_at = [&](double t) {
+    Sums own;
     for (int i = team.rank(); i < y.k; i += team.size()) {
       const double s = t / (t + y.lambda[i]), variance = s * (1 - s), energy = y.energy[i];
-      gamma += 1 - s;
-      kept += variance;
-      q0 += energy * s;
-      q1 += energy * variance;
-      q2 += energy * variance * (1 - 2 * s);
+      own.gamma += 1 - s;
+      own.kept += variance;
+      own.q0 += energy * s;
+      own.q1 += energy * variance;
+      own.q2 += energy * variance * (1 - 2 * s);
     }
-    q0 = team.sum(q0) + y.residual;
-    const double ratio = team.sum(q1) / q0;
-    const double slope = team.sum(gamma) - y.count * ratio;  // 2 n dL / d log t
-    const double curvature = -team.sum(kept) - y.count * (team.sum(q2) / q0 - ratio * ratio);
-    (slope > 0 ? low : high) = log_t;
-    double following = log_t - slope / curvature;
-    if (!(curvature < 0 && following >= low && following <= high)) following = (low + high) / 2;
-    converged = std::fabs(following - log_t) < set.tolerance;
-    log_t = following;
-  }
-  const double t = std::exp(log_t);
+    return Sums{team.sum(own.gamma), team.sum(own.kept), team.sum(own.q0) + y.residual,
+                team.sum(own.q1), team.sum(own.q2)};
+  };
+  const Summit top =
+      climb_by_newton(log_t, set.grid_step, y.count, set.tolerance, set.max_steps, sums_at);
+  const double t = std::exp(top.log_t);
   double quadratic = 0, log_det = 0;
   for (int i = team.rank(); i < y.k; i += team.size()) {
     quadratic += y.energy[i] * (t / (t + y.lambda[i]));
     log_det += std::log1p(y.lambda[i] / t);
   }
   quadratic = team.sum(quadratic) + y.residual;
-  return {profile_value(quadratic, team.sum(log_det), y.count), t, quadratic, converged};
+  return {profile_value(quadratic, team.sum(log_det), y.count), t, quadratic, top.converged};
 }
 
 // `grid` is scratch for kMaxGrid values that the whole team sees.
