@@ -12,9 +12,9 @@ from torch import nn
 from hubfast.data.block import Block
 from hubfast.extraction.cache import Cache
 from hubfast.extraction.feed import UnreadableDataError
-from hubfast.extraction.outputs import Outputs, OutputStore, run_block
+from hubfast.extraction.outputs import Outputs, run_block
 from hubfast.extraction.setting import Known, Setting, Spent
-from hubfast.extraction.sums import StatisticsStore, targets_digest
+from hubfast.extraction.stores import stores_of
 from hubfast.hub.errors import one_line
 from hubfast.hub.identity import identity
 from hubfast.hub.model import Model, Source
@@ -63,29 +63,28 @@ class ModelRun:
         self.done, self.tally = 0, Counter[str]()
         self.scores = StreamedScores(self.metrics, data.task, len(data))
         self._keep_as(known)
-        facts = None if self.store is None else self.store.facts()
+        facts = None if self.store is None else self.store.facts(Known.names())
         if facts is not None:
             self.known = Known.of_facts(facts)
 
     def _keep_as(self, known: Mapping[str, Any] | None) -> None:
         """Keeps outputs under this identity; nowhere if that is not known."""
         self._identity = known
-        self.store: OutputStore | None = None
-        self.sums: StatisticsStore | None = None
-        if self._cache is not None and known is not None:
-            data = self.setting.feed.data
-            folds = self.setting.folds(self.source)
-            self.store = OutputStore(self._cache, known, self.setting.options, folds=folds)
-            if self.scores.needs_statistics:
-                targets = targets_digest(data.targets, data.task)
-                feed = self.setting.feed
-                self.sums = StatisticsStore(self._cache, self.store.base, feed, targets)
+        needed = self.scores.needs_statistics
+        found = stores_of(self._cache, known, self.source, self.setting, sums=needed)
+        self.store, self.sums = found
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of how it is run, and of the samples so far."""
         said = (f"{count} of {self.scores.count} {what}" for what, count in self.tally.items())
         return (*(self.known.notes if self.known else ()), *said)
+
+    @property
+    def imagenet(self) -> float | None:
+        """Its top-1 accuracy on ImageNet, percent: as its user gives it, else as it is published."""
+        published = None if self.known is None else self.known.imagenet
+        return published if self.source.imagenet is None else self.source.imagenet
 
     @property
     def loaded(self) -> Model | None:
@@ -139,7 +138,7 @@ class ModelRun:
             if self.known is None:
                 self.known = Known(
                     model.parameters,
-                    model.imagenet if self.source.imagenet is None else self.source.imagenet,
+                    model.imagenet,
                     tuple(getattr(model, "notes", ())),
                     getattr(model, "framing", None),
                     getattr(model, "reads_samples", True),

@@ -147,22 +147,21 @@ class OutputStore:
         if samples not in blocks:
             self.cache.put(self._catalogue, {}, {"blocks": [*blocks, samples]})
 
-    def facts(self) -> Mapping[str, Any] | None:
-        """What is known of the model itself."""
-        entry = self.cache.get(self._card)
+    def facts(self, names: Sequence[str]) -> Mapping[str, Any] | None:
+        """What is known of the model itself, if these very facts were kept."""
+        entry = self.cache.get(self._card(names))
         return None if entry is None else entry.facts
 
     def put_facts(self, facts: Mapping[str, Any]) -> None:
         """Keeps what is known of the model itself."""
-        self.cache.put(self._card, {}, facts)
+        self.cache.put(self._card([*facts]), {}, facts)
 
     @property
     def _catalogue(self) -> dict[str, Any]:
         return {"kind": "blocks", **self.base}
 
-    @property
-    def _card(self) -> dict[str, Any]:
-        return {"kind": "model", **self.base}
+    def _card(self, names: Sequence[str]) -> dict[str, Any]:
+        return {"kind": "model", "facts": sorted(names), **self.base}
 
     def _key(self, samples: str) -> dict[str, Any]:
         return {"kind": "outputs", **self.base, "samples": samples}

@@ -1,7 +1,7 @@
 """What goes with the run of a model: how all are run, what is known of one, what it took."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from hubfast.extraction.feed import Feed
@@ -31,6 +31,11 @@ class Known:
     notes: tuple[str, ...]
     framing: TimmTransform | None  # None: it takes decoded samples
     reads: bool = True  # whether it takes samples at all
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of the facts."""
+        return [field.name for field in fields(cls)]
 
     def as_facts(self) -> dict[str, Any]:
         """The same as JSON."""

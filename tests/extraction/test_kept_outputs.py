@@ -250,3 +250,12 @@ def test_random_numbers_of_a_model_do_not_hang_on_what_ran_before(rank):
     hub = [*hub_of(features)[0], as_source(noisy, name="noisy")]
     beside = rank(hub, (samples, targets))
     assert numbers(alone)[0][1:4] == next(n for n in numbers(beside) if n[0] == "noisy")[1:4]
+
+
+def test_what_a_user_says_of_a_model_is_not_kept(rank):
+    samples, targets, features = problem(150)
+    hub, _ = hub_of(features)
+    for accuracy in (70.0, 75.0):
+        given = [replace(source, imagenet=accuracy) for source in hub]
+        found = rank(given, (samples, targets), metric="imagenet")
+        assert [m.score for m in found] == [accuracy] * 3

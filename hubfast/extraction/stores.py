@@ -1,0 +1,44 @@
+"""Where the outputs of one model are kept in the cache, and the sums over them."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from hubfast.extraction.cache import Cache
+from hubfast.extraction.outputs import OutputStore
+from hubfast.extraction.setting import Setting
+from hubfast.extraction.sums import StatisticsStore, targets_digest
+from hubfast.hub.model import Source
+
+
+class Stores(NamedTuple):
+    """Where they are kept; None for nowhere."""
+
+    outputs: OutputStore | None = None
+    sums: StatisticsStore | None = None
+
+
+def stores_of(
+    cache: Cache | None,
+    identity: Mapping[str, Any] | None,
+    source: Source,
+    setting: Setting,
+    *,
+    sums: bool,
+) -> Stores:
+    """The stores of a model, none without a cache or where its identity is not known.
+
+    Args:
+        cache: The cache.
+        identity: What determines the model's outputs.
+        source: The model.
+        setting: How all models are run.
+        sums: Whether some score is of sums.
+    """
+    if cache is None or identity is None:
+        return Stores()
+    outputs = OutputStore(cache, identity, setting.options, folds=setting.folds(source))
+    if not sums:
+        return Stores(outputs)
+    data = setting.feed.data
+    targets = targets_digest(data.targets, data.task)
+    return Stores(outputs, StatisticsStore(cache, outputs.base, setting.feed, targets))
