@@ -43,6 +43,7 @@ class ModelRun:
         computed: Samples that it was run on, and not found in the cache.
         known: What is known of it; None until it was loaded once, now or in an earlier run.
         spent: Seconds that it took.
+        tally: How many of the samples so far need a word, by that word; see `hubfast.hub.Model`.
     """
 
     def __init__(
@@ -73,18 +74,6 @@ class ModelRun:
         needed = self.scores.needs_statistics
         found = stores_of(self._cache, known, self.source, self.setting, sums=needed)
         self.store, self.sums = found
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the user should know of how it is run, and of the samples so far."""
-        said = (f"{count} of {self.scores.count} {what}" for what, count in self.tally.items())
-        return (*(self.known.notes if self.known else ()), *said)
-
-    @property
-    def imagenet(self) -> float | None:
-        """Its top-1 accuracy on ImageNet, percent: as its user gives it, else as it is published."""
-        published = None if self.known is None else self.known.imagenet
-        return published if self.source.imagenet is None else self.source.imagenet
 
     @property
     def loaded(self) -> Model | None:

@@ -100,6 +100,9 @@ def score(run: ModelRun, bars: Progress) -> Outcome:
         run.load()
     known, scores = run.known, run.scores
     assert known is not None
+    given = run.source.imagenet
+    imagenet = known.imagenet if given is None else given
+    said = (f"{count} of {scores.count} {what}" for what, count in run.tally.items())
     found: dict[str, Scored] = {}
     spent: dict[str, float] = {}
     errors: dict[str, str] = {}
@@ -120,7 +123,7 @@ def score(run: ModelRun, bars: Progress) -> Outcome:
         width=run.width,
         parameters=known.parameters,
         seconds=seconds,
-        note="; ".join(filter(None, (run.source.note, *run.notes))),
+        note="; ".join(filter(None, (run.source.note, *known.notes, *said))),
     )
     return Outcome(row, found, spent, errors)
 
