@@ -110,7 +110,7 @@ def score(run: ModelRun, bars: Progress) -> Outcome:
         bars.update(bars.task_ids[0], description=f"{run.source.name}: {metric}")
         begun = time.perf_counter()
         try:
-            found[metric] = scores.score(metric, parameters=known.parameters, imagenet=run.imagenet)
+            found[metric] = scores.score(metric, parameters=known.parameters, imagenet=imagenet)
         except Exception as error:  # one score's fault must not lose the others
             errors[metric] = one_line(error)
             if len(errors) == len(scores.metrics):
