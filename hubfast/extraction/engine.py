@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from itertools import zip_longest
 
 from torch import nn
 
@@ -45,7 +46,7 @@ class Engine:
                 keep=None in framings or len(framings) < len(reading),
             )
             ahead = [run for run in runs if not run.error and run.done < end]
-            for run, following in zip(ahead, [*ahead[1:], None], strict=True):
+            for run, following in zip_longest(ahead, ahead[1:]):
                 if following is not None and following.known is None:
                     self.fetcher.ask(following.source)
                 with self.about(run):
