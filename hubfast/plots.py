@@ -26,7 +26,7 @@ MARKS = {
     "accepted": (BEST, "o"),
     "undecided": ("C1", "D"),
     "dropped": (OTHERS, "x"),
-    "failed": (OTHERS, "x"),
+    "failed": (OTHERS, "+"),
 }  # colour and mark of a model at the end of a race
 LONGEST = 40  # characters of a name
 ROW = 0.28  # inches per model

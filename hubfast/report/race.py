@@ -53,17 +53,21 @@ class RaceCourse:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The lowest and highest ends of the intervals of the models that matter.
+        """The lowest and highest values that matter.
 
-        Those are the ones that were not dropped as soon as that was possible, and the best of the
-        others: a few hopeless models would leave no room for these.
+        Those are the estimates of models that were not dropped as soon as that was possible, and
+        of the best of the others, and their intervals at the later half of the looks. Hopeless
+        models and the wide intervals of the first looks would leave no room for these.
         """
         first = min((m.moments[-1].look for m in self.models if m.state == "dropped"), default=0)
         early = [m for m in self.models if m.state == "dropped" and m.moments[-1].look == first]
         early.sort(key=lambda m: -m.moments[-1].estimate)
         late = [m for m in self.models if m not in early]
         moments = [moment for m in (*late, *early[:BESIDE]) for moment in m.moments]
-        return min(m.low for m in moments), max(m.high for m in moments)
+        half = (len(self.samples) - 1) // 2
+        values = [m.estimate for m in moments]
+        values += [end for m in moments if m.look >= half for end in (m.low, m.high)]
+        return min(values), max(values)
 
 
 def course_of(record: RaceRecord) -> RaceCourse | None:

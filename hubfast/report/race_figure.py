@@ -52,6 +52,7 @@ class _Run:
     title: str
     bars: list[_Bar]
     path: str  # of an SVG polyline through its estimates
+    mark: float  # the height of its last mark: of its estimate, or an edge of the drawing
     below: bool  # its last estimate lies below the drawing
 
 
@@ -90,6 +91,8 @@ def race_figure(course: RaceCourse, record: RaceRecord, score: str) -> Markup:
     """
     drawings = [_drawing(kind, size, course) for kind, size in SIZES.items()]
     below = sum(run.below for run in drawings[0]["runs"])
+    low, high = course.limits
+    matter = [m for model in course.models for m in model.moments if m.high > low]
     models = plural(len(course.models), "model")
     return render(
         "race_figure.html",
@@ -98,6 +101,7 @@ def race_figure(course: RaceCourse, record: RaceRecord, score: str) -> Markup:
         top=record.top,
         y=score,
         alt=f"Estimates and intervals of {models} at {plural(len(course.samples), 'look')}",
+        cut=any(m.low < low or m.high > high for m in matter),
         below=plural(below, "model") if below else "",
     )
 
@@ -132,7 +136,8 @@ def _run(model: ModelCourse, axes: _Axes) -> _Run:
         f"estimate {number(last.estimate, 4)}, {ends}"
     )
     path = " ".join(f"{b.x},{b.y}" for b in bars)
-    return _Run(model.state, title, bars, path, last.estimate < axes.low)
+    mark = min(max(bars[-1].y, axes.top), axes.bottom)
+    return _Run(model.state, title, bars, path, mark, last.estimate < axes.low)
 
 
 def _cut_path(side: Literal["inside", "outside"], cuts: Sequence[Cut], axes: _Axes) -> str:
