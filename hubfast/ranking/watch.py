@@ -92,9 +92,9 @@ class Watch:
 
     def loaded(self) -> None:
         """The present model is loaded."""
-        if self._now is not None:
+        if self._now is not None and self._now.doing == "loading":
             self._now.doing = "running"
-            self._mark()
+        self._mark()
 
     def advanced(self, count: int) -> None:
         """The present model has seen one more block of `count` samples."""
@@ -115,6 +115,8 @@ class Watch:
         """The present model pauses, or ends."""
         model, self._now = self._by_run[run], None
         model.samples = self._feed.ends[run.done - 1] if run.done else 0
+        # Fewer than were counted where its weights were found to be others than those kept.
+        self._bars.update(self._task, completed=sum(m.samples for m in self.models))
         if run.error and model.doing != "failed":
             model.doing, model.why = "failed", run.error
             self._bars.say(f"{model.name} failed after {self._seen(model)}: {run.error}")

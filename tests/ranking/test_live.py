@@ -128,14 +128,31 @@ def test_what_a_model_is_doing():
     assert (b.doing, b.why, b.samples) == ("failed", "E: x", 128)
 
 
+def test_a_model_that_is_loaded_for_its_score_alone_is_done_once(capsys):
+    with progress_bar(True) as bars:
+        watch = watch_of("a", bars=bars)
+        for _ in range(4):
+            go_on(watch, "a", kept=True)
+        run = watch.models[0].run
+        watch.begin(run)
+        run.loaded = object()
+        watch.loaded()
+        assert watch.models[0].doing == "done"
+        watch.end(run)
+    assert capsys.readouterr().err.count("a has seen all") == 1
+
+
 def test_a_model_that_begins_again_has_seen_nothing():
-    watch = watch_of("a")
+    bars = progress_bar(False)
+    watch = watch_of("a", bars=bars)
     go_on(watch, "a")
+    assert bars.tasks[0].completed == 128
     run = watch.models[0].run
     watch.begin(run)
     run.done = 0  # its weights were others
     watch.end(run)
     assert watch.models[0].samples == 0
+    assert bars.tasks[0].completed == 0
 
 
 def test_time_left_by_hand(clock):
