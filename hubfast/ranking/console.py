@@ -17,6 +17,11 @@ from hubfast.utils.names import printable, shortened
 from hubfast.utils.terminal import header, natural_width
 
 PLACES = {"undecided": "?", "dropped": "-"}  # in a race, of models without one
+SAID = {
+    "accepted": "places are by estimates",
+    "undecided": "? is undecided",
+    "dropped": "- is dropped",
+}  # what these marks mean
 STAGES = ("load", "prepare", "forward", "score")
 OPTIONAL = ("seconds", "D", "params", "licence")  # columns that are left out first, in this order
 DATA = 8  # columns that the name of the data has at least, if it needs as many
@@ -167,7 +172,10 @@ def _below(ranking: RankedModels) -> Iterator[Text]:
         yield _said(f"{ties} models are not distinguishable from the best (=, bold)")
     if ranking.race is not None:
         yield from map(_said, ranking.race.lines(len(ranking), len(ranking.ranked)))
-        yield _said("places are by estimates; ? is undecided, - is dropped")
+        standings = {m.standing for m in ranking.scored}
+        marks = [said for standing, said in SAID.items() if standing in standings]
+        if marks:
+            yield _said("; ".join(marks))
     spent = {name: sum(getattr(m.seconds, name) for m in ranking.models) for name in STAGES}
     split = {"read": ranking.reading, **spent}.items()
     yield _said("time: " + ", ".join(f"{name} {_seconds(value)}" for name, value in split))

@@ -47,7 +47,9 @@ class RaceRecord:
             models: The models that took part.
             accepted: Those of them that are known to be among the best.
         """
-        known = f"top {self.top}" if accepted >= self.top else f"{accepted} of the top {self.top}"
+        known = f"top {self.top}"
+        if accepted < self.top:
+            known = f"{accepted or 'none'} of the {known}"
         told = " ".join(filter(None, (f"{known} of {models} models known", self.surely)))
         return told, *self.ending, self.share
 

@@ -56,7 +56,11 @@ def test_what_is_said_below_at_80_columns():
     assert share in known
     assert " 2 of the top 3 of 12 models known with 95 % confidence" in open_
     assert " the race ended as the budget of 10 min is spent" in open_
-    assert " places are by estimates; ? is undecided, - is dropped" in open_
+    assert " places are by estimates; ? is undecided; - is dropped" in open_
+    assert " places are by estimates; - is dropped" in known
+    nothing = printed(raced(9, until=1), 80)
+    assert " none of the top 3 of 9 models known with 95 % confidence" in nothing
+    assert " ? is undecided" in nothing
     assert " time: read 3.0 s, load 6.0 s, prepare 3.0 s, forward 6.9 s, score 1.5 s" in known
     note = "note: 2 models are undecided, as the budget of 10 min is spent: net_2, net_3 hold"
     assert " ".join(" ".join(open_[-2:]).split()) == f"{note} the rest of the best"
