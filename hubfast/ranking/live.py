@@ -87,7 +87,7 @@ class LiveTable:
         return Text(line, style="bold", no_wrap=True)
 
     def _table(self, models: Sequence[WatchedModel], width: int) -> Table:
-        for columns in _columns(models, self.watch.total):
+        for columns in _columns(models, self.watch):
             room = width - natural_width(_made(models, columns, [""] * len(models)))
             room += cell_len("model")
             longest = max((cell_len(printable(m.name)) for m in self.watch.models), default=0)
@@ -106,11 +106,12 @@ def _importance(model: WatchedModel) -> tuple[object, ...]:
 Columns = list[tuple[str, list[str]]]
 
 
-def _columns(models: Sequence[WatchedModel], total: int) -> Iterator[Columns]:
+def _columns(models: Sequence[WatchedModel], watch: Watch) -> Iterator[Columns]:
     """The columns behind the name, from all to the most important ones."""
     states = ("", [str(m.doing) for m in models])
-    seen = (f"of {total:,}", [f"{m.samples:,}" for m in models])
-    scores = ("score", ["" if m.score is None else f"{m.score:.4f}" for m in models])
+    seen = (f"of {watch.total:,}", [f"{m.samples:,}" for m in models])
+    title = f"score of {watch.scored_of:,}" if watch.scored_of else "score"
+    scores = (title, ["" if m.score is None else f"{m.score:.4f}" for m in models])
     halves = ("\N{PLUS-MINUS SIGN}", [_half_width(m) for m in models])
     if any(halves[1]):
         yield [states, seen, scores, halves]

@@ -1,7 +1,7 @@
 """Runs the models of a hub over the samples, and scores each."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rich.progress import Progress
@@ -26,20 +26,37 @@ class Finished:
     notes: tuple[str, ...] = ()
 
 
-def run_all(runs: Sequence[ModelRun], engine: Engine, bars: Progress) -> Finished:
+def run_all(
+    runs: Sequence[ModelRun],
+    engine: Engine,
+    bars: Progress,
+    scored: Callable[[ModelRun, Outcome], object] = lambda run, outcome: None,
+) -> Finished:
     """Runs all models over all samples: first over the first block, so that faults show early.
 
     A model that fails has its error as outcome. After Ctrl-C, and when the budget is spent, those
     that are done are scored; if none is, all are that have seen the first block, on that.
+
+    Args:
+        runs: The models.
+        engine: What runs them.
+        bars: Where progress is shown.
+        scored: Called with the outcome of each model on the first block, and on all.
     """
     feed, early = engine.feed, dict[ModelRun, Outcome]()
+
+    def told(run: ModelRun) -> Outcome:
+        outcome = outcome_of(run, engine, bars)
+        scored(run, outcome)
+        return outcome
+
     try:
         engine.advance(runs, 0, 1)
         if len(feed) > 1:
             # What comes from the cache is done before anybody stops it.
-            early = {run: outcome_of(run, engine, bars) for run in runs if run.computed}
+            early = {run: told(run) for run in runs if run.computed}
         engine.advance(runs, 1, len(feed))
-        outcomes = [outcome_of(run, engine, bars) for run in runs]
+        outcomes = [told(run) for run in runs]
     except KeyboardInterrupt:
         return _interrupted(runs, engine, bars, early, "interrupted")
     except TimeIsUp as error:

@@ -95,7 +95,7 @@ class Session:
         self.engine.close()
 
     def _all(self) -> dict[str, Any]:
-        done = run_all(self.runs, self.engine, self.bars)
+        done = run_all(self.runs, self.engine, self.bars, self.watch.scored)
         self.watch.close()
         models = _ranked(done.outcomes, self.plan)
         return {

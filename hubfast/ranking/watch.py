@@ -4,12 +4,15 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 from hubfast.extraction.feed import Feed
 from hubfast.extraction.model_run import ModelRun
 from hubfast.ranking.budget import Budget
+from hubfast.ranking.scoring import Outcome
 from hubfast.ranking.verdict import Rules, Verdict
+from hubfast.scores.bootstrap import bootstrap
 from hubfast.utils.progress import Bars
 
 Doing = Literal[
@@ -26,7 +29,7 @@ class WatchedModel:
     run: ModelRun
     doing: Doing = "waiting"
     samples: int = 0  # that it has seen
-    score: float | None = None  # in a race: the estimate after the last look
+    score: float | None = None  # so far; in a race: the estimate after the last look
     low: float | None = None
     high: float | None = None
     why: str = ""  # it failed
@@ -69,6 +72,7 @@ class Watch:
     ):
         self.models = [WatchedModel(run) for run in runs]
         self.total, self.rules = len(feed.data), rules
+        self.scored_of = 0  # samples that scores are of; 0 in a race, for estimates for all
         self.changes = 0  # grows with each change of what is to be seen
         self._feed, self._budget, self._bars = feed, budget, bars
         self._by_run = {model.run: model for model in self.models}
@@ -118,14 +122,25 @@ class Watch:
         # Fewer than were counted where its weights were found to be others than those kept.
         self._bars.update(self._task, completed=sum(m.samples for m in self.models))
         if run.error and model.doing != "failed":
-            model.doing, model.why = "failed", run.error
-            self._bars.say(f"{model.name} failed after {self._seen(model)}: {run.error}")
-            self._less()
+            self._fail(model, run.error)
         elif model.doing in UNDER_WAY:
             whole = run.done == len(self._feed) and self.rules is None
             model.doing = "done" if whole else "waiting"
             if whole:
                 self._bars.say(f"{model.name} has seen {self._seen(model)}")
+        self._mark()
+
+    def scored(self, run: ModelRun, outcome: Outcome) -> None:
+        """A model has its scores of what it has seen so far, or has failed."""
+        model = self._by_run[run]
+        if not outcome.scores and model.doing != "failed":
+            self._fail(model, outcome.row.error or "")
+        elif len(outcome.scores) == 1:  # a consensus is not known before all have scores
+            (found,) = outcome.scores.values()
+            low, high, _ = bootstrap([found.score], [found.influence], found.count, 0)
+            ends = (float(low[0]), float(high[0]))
+            model.score, self.scored_of = found.score, found.count
+            model.low, model.high = ends if isfinite(sum(ends)) else (None, None)
         self._mark()
 
     def looked(self, verdict: Verdict) -> None:
@@ -189,6 +204,11 @@ class Watch:
         if model.samples == self.total:
             return f"all {self.total:,} samples"
         return f"{model.samples:,} of {self.total:,} samples"
+
+    def _fail(self, model: WatchedModel, why: str) -> None:
+        model.doing, model.why = "failed", why
+        self._bars.say(f"{model.name} failed after {self._seen(model)}: {why}")
+        self._less()
 
     def _less(self) -> None:
         """Models that stop early leave less to do."""

@@ -1,11 +1,13 @@
 """What a ranking shows while it runs: a table on a terminal, plain lines elsewhere."""
 
+import math
 import os
 import pty
 import re
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -21,7 +23,10 @@ from hubfast import as_source, rank
 from hubfast.ranking import live
 from hubfast.ranking import watch as watching
 from hubfast.ranking.live import LiveTable
+from hubfast.ranking.rows import RankedModel
+from hubfast.ranking.scoring import Outcome
 from hubfast.ranking.verdict import Rules, Standing, Verdict
+from hubfast.scores.streamed import Scored
 from hubfast.utils.progress import progress_bar
 
 
@@ -88,6 +93,33 @@ def test_columns_that_have_no_room_are_left_out():
     assert headers[40] == ["model", "of", "1,000", "score"]
     assert headers[30] == ["model", "score"]
     assert headers[20] == ["model"]
+
+
+def test_scores_so_far_are_said_to_be_of_as_many_samples():
+    """In a ranking that is no race, models are scored on the first block, and at the end."""
+    watch = watch_of(["a", "b", "c"])
+    a, b, c = watch.models
+    for name in "abc":
+        go_on(watch, name)
+    row = RankedModel("a")
+    influence = torch.tensor([1.0, -1.0] * 64)
+    watch.scored(a.run, Outcome(row, {"logme": Scored(0.5, influence, 128)}))
+    watch.scored(b.run, Outcome(row, {"logme": Scored(0.75, influence, 128)}))
+    watch.scored(c.run, Outcome(replace(row, error="ValueError: odd")))
+    lines = shown(LiveTable(watch, "logme of 3 models"), 80, 24)
+    assert lines[1].split() == ["model", "of", "1,000", "score", "of", "128", "±"]
+    assert [line.split()[:4] for line in lines[2:4]] == [
+        ["b", "waiting", "128", "0.7500"],
+        ["a", "waiting", "128", "0.5000"],
+    ]
+    assert a.low < 0.5 < a.high
+    assert a.high - a.low == pytest.approx(2 * 1.96 / math.sqrt(128), rel=0.2)
+    assert lines[4] == "failed: c: ValueError: odd"
+    watch.scored(
+        a.run,
+        Outcome(row, {"logme": Scored(0.5, influence, 128), "knn": Scored(1, influence, 128)}),
+    )
+    assert a.score == 0.5  # a consensus is not known
 
 
 def test_many_failures_do_not_push_the_models_out():
