@@ -30,8 +30,20 @@ class Engine:
         self.fetcher = Fetcher()
         self._loaded: dict[ModelRun, int] = {}  # bytes of models that stay loaded
 
-    def advance(self, runs: Sequence[ModelRun], start: int, stop: int) -> None:
+    def advance(
+        self,
+        runs: Sequence[ModelRun],
+        start: int,
+        stop: int,
+        done: Callable[[ModelRun], object] = lambda run: None,
+    ) -> None:
         """Runs the blocks from `start` to before `stop` through all models that have no error.
+
+        Args:
+            runs: The models.
+            start: The first block.
+            stop: The block behind the last.
+            done: Called with each model as soon as it has seen all samples.
 
         Raises:
             UnreadableDataError: The samples are at fault.
@@ -52,6 +64,8 @@ class Engine:
                 with self.about(run):
                     run.advance(end)
                 self._settle(run, last=end == len(self.feed))
+                if not run.error and run.done == len(self.feed):
+                    done(run)
             self.feed.drop(start, end)
             start = end
 

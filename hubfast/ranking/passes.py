@@ -1,8 +1,8 @@
 """Runs the models of a hub over the samples, and scores each."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from rich.progress import Progress
 
@@ -43,42 +43,49 @@ def run_all(
         bars: Where progress is shown.
         scored: Called with the outcome of each model on the first block, and on all.
     """
-    feed, early = engine.feed, dict[ModelRun, Outcome]()
+    feed, found = engine.feed, _Found()
 
-    def told(run: ModelRun) -> Outcome:
-        outcome = outcome_of(run, engine, bars)
-        scored(run, outcome)
-        return outcome
+    def finish(run: ModelRun) -> None:
+        """Scores a model that is done, while the others run, and forgets what it was scored by."""
+        found.done[run] = outcome_of(run, engine, bars)
+        run.scores.forget()
+        scored(run, found.done[run])
 
     try:
-        engine.advance(runs, 0, 1)
-        if len(feed) > 1:
-            # What comes from the cache is done before anybody stops it.
-            early = {run: told(run) for run in runs if run.computed}
-        engine.advance(runs, 1, len(feed))
-        outcomes = [told(run) for run in runs]
+        engine.advance(runs, 0, 1, finish)
+        # What comes from the cache is done before anybody stops it.
+        for run in runs if len(feed) > 1 else ():
+            if run.computed:
+                found.early[run] = outcome_of(run, engine, bars)
+                scored(run, found.early[run])
+        engine.advance(runs, 1, len(feed), finish)
     except KeyboardInterrupt:
-        return _interrupted(runs, engine, bars, early, "interrupted")
+        return _interrupted(runs, engine, bars, found, "interrupted")
     except TimeIsUp as error:
-        return _interrupted(runs, engine, bars, early, str(error))
+        return _interrupted(runs, engine, bars, found, str(error))
+    outcomes = [found.done.get(run) or outcome_of(run, engine, bars) for run in runs]
     return Finished(outcomes, _samples(runs))
 
 
+@dataclass(frozen=True)
+class _Found:
+    """Outcomes so far."""
+
+    early: dict[ModelRun, Outcome] = field(default_factory=dict)  # on the first block
+    done: dict[ModelRun, Outcome] = field(default_factory=dict)  # on all
+
+
 def _interrupted(
-    runs: Sequence[ModelRun],
-    engine: Engine,
-    bars: Progress,
-    early: Mapping[ModelRun, Outcome],
-    why: str,
+    runs: Sequence[ModelRun], engine: Engine, bars: Progress, found: _Found, why: str
 ) -> Finished:
-    done = {run: outcome_of(run, engine, bars) for run in runs if run.done == len(engine.feed)}
-    first = engine.feed.ends[0]
-    if not done:
-        seen = [run for run in runs if run.done == 1 and run not in early]
-        done = {**early, **{run: outcome_of(run, engine, bars) for run in seen}}
-    total = len(engine.feed.data)
-    outcomes = [done.get(run) or _unfinished(run, total, why) for run in runs]
-    if not done or any(run.done == len(engine.feed) for run in done):
+    total, first = len(engine.feed.data), engine.feed.ends[0]
+    whole = bool(found.done)
+    known = dict(found.done)
+    if not whole:
+        seen = [run for run in runs if run.done == 1 and run not in found.early]
+        known = {**found.early, **{run: outcome_of(run, engine, bars) for run in seen}}
+    outcomes = [known.get(run) or _unfinished(run, total, why) for run in runs]
+    if whole or not known:
         return Finished(outcomes, _samples(runs), interrupted=True)
     note = f"{why}: scores are of the first {first} of {total} samples"
     return Finished(outcomes, first, interrupted=True, notes=(note,))

@@ -95,7 +95,7 @@ def rank(
         tolerance: In a race, by how much, in units of the score, a model that is left out may be
             better than one that is not.
         budget: How long models may run at most, such as `"10m"`, or seconds.
-        progress: Show bars with the time left.
+        progress: Show a live table with the time left, or plain lines where there is no terminal.
 
     Raises:
         ValueError, TypeError: An argument is wrong; this is found before any model runs.

@@ -146,6 +146,11 @@ class StreamedScores:
                 influence = fitted.influence(kept, self._first("targets", len(first)))
         return Scored(fitted.score, influence.cpu(), count)
 
+    def forget(self) -> None:
+        """Gives up what is kept: a model's sums and features, once it was scored for good."""
+        self.statistics = FeatureStatistics(self.task)
+        self._buffers = {}
+
     def _first(self, name: str, count: int | None = None) -> Tensor:
         """What is kept by this name of the first samples, by default of all so far."""
         return self._buffers[name][: self.count if count is None else count]
