@@ -21,7 +21,7 @@ DARK = 12  # bits of 16 that leave an image nearly black where it uses no more
 NAMED = 20  # samples named in a note; more are counted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What reading one sample has shown."""
 
@@ -29,6 +29,9 @@ class Seen:
     frames: bool = False  # it has more than the one that counts
     peak: int | None = None  # the largest value of 16 bits
     hidden: bool = False  # all that it shows has the colour of the background
+
+
+ORDINARY = Seen()  # one for all samples that are, however many there are
 
 
 @dataclass
@@ -170,8 +173,9 @@ def _read(data: TargetData, position: int) -> tuple[Seen, Any]:
     except Exception as error:  # decoders raise whatever their format makes them
         return Seen(reason(error, data.name_of(position))), None
     hidden = isinstance(sample, Image.Image) and data.pixels.hides(stored, sample)
-    frames = bool(getattr(stored, "is_animated", False))
-    return Seen(None, frames, peak_of_16_bits(stored), hidden), sample
+    frames, peak = bool(getattr(stored, "is_animated", False)), peak_of_16_bits(stored)
+    odd = frames or hidden or peak is not None
+    return Seen(None, frames, peak, hidden) if odd else ORDINARY, sample
 
 
 def _read_and(data: TargetData, then: Callable[[int, Any], Any], position: int) -> tuple[Seen, Any]:

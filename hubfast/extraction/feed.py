@@ -10,7 +10,7 @@ import torch
 
 from hubfast.data.block import Block, ImageFraming
 from hubfast.data.order import block_ends
-from hubfast.data.reading import Findings, Seen
+from hubfast.data.reading import ORDINARY, Findings, Seen
 from hubfast.data.target import TargetData
 from hubfast.extraction.cache import Cache
 from hubfast.extraction.digests import (
@@ -19,6 +19,8 @@ from hubfast.extraction.digests import (
     hashed_by_reading,
     sample_digests,
 )
+
+LONGEST = 12  # blocks held at once however small they are: a model is soon loaded again
 
 
 class UnreadableDataError(ValueError):
@@ -93,6 +95,7 @@ class Feed:
             self._room, decoded = 0.0, 0.0  # each model that needs them reads them again
         each = framed + (decoded if self._room else 0.0)
         end = start + 1
+        stop = min(stop, start + LONGEST)
         while end < stop and (self.ends[end] - self._starts[start]) * each <= self.memory:
             end += 1
         self._until = end
@@ -108,9 +111,10 @@ class Feed:
         if index in self._told:
             return block
         if self.data.samples is None:  # stored features: nothing to read
-            block.know([Seen()] * len(block.data), images=False)
+            block.know([ORDINARY] * len(block.data), images=False)
         elif index not in self._reading and (facts := self._facts(index)) is not None:
-            block.know([Seen(**one) for one in facts["seen"]], images=facts["images"])
+            seen = [Seen(**one) if one else ORDINARY for one in facts["seen"]]
+            block.know(seen, images=facts["images"])
             block.decoded_bytes = facts["decoded_bytes"]
         else:
             self._read(index)
@@ -211,7 +215,7 @@ class Feed:
         if self._cache is not None and not self.hashed_by_reading and index not in self._told:
             seen: Sequence[Seen] = block.seen or ()
             facts = {
-                "seen": [asdict(one) for one in seen],
+                "seen": [{} if one is ORDINARY else asdict(one) for one in seen],
                 "images": block.images,
                 "decoded_bytes": block.decoded_bytes,
             }
