@@ -1,7 +1,8 @@
 """The samples of a ranking, block by block: read once for all models, within a memory budget."""
 
+import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any
@@ -37,7 +38,6 @@ class Feed:
         workers: Processes that read samples which are no image files.
         ahead: Read the next block while models run the present one.
         cache: Where it is kept what reading has shown; None for nowhere.
-        on_read: Called with the number of samples of each block that was read.
     """
 
     def __init__(
@@ -49,7 +49,6 @@ class Feed:
         workers: int = 0,
         ahead: bool = False,
         cache: Cache | None = None,
-        on_read: Callable[[int], object] = lambda count: None,
     ):
         self.data, self.memory, self.max_unreadable = data, memory, max_unreadable
         self.ends = block_ends(len(data))
@@ -64,7 +63,7 @@ class Feed:
         self._framings: Collection[ImageFraming] = ()
         self._room = float(memory)  # of decoded images that are kept
         self.hashed_by_reading = cache is not None and hashed_by_reading(data)
-        self._cache, self._on_read = cache, on_read
+        self._cache = cache
         self._pool = ThreadPoolExecutor(1, "reading ahead") if ahead else None
         self._reading: dict[int, Future[None]] = {}
         self._told: set[int] = set()  # blocks whose findings are added
@@ -90,7 +89,7 @@ class Feed:
         known = [block for block in self._blocks if block.decoded_bytes]
         samples = sum(len(block) for block in known)
         decoded = sum(block.decoded_bytes for block in known) / samples if samples else 0.0
-        framed = sum(_size(one.shape) for one in self._framings)
+        framed = sum(math.prod(one.shape) for one in self._framings)
         if keep and decoded * self._length(start) > self.memory:
             self._room, decoded = 0.0, 0.0  # each model that needs them reads them again
         each = framed + (decoded if self._room else 0.0)
@@ -187,7 +186,6 @@ class Feed:
         else:
             self._read_block(block)
         self.seconds += time.perf_counter() - started
-        self._on_read(len(block.data))
         self._remember(index)
 
     def _read_block(self, block: Block) -> None:
@@ -226,8 +224,3 @@ class Feed:
 
     def _length(self, index: int) -> int:
         return self.ends[index] - self._starts[index]
-
-
-def _size(shape: Sequence[int]) -> int:
-    channels, height, width = shape
-    return channels * height * width

@@ -6,9 +6,8 @@ from contextlib import suppress
 from hubfast.hub.model import Source
 from hubfast.hub.query import wants_training
 from hubfast.hub.reach import unreachable_host
+from hubfast.hub.timm_models import FILES
 from hubfast.utils.extras import slow_import
-
-FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 class Fetcher:

@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 
+from hubfast.data.order import block_ends
 from hubfast.scores.registry import SCORES
 
-FIRST = 128  # samples of the first block
 PER_CLASS = 8  # samples of each class, on average, that the first look is of
-BLOCK = 1024  # samples of a block from the fourth boundary on
 
 
 def look_sizes(n_samples: int, n_classes: int) -> tuple[int, ...]:
     """How many samples the models have seen at each look of a race, ascending; the last is all.
 
-    Every look is at a boundary at which the engine cuts blocks: 128, 256, 512, 1,024 and then
-    every 1,024 samples. The first is at least 8 samples for each class, the others double it.
+    Every look is at a boundary of `data.order.block_ends`: 128, 256, 512, 1,024 and then every
+    1,024 samples. The first is at least 8 samples for each class, the others double it.
 
     Args:
         n_samples: Samples that a score is of once everything was seen: N.
@@ -28,19 +27,12 @@ def look_sizes(n_samples: int, n_classes: int) -> tuple[int, ...]:
     for name, value in (("n_samples", n_samples), ("n_classes", n_classes)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    size, sizes = _boundary(PER_CLASS * n_classes), []
+    ends = block_ends(n_samples)
+    size, sizes = next((end for end in ends if end >= PER_CLASS * n_classes), n_samples), []
     while size < n_samples:
         sizes.append(size)
         size *= 2
     return (*sizes, n_samples)
-
-
-def _boundary(least: int) -> int:
-    """The first boundary of blocks at `least` samples or more."""
-    size = FIRST
-    while size < min(least, BLOCK):
-        size *= 2
-    return max(size, -(-least // BLOCK) * BLOCK) if least > BLOCK else size
 
 
 def samples_scored(metric: str, n_samples: int, kept: int) -> int:
