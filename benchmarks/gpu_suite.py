@@ -16,7 +16,7 @@ import torch
 from recording import RESULTS, machine
 
 HERE = Path(__file__).parent
-ARGUMENTS = {"gpu_zoo.py": ["check", "aggregate", "step", "forms", "fused"]}  # a run each
+ARGUMENTS = {"gpu_zoo.py": ["check", "aggregate", "step", "forms"]}  # a run each
 
 
 def commands() -> list[list[str]]:

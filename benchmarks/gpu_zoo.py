@@ -1,4 +1,4 @@
-"""Zoo-Tuning on a GPU: python benchmarks/gpu_zoo.py check | aggregate | step | forms | fused
+"""Zoo-Tuning on a GPU: python benchmarks/gpu_zoo.py check | aggregate | step | forms
 
 Prints one JSON line a measurement, ours and the rival in one run, medians. `check` compares with
 float64 on the same bfloat16 inputs. Five ResNet-50 at 224 pixels, batch 48, bfloat16 autocast.
@@ -91,26 +91,6 @@ def forms() -> None:
         say(what="zoo_conv forms", shape=shape, **times)
 
 
-def fused() -> None:
-    """Mixing inside the convolution against mixed weights in memory: forward, then backward."""
-    from hubfast.kernels.zoo_conv import zoo_conv, zoo_conv_backward
-
-    for shape in [(256, 256, 3, 1, 14), (512, 512, 3, 1, 7), (2048, 512, 1, 1, 7)]:
-        x, weights, gates, geometry = layer(shape)
-        grad = torch.randn_like(zoo_conv(x, weights, gates, geometry))
-        times = {}
-        for name, inside in (("fused", True), ("apart", False)):
-
-            def forward(how=inside, values=(x, weights, gates, geometry)):
-                return zoo_conv(*values, fused=how)
-
-            def backward(how=inside, values=(grad, x, weights, gates, geometry)):
-                return zoo_conv_backward(*values, fused=how)
-
-            times |= {name: median_ms(forward), f"{name} backward": median_ms(backward)}
-        say(what="zoo_conv fused", shape=shape, **times)
-
-
 def network(form: str) -> nn.Module:
     torch.manual_seed(0)
     models = [timm.create_model("resnet50", num_classes=100) for _ in range(MODELS)]
@@ -143,11 +123,11 @@ def step() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("check", "aggregate", "step", "forms", "fused"))
+    parser.add_argument("what", choices=("check", "aggregate", "step", "forms"))
     what = parser.parse_args().what
     if not torch.cuda.is_available():
         sys.exit("no GPU here")
-    {"check": check, "aggregate": aggregate, "step": step, "forms": forms, "fused": fused}[what]()
+    {"check": check, "aggregate": aggregate, "step": step, "forms": forms}[what]()
 
 
 if __name__ == "__main__":

@@ -107,7 +107,6 @@ def zoo(gpu: AbsentGPU) -> None:
     from hubfast.kernels.aggregate import aggregate, aggregate_backward
     from hubfast.kernels.sample_conv import sample_conv
     from hubfast.kernels.sample_conv_backward import sample_conv_backward
-    from hubfast.kernels.zoo_conv import zoo_conv, zoo_conv_backward
 
     from hubfast.ops.reference import Geometry
 
@@ -122,10 +121,6 @@ def zoo(gpu: AbsentGPU) -> None:
     y = sample_conv(x, own, geometry)
     gpu.call = "sample_conv_backward"
     sample_conv_backward(y, x, own, geometry)
-    gpu.call, weights = "fused zoo_conv", weights.movedim(-1, 2)
-    zoo_conv(x, weights, gates, geometry, fused=True)
-    gpu.call = "fused zoo_conv_backward"
-    zoo_conv_backward(y, x, weights, gates, geometry, fused=True)
 
 
 def routing(gpu: AbsentGPU) -> None:
@@ -180,7 +175,6 @@ def ones(gpu: AbsentGPU) -> None:
     from hubfast.kernels.aggregate import aggregate, aggregate_backward
     from hubfast.kernels.sample_conv import launch_convolve
     from hubfast.kernels.sample_conv_backward import sample_conv_backward
-    from hubfast.kernels.zoo_conv import zoo_conv, zoo_conv_backward
 
     from hubfast.ops.reference import Geometry
 
@@ -194,9 +188,6 @@ def ones(gpu: AbsentGPU) -> None:
         launch_convolve(pixel, weight, pixel, geometry, gradient=gradient)
     gpu.call = "sample_conv_backward"
     sample_conv_backward(torch.empty(1, 1, 3, 3), pixel, weight, padded, input_grad=False)
-    gpu.call = "fused zoo_conv"
-    y = zoo_conv(pixel, weight, gate, geometry, fused=True)
-    zoo_conv_backward(y, pixel, weight, gate, geometry, fused=True)
     for batch in (pixel, one):
         _route_and_combine(gpu, batch, 1, 1, 1, torch.float32)
     _climb(gpu, 1, 1, 1)
