@@ -1,6 +1,6 @@
 """Registers, stack, shared memory and loads of the Triton kernels, compiled without a GPU.
 
-python benchmarks/kernel_resources.py [--parts zoo routing evidence ones] [--sm 80 90 100] [--json]
+python benchmarks/kernel_resources.py [--parts zoo routing ones] [--sm 80 90 100] [--json]
 
 hubfast's own functions launch the kernels, on CPU tensors and for a GPU that is not there. Triton
 compiles what it would compile on that GPU, with all that it sees in the arguments (that an integer
@@ -153,23 +153,6 @@ def _route_and_combine(
     dispatch.combine_backward(combined, outputs, gates, position)
 
 
-def evidence(gpu: AbsentGPU) -> None:
-    """Launches LogME's search for 1000 classes and 2048 directions."""
-    _climb(gpu, 2048, 1000, 50_000)
-
-
-def _climb(gpu: AbsentGPU, k: int, columns: int, count: int) -> None:
-    from hubfast.kernels.evidence import climb
-
-    gpu.call = "climb"
-    by_column, values = (torch.zeros(n, dtype=torch.float64) for n in (columns, k))
-    try:
-        climb(by_column, values, torch.zeros(k, columns, dtype=torch.float64), by_column, count)
-    except RuntimeError as error:  # Nothing ran, so what says whether it converged is not written.
-        if "did not converge" not in str(error):
-            raise
-
-
 def ones(gpu: AbsentGPU) -> None:
     """Launches all kernels with sizes of one, which Triton compiles as constants."""
     from hubfast.kernels.aggregate import aggregate, aggregate_backward
@@ -190,13 +173,11 @@ def ones(gpu: AbsentGPU) -> None:
     sample_conv_backward(torch.empty(1, 1, 3, 3), pixel, weight, padded, input_grad=False)
     for batch in (pixel, one):
         _route_and_combine(gpu, batch, 1, 1, 1, torch.float32)
-    _climb(gpu, 1, 1, 1)
 
 
 PARTS: dict[str, Callable[[AbsentGPU], None]] = {
     "zoo": zoo,
     "routing": routing,
-    "evidence": evidence,
     "ones": ones,
 }
 
@@ -215,7 +196,7 @@ def compiled(parts: list[str], capabilities: list[int]) -> list[Resources]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS)[:3])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS)[:2])
     parser.add_argument("--sm", nargs="+", type=int, default=list(CAPABILITIES))
     parser.add_argument("--json", action="store_true", help="print JSON, not a table")
     options = parser.parse_args()

@@ -69,6 +69,22 @@ __global__ void __launch_bounds__(kWarp * kWarps, 4)
   missed[pair] = !found.converged;
 }
 
+__global__ void __launch_bounds__(kWarp * kWarps, 4)
+    climbs(const search::Column first, const double* residuals, const double* starts,
+           const __grid_constant__ search::Settings set, double* out, int* missed) {
+  __shared__ double partial[kWarps];
+  const int column = blockIdx.x, columns = gridDim.x;
+  search::Column y = first;
+  y.energy += static_cast<size_t>(column) * y.k;
+  y.residual = residuals[column];
+  const search::Found found = search::climb(Block{partial}, y, starts[column], set);
+  if (threadIdx.x) return;
+  out[column] = found.value;
+  out[static_cast<size_t>(columns) + column] = found.t;
+  out[2 * static_cast<size_t>(columns) + column] = found.quadratic;
+  missed[column] = !found.converged;
+}
+
 }  // namespace
 
 }  // namespace hubfast
@@ -85,6 +101,18 @@ int hubfast_evidence(int device, const hubfast::Models* models,
   if (const cudaError_t error = cudaSetDevice(device)) return error;
   hubfast::evidence<<<pairs, hubfast::kWarp * hubfast::kWarps, 0,
                       static_cast<cudaStream_t>(stream)>>>(*models, *settings, pairs, out, missed);
+  return cudaGetLastError();
+}
+
+int hubfast_climb(int device, const double* eigenvalues, const double* energy,
+                  const double* residual, const double* starts, int k, int columns, double count,
+                  const hubfast::search::Settings* settings, double* out, int* missed,
+                  void* stream) {
+  if (columns == 0) return cudaSuccess;
+  if (const cudaError_t error = cudaSetDevice(device)) return error;
+  hubfast::climbs<<<columns, hubfast::kWarp * hubfast::kWarps, 0,
+                    static_cast<cudaStream_t>(stream)>>>({eigenvalues, energy, k, 0, count},
+                                                         residual, starts, *settings, out, missed);
   return cudaGetLastError();
 }
 

@@ -1,4 +1,5 @@
-// Evidence of every (model, class) pair in one launch; see evidence_search.hpp.
+// Evidence of every (model, class) pair in one launch, and the climbs of one model's classes from
+// points that the caller found; see evidence_search.hpp.
 #pragma once
 
 #include "evidence_search.hpp"
@@ -23,7 +24,8 @@ struct Models {
 
 }  // namespace hubfast
 
-// hubfast/_cuda.so: addresses, sizes and a stream in, no Python, no torch. native_cuda.py calls it.
+// hubfast/_cuda.so: addresses, sizes and a stream in, no Python, no torch. It is called by
+// hubfast/ops/evidence/cuda.py.
 extern "C" {
 
 // out: value, t, quadratic, a row of `pairs` each; missed: 1 where a search did not converge. Both
@@ -32,6 +34,13 @@ extern "C" {
 int hubfast_evidence(int device, const hubfast::Models* models,
                      const hubfast::search::Settings* settings, int pairs, double* out, int* missed,
                      void* stream);
+
+// The climbs of one model's columns from log t in `starts` (columns); energy is (columns, k). out,
+// missed, memory and result as above.
+int hubfast_climb(int device, const double* eigenvalues, const double* energy,
+                  const double* residual, const double* starts, int k, int columns, double count,
+                  const hubfast::search::Settings* settings, double* out, int* missed,
+                  void* stream);
 
 const char* hubfast_cuda_error(int error);
 

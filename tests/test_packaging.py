@@ -65,7 +65,7 @@ def test_wheel(tmp_path, monkeypatch, kind):
     wheel = build(tmp_path, monkeypatch, **environment)
     names = zipfile.ZipFile(wheel).namelist()
     for expected in (
-        *("kernels/evidence.py", "py.typed", "report/page.html", "minihub/images.py"),
+        *("kernels/route.py", "py.typed", "report/page.html", "minihub/images.py"),
         *("minihub/weights/vit_textures.safetensors", "minihub/weights/truth.jsonl"),
     ):
         assert f"hubfast/{expected}" in names

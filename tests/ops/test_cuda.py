@@ -1,5 +1,6 @@
 """The CUDA core: its arithmetic on the host, its kernels compiled, and, on a GPU, run."""
 
+import contextlib
 import ctypes
 import inspect
 import math
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -172,17 +174,18 @@ def test_host_search_of_pure_noise_is_silent(host):
 @pytest.mark.skipif(NVCC is None, reason="no nvcc: CUDA_HOME is not set, none is on the path")
 @pytest.mark.parametrize("capability", [80, 90, 100])
 def test_compiles_without_a_gpu(capability, tmp_path):
-    """Its resources: nothing spilled, and at least 4 blocks (16 warps) a multiprocessor."""
+    """Nothing is spilled, and at least 4 blocks (16 warps) fit on a multiprocessor."""
     command = [NVCC, "-std=c++17", "-O3", "-cubin", f"-arch=sm_{capability}", "-Xptxas=-v"]
     command += [str(ROOT / "csrc/cuda_evidence.cu"), "-o", str(tmp_path / "kernel.cubin")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = done.stderr
-    assert re.search(r"0 bytes spill stores, 0 bytes spill loads", report), report
-    registers = int(re.search(r"Used (\d+) registers", report).group(1))
-    shared = int(re.search(r"(\d+) bytes smem", report).group(1))
-    assert registers * 128 * 4 <= 65536
-    assert shared * 4 <= 100 * 1024  # the least that these cards have, and their successors
+    assert len(re.findall(r"0 bytes spill stores, 0 bytes spill loads", report)) == 2, report
+    registers = [int(number) for number in re.findall(r"Used (\d+) registers", report)]
+    shared = [int(number) for number in re.findall(r"(\d+) bytes smem", report)]
+    assert len(registers) == len(shared) == 2
+    assert max(registers) * 128 * 4 <= 65536
+    assert max(shared) * 4 <= 100 * 1024  # the least that these cards have, and their successors
 
 
 @pytest.fixture
@@ -226,6 +229,83 @@ def test_a_missing_core_is_refused(monkeypatch):
     args = problem(3, 2, 9)
     with pytest.raises(ValueError, match=r"must be one of \['torch'\] .* got 'cuda'"):
         ops.evidence(*args, backend="cuda")
+
+
+class FakeCore:
+    """The CUDA core's climb as its header declares it, by the host's library."""
+
+    def __init__(self, host_library):
+        self.climb, self.failing = host_library.climb, 0
+
+    def hubfast_climb(
+        self, device, values, energy, residual, starts, k, columns, count, options, out, missed, _
+    ):
+        assert device == 0
+        found = _array(out, ctypes.c_double, (3, columns))
+        for c, row in enumerate(np.empty((columns, 3))):
+            row[0] = _array(starts, ctypes.c_double, (columns,))[c]
+            rest = _array(residual, ctypes.c_double, (columns,))[c]
+            where = (values, energy + 8 * k * c, k, rest, count)
+            converged = self.climb(*where, ctypes.byref(options), row.ctypes.data)
+            found[:, c] = row
+            _array(missed, ctypes.c_int, (columns,))[c] = not converged
+        _array(missed, ctypes.c_int, (columns,))[: self.failing] = 1
+        return 0
+
+
+def _array(address, kind, shape):
+    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(kind)), shape)
+
+
+@pytest.fixture
+def fake_core(host_library, monkeypatch):
+    """The core's calls on tensors of the CPU, which stands for GPU 0."""
+    core = FakeCore(host_library)
+    monkeypatch.setattr(cuda, "library", lambda: core)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    stream = SimpleNamespace(cuda_stream=None)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
+    return core
+
+
+class OnGPU(torch.Tensor):
+    """A tensor of the CPU that says it is on GPU 0."""
+
+    device = torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_climbs_of_the_core_give_the_evidence(case, fake_core, monkeypatch):
+    monkeypatch.setattr(cuda, "_room", lambda n, _: (torch.empty(3, n).double(), _ints(n)))
+    args = problem(**case)
+
+    def find(log_t, eigenvalues, energy, residual, count):
+        return cuda.climb(log_t, eigenvalues, energy.as_subclass(OnGPU), residual, count)
+
+    assert_same(reference.evidence(*args, find), reference.evidence(*args))
+    if (args[0] > 0).any():
+        fake_core.failing = 1
+        with pytest.raises(RuntimeError, match="did not converge for 1 columns"):
+            reference.evidence(*args, find)
+
+
+def _ints(count):
+    return torch.empty(count, dtype=torch.int32)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "words"),
+    [
+        ({"energy": torch.ones(3, 2)}, TypeError, "vit: energy must be float64"),
+        ({"residual": torch.ones(3).double()}, ValueError, r"vit: residual .* \(2\), got \(3,\)"),
+        ({"count": 0}, ValueError, "vit: count must be at least 1, got 0"),
+        ({"residual": torch.ones(2, device="meta").double()}, ValueError, "vit: residual .* meta"),
+    ],
+)
+def test_a_batch_is_checked_before_the_core_gets_addresses(bad, error, words):
+    good = ops.EvidenceInputs(*problem(3, 2, 9))
+    with pytest.raises(error, match=words):
+        ops.evidence_batch([good, good._replace(**bad)], names=["resnet", "vit"], backend="cuda")
 
 
 @on_gpu

@@ -60,6 +60,8 @@ def library() -> ctypes.CDLL:
     core = ctypes.CDLL(str(PATH))
     pointers = (POINTER(Models), POINTER(Settings), c_int, c_void_p, c_void_p, c_void_p)
     core.hubfast_evidence.argtypes = (c_int, *pointers)
+    column = (*(c_void_p,) * 4, c_int, c_int, c_double, POINTER(Settings))
+    core.hubfast_climb.argtypes = (c_int, *column, *(c_void_p,) * 3)
     core.hubfast_cuda_error.argtypes = (c_int,)
     core.hubfast_cuda_error.restype = c_char_p
     core.hubfast_cuda_architectures.restype = c_char_p
@@ -110,17 +112,26 @@ def evidence(inputs: Sequence[EvidenceInputs]) -> tuple[list[EvidenceMaximum], l
     return [maximum for maximum, _ in results], [missed for _, missed in results]
 
 
-def search(model: EvidenceInputs) -> EvidenceMaximum:
-    """`evidence` of one model; waits for the GPU.
+def climb(
+    log_t: Tensor, eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int
+) -> EvidenceMaximum:
+    """`reference.climb` for float64 tensors on a GPU: a column is a block; waits for the GPU.
 
     Raises:
         RuntimeError: The search did not converge for a column.
     """
-    (maximum,), (missed,) = evidence([model])
+    k, columns = energy.shape
+    # Held by name until the launch: the memory of a temporary could go to another tensor.
+    given = [x.contiguous() for x in (eigenvalues, energy.T, residual, log_t)]
+    out, missed = _room(columns, energy.device)
+    with torch.cuda.device(energy.device):
+        addresses = (x.data_ptr() for x in given)
+        how = (k, columns, float(count), Settings(*settings()))
+        where = (out.data_ptr(), missed.data_ptr(), torch.cuda.current_stream().cuda_stream)
+        _checked(library().hubfast_climb(energy.device.index, *addresses, *how, *where))
     if failed := int(missed.sum()):
         raise RuntimeError(f"the evidence search did not converge for {failed} columns")
-    # An op's outputs may not share memory.
-    return EvidenceMaximum(*(x.clone() for x in maximum))
+    return EvidenceMaximum(*out.unbind())
 
 
 def _launch(inputs: Sequence[EvidenceInputs]) -> list[tuple[EvidenceMaximum, Tensor]]:
@@ -136,13 +147,21 @@ def _launch(inputs: Sequence[EvidenceInputs]) -> list[tuple[EvidenceMaximum, Ten
         end += columns[i]
         addresses = (x.data_ptr() for x in tensors)
         models.entries[i] = ModelStruct(*addresses, model.count, len(model.eigenvalues), end)
-    out = torch.empty(3, end, dtype=torch.float64, device=device)
-    missed = torch.empty(end, dtype=torch.int32, device=device)
+    out, missed = _room(end, device)
     with torch.cuda.device(device):
         stream = torch.cuda.current_stream().cuda_stream
         where = (end, out.data_ptr(), missed.data_ptr(), stream)
-        error = library().hubfast_evidence(device.index, models, Settings(*settings()), *where)
-    if error:
-        raise RuntimeError(f"the CUDA core failed: {library().hubfast_cuda_error(error).decode()}")
+        _checked(library().hubfast_evidence(device.index, models, Settings(*settings()), *where))
     pairs = zip(out.split(columns, 1), missed.split(columns), strict=True)
     return [(EvidenceMaximum(*maximum.unbind()), failed) for maximum, failed in pairs]
+
+
+def _room(columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Room for value, t and Q of each column, and for whether its search failed."""
+    out = torch.empty(3, columns, dtype=torch.float64, device=device)
+    return out, torch.empty(columns, dtype=torch.int32, device=device)
+
+
+def _checked(error: int) -> None:
+    if error:
+        raise RuntimeError(f"the CUDA core failed: {library().hubfast_cuda_error(error).decode()}")

@@ -27,8 +27,7 @@ def evidence(
         energy: Squared projections (U'y)^2, `(k, C)` float64; 0 where the eigenvalue is.
         residual: |y|^2 - sum of energy, `(C,)` float64, >= 0.
         count: Number of samples n.
-        backend: `"native"` (CPU), `"triton"` or `"cuda"` (CUDA: the climbs alone, or the whole
-            search, in one launch), `"torch"`, or None.
+        backend: `"native"` (CPU), `"cuda"` (CUDA), `"torch"`, or None.
 
     Returns:
         Value in nats per sample, t and Q = n / beta, each `(C,)`.
@@ -38,11 +37,7 @@ def evidence(
         ValueError: Shapes that do not fit each other, or a count below 1.
         RuntimeError: The search did not converge for a column.
     """
-    expect(eigenvalues, "eigenvalues", (None,))
-    expect(energy, "energy", (len(eigenvalues), None))
-    expect(residual, "residual", (energy.shape[1],))
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
+    _check(EvidenceInputs(eigenvalues, energy, residual, count))
     return EvidenceMaximum(*_evidence_op(eigenvalues, energy, residual, count, backend))
 
 
@@ -61,13 +56,19 @@ def evidence_batch(
             waits for the GPU once.
 
     Raises:
+        TypeError: An argument that is not float64; the message names the model.
+        ValueError: Shapes that do not fit each other, a count below 1, or tensors that are not
+            all on one device; the message names the model.
         RuntimeError: A search did not converge; the message names the models.
     """
     if names is None:
         names = [f"model {index}" for index in range(len(inputs))]
     if backend != "cuda" or not inputs:
         return [evidence(*model, backend=backend) for model in inputs]
-    choose("cuda", *on_device(inputs[0].energy, cuda=("triton", "cuda")))
+    device = inputs[0].energy.device
+    for model, name in zip(inputs, names, strict=True):
+        _check(model, f"{name}: ", device)
+    choose("cuda", *on_device(inputs[0].energy, cuda=("cuda",)))
     maxima, missed = cuda.evidence(inputs)
     failed = torch.stack([where.sum() for where in missed]).nonzero().flatten().tolist()
     if failed:
@@ -75,20 +76,30 @@ def evidence_batch(
     return maxima
 
 
+def _check(model: EvidenceInputs, whose: str = "", device: torch.device | None = None) -> None:
+    """Checks the arguments of a search before a kernel gets their addresses."""
+    eigenvalues, energy, residual, count = model
+    expect(eigenvalues, f"{whose}eigenvalues", (None,))
+    expect(energy, f"{whose}energy", (len(eigenvalues), None))
+    expect(residual, f"{whose}residual", (energy.shape[1],))
+    if count < 1:
+        raise ValueError(f"{whose}count must be at least 1, got {count}")
+    wanted = device or energy.device
+    for name, x in (("eigenvalues", eigenvalues), ("energy", energy), ("residual", residual)):
+        if x.device != wanted:
+            raise ValueError(f"{whose}{name} must be on {wanted}, got {x.device}")
+
+
 @torch.library.custom_op("hubfast::evidence", mutates_args=())
 def _evidence_op(
     eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int, backend: str | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     find: Climb | None = None
-    match choose(backend, *on_device(energy, cpu=("native",), cuda=("triton", "cuda"))):
+    match choose(backend, *on_device(energy, cpu=("native",), cuda=("cuda",))):
         case "native":
             find = native.climb
         case "cuda":
-            return cuda.search(EvidenceInputs(eigenvalues, energy, residual, count))
-        case "triton":
-            from hubfast.kernels.evidence import climb  # triton is slow to import
-
-            find = climb
+            find = cuda.climb
     return reference.evidence(eigenvalues, energy, residual, count, find)
 
 
