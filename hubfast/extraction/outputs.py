@@ -51,7 +51,7 @@ def run_block(
         len(given) == len(batches),
         dict(getattr(model, "tally", {})),
         sum(batch.prepare_seconds for batch in batches),
-        sum(batch.forward_seconds for batch in batches),
+        sum(batch.forward.seconds for batch in batches),
     )
 
 

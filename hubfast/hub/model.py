@@ -6,6 +6,8 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
+from hubfast.utils.stopwatch import Stopwatch
+
 Keys = Literal["by_name", "by_order"]  # how weights of a checkpoint find their places
 Precision = Literal["fp32", "bf16"]  # "bf16" is torch's autocast to bfloat16
 
@@ -18,7 +20,7 @@ class Batch:
     features: Tensor  # (b, D)
     logits: Tensor | None  # of the model's source classes, (b, Cs)
     prepare_seconds: float  # waiting for samples: reading, decoding, preprocessing
-    forward_seconds: float
+    forward: Stopwatch  # of the model itself
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from hubfast.hub.outputs import pooled
 from hubfast.hub.preprocessing import TimmTransform
 from hubfast.nn.hooks import eval_mode, on_device
 from hubfast.nn.last_layers import LastLayers, unwrapped, weight_dtype
+from hubfast.utils.stopwatch import Stopwatch
 
 
 class FeatureModule(nn.Module):
@@ -83,26 +84,25 @@ class Network:
         seen, waiting = 0, time.perf_counter()
         for inputs in self._inputs(data, options):
             inputs = _moved(inputs, options.device, dtype)
-            started = time.perf_counter()
+            prepared, forward = time.perf_counter() - waiting, Stopwatch(options.device)
             # Not inference mode: tensors that a module keeps must still be fit for training.
-            with torch.no_grad(), in_precision(options):
+            with forward, torch.no_grad(), in_precision(options):
                 run = partial(features_of, self.run, logits=options.logits)
                 features, logits = within_memory(run, inputs)
-            if features.is_cuda:
-                torch.cuda.synchronize(features.device)
-            done = time.perf_counter()
             count = min(options.batch_size, len(data) - seen)
             if len(features) != count:
                 raise shape_error("features", f"({count}, D) for {count}", features)
             index = torch.arange(seen, seen + count, device="cpu")
-            yield Batch(index, features, logits, started - waiting, done - started)
+            yield Batch(index, features, logits, prepared, forward)
             seen, waiting = seen + count, time.perf_counter()
 
     def _inputs(self, data: SampleSequence, options: Extraction) -> Iterator[Any]:
         """Batches of prepared samples."""
         if self.framing is not None and isinstance(data, Block) and data.images:
+            gpu = torch.device(options.device).type == "cuda"
             for pixels in data.pixels(self.framing).split(options.batch_size):
-                yield self.framing.normalised(pixels.to(options.device, non_blocking=True))
+                sent = pixels.pin_memory() if gpu else pixels  # else sending waits for the GPU
+                yield self.framing.normalised(sent.to(options.device, non_blocking=True))
             return
         loader = DataLoader(
             _Prepared(data, self),

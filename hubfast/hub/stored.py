@@ -17,6 +17,7 @@ from hubfast.data import TargetData
 from hubfast.hub.model import Batch, Extraction, SampleSequence
 from hubfast.hub.numbers import as_floats
 from hubfast.hub.parquet import read_parquet
+from hubfast.utils.stopwatch import Stopwatch
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
 
@@ -80,7 +81,9 @@ class StoredFeatures:
             started = time.perf_counter()
             features = _take(self.features, rows[index], "features").to(options.device)
             logits = None if self.logits is None else _take(self.logits, rows[index], "logits")
-            yield Batch(index, features, logits, time.perf_counter() - started, 0.0)
+            yield Batch(
+                index, features, logits, time.perf_counter() - started, Stopwatch(options.device)
+            )
 
 
 def read(path: str | Path) -> StoredFeatures:

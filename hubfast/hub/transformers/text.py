@@ -23,6 +23,7 @@ from hubfast.hub.transformers.tokens import (
     longest_text,
     shortest_text,
 )
+from hubfast.utils.stopwatch import Stopwatch
 
 # Number of batches among whose texts a GPU looks for those of the same number of tokens.
 LOOKAHEAD = 16
@@ -57,13 +58,11 @@ class TextNetwork:
             texts = [_text(data[i]) for i in range(start, min(start + step, len(data)))]
             with quiet():
                 rows = self.tokens.of(texts, start)
-                ready = time.perf_counter()
-                features, logits = self._features(rows, options)
-            if features.is_cuda:
-                torch.cuda.synchronize(features.device)
-            done = time.perf_counter()
+                prepared = time.perf_counter() - begun
+                with Stopwatch(options.device) as forward:
+                    features, logits = self._features(rows, options)
             index = torch.arange(start, start + len(texts), device="cpu")
-            yield Batch(index, features, logits, ready - begun, done - ready)
+            yield Batch(index, features, logits, prepared, forward)
 
     def _features(self, rows: list[Ids], options: Extraction) -> Outputs:
         order: list[int] = []
