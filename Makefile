@@ -1,17 +1,39 @@
 # make demo   ranks the built-in hub; make test   runs the tests; make lint   checks style and types
 # make docs   builds the site in site/; make minihub  trains the models that come with hubfast
+# make test-pair   runs the kernels' tests with the torch and the Triton of GPU machines
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*)
 
-.PHONY: demo test lint bench docs sanitize minihub clean
+.PHONY: demo test test-pair lint bench docs sanitize minihub clean
 
 demo: $(VENV)/.installed
 	$(BIN)/hubfast demo --html demo.html
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q
+
+# The operators' tests, kernels interpreted and compiled, with torch and Triton as GPU machines have
+# them, in build/pair. All else is the environment's, CUDA's libraries for this torch too. NumPy is
+# older because Triton 3.6's interpreter fails with 2.4. test_global_defaults.py builds models of
+# torchvision, which goes with another torch.
+PAIR := build/pair
+PAIR_PACKAGES := torch==2.11.0 triton==3.6.0 numpy<2.4
+PAIR_PYTHON := PYTHONPATH=$(abspath $(PAIR)) $(BIN)/python
+test-pair: $(VENV)/.installed-dev
+	@if $(MAKE) --no-print-directory $(PAIR)/.installed; then \
+		$(PAIR_PYTHON) -m pytest -q tests/ops --ignore tests/ops/test_global_defaults.py; \
+	else \
+		echo "test-pair: NOT RUN, these cannot be installed here: $(PAIR_PACKAGES)"; \
+	fi
+
+$(PAIR)/.installed:
+	rm -rf $(PAIR)
+	$(BIN)/pip install --quiet --no-deps --no-compile --target $(PAIR) \
+		$(foreach package,$(PAIR_PACKAGES),"$(package)")
+	$(PAIR_PYTHON) -c "import torch, triton; print('pair:', torch.__version__, triton.__version__)"
+	touch $@
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -14,6 +14,18 @@ _CACHE = TemporaryDirectory(prefix="hubfast-tests-")
 os.environ["HUBFAST_CACHE"] = _CACHE.name
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Lets one warning of Triton 3.6's interpreter pass; later ones do not give it.
+
+    NumPy from 1.25 on gives it for each loop whose bounds are not constants. The values are right.
+    """
+    config.addinivalue_line(
+        "filterwarnings",
+        "ignore:Conversion of an array with ndim > 0 to a scalar"
+        ":DeprecationWarning:triton.runtime.interpreter",
+    )
+
+
 @pytest.fixture(autouse=True)
 def reproducible() -> None:
     torch.manual_seed(0)

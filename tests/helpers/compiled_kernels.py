@@ -29,7 +29,7 @@ def compiled(folder: Path, *parts: str, capabilities: tuple[int, ...]) -> list[d
         pytest.skip("this triton has no compiler")
     environment = {
         **os.environ,
-        "PYTHONPATH": str(Path(hubfast.__file__).parents[1]),
+        "PYTHONPATH": os.pathsep.join([str(Path(hubfast.__file__).parents[1]), *sys.path]),
         "TRITON_INTERPRET": "0",
         "TRITON_CACHE_DIR": str(folder),
     }
