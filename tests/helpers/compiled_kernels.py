@@ -15,31 +15,39 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "kernel_resources.py"
 
 
 def compiled(folder: Path, *parts: str, capabilities: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Resources of the kernels of some parts; skips the test if this Triton has no compiler.
+    """The kernels of some parts, fields as in `absent_gpu.Kernel`.
 
-    It runs in a process of its own, since this one may run Triton's interpreter.
+    It runs in a process of its own, since this one may run Triton's interpreter, and skips the
+    test where Triton has no compiler.
 
     Args:
         folder: An empty folder for Triton's cache.
         parts: Names of parts of the script, such as `"zoo"`.
         capabilities: Compute capabilities to compile for, such as 90.
     """
+    chosen = ["--parts", *parts, "--sm", *map(str, capabilities)]
+    return json.loads(without_interpreter(folder, SCRIPT, *chosen, "--json"))
+
+
+def without_interpreter(folder: Path, *command: str | Path) -> str:
+    """What a Python command prints in a process where Triton compiles.
+
+    Args:
+        folder: An empty folder for Triton's cache.
+        command: Arguments of Python, such as a script and its options.
+    """
     triton = pytest.importorskip("triton", reason="triton is not installed")
     if not triton.backends.backends:
         pytest.skip("this triton has no compiler")
+    paths = [str(Path(hubfast.__file__).parents[1]), str(SCRIPT.parent), *sys.path]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(hubfast.__file__).parents[1]), *sys.path]),
+        "PYTHONPATH": os.pathsep.join(paths),
         "TRITON_INTERPRET": "0",
         "TRITON_CACHE_DIR": str(folder),
     }
-    chosen = ["--parts", *parts, "--sm", *map(str, capabilities)]
     done = subprocess.run(
-        [sys.executable, SCRIPT, *chosen, "--json"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, *command], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return done.stdout

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from compiled_kernels import compiled
 from torch.testing import assert_close
 
 from hubfast import ops
@@ -168,11 +167,3 @@ def test_cuda_takes_triton_and_can_be_captured():
     assert_close(captured, step())
     expected = ops.route(logits, 2, spread=spread, noise=noise, backend="torch")
     assert torch.equal(ops.route(logits, 2, spread=spread, noise=noise)[3], expected.chosen)
-
-
-def test_compiles_without_a_gpu(tmp_path):
-    kernels = compiled(tmp_path, "routing", capabilities=(80, 90, 100))
-    assert len(kernels) == 3 * 6
-    for kernel in kernels:
-        assert kernel["registers"] > 0, kernel
-        assert kernel["shared"] <= 48 * 1024, kernel
