@@ -111,3 +111,30 @@ def pixels(x: Tensor) -> Tensor:
     if channels_last(x):
         return x.movedim(1, -1).flatten(1, -2).mT
     return x.flatten(2)
+
+
+def memory_order(x: Tensor) -> tuple[int, ...]:
+    """The order in which the dimensions of `x` lie in memory, the first one first in any case.
+
+    Where `x` has gaps, or its first dimension is not the outermost, it is the order of a
+    contiguous tensor.
+    """
+    order = (0, *sorted(range(1, x.ndim), key=lambda d: -x.stride(d)))
+    return order if x.permute(order).is_contiguous() else tuple(range(x.ndim))
+
+
+def in_order(x: Tensor, order: tuple[int, ...]) -> Tensor:
+    """`x` with its dimensions in another order, contiguous; a copy only where it must be one."""
+    return x.permute(order).contiguous()
+
+
+def out_of_order(x: Tensor, order: tuple[int, ...]) -> Tensor:
+    """Undoes `in_order`, as a view."""
+    return x.permute([order.index(d) for d in range(len(order))])
+
+
+def empty_in_order(x: Tensor, count: int, dtype: torch.dtype) -> Tensor:
+    """Room for `count` entries like those of `x`, in the memory order of `x`."""
+    order = memory_order(x)
+    sizes = [x.shape[d] for d in order[1:]]
+    return out_of_order(x.new_empty(count, *sizes, dtype=dtype), order)
