@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from hubfast.scores.inputs import Task
-from hubfast.scores.logme.logme import LogME, columns_of
-from hubfast.scores.logme.solve import solve_together
+from hubfast.scores.logme.logme import LogME
+from hubfast.scores.logme.solve import columns_of, solve_together
 from hubfast.scores.statistics import FeatureStatistics
 from hubfast.utils.threads import parallel_map
 

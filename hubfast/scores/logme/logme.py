@@ -17,7 +17,7 @@ from torch import Tensor
 from hubfast.ops.reference import EvidenceMaximum
 from hubfast.scores.inputs import Task, as_features, as_targets, like
 from hubfast.scores.logme import thuml
-from hubfast.scores.logme.solve import System, solve
+from hubfast.scores.logme.solve import System, columns_of, solve
 from hubfast.scores.logme.spectral_system import EPSILON, decompose
 from hubfast.scores.score import ANY_TASK, NATS, Score
 from hubfast.scores.statistics import FeatureStatistics
@@ -177,10 +177,7 @@ class LogME:
         of probability that is the evidence less the evidence without sample i, the jackknife's
         pseudo-value of the score, so the values' std over sqrt(n) is the score's standard error.
         """
-        x = self._features(features)
-        y = as_targets(targets, len(x), self.task)[0].to(x.device)
-        if self.classes is not None:
-            y = (y[:, None] == self.classes).double()
+        x, y = self._samples(features, targets)
         error = y - x @ self.means.T
         leverage = self._system.leverage(x, self.t)
         free = (1 - leverage).clamp(min=EPSILON)  # 1 - h
@@ -188,31 +185,36 @@ class LogME:
         by_column = (self.beta * free).log() - math.log(2 * math.pi) - surprise
         return 0.5 * by_column.mean(1)
 
+    def leave_one_out(self, features: Any, targets: Any) -> tuple[Tensor, Tensor]:
+        """What is predicted of r of the n samples by all others, at the fitted t.
+
+        Allen, Technometrics 1974: with prediction f and leverage h, (f - h y) / (1 - h). Its error
+        is round-off over 1 - h, which is small only where the model goes through all samples.
+
+        Args:
+            features: Features of fitted samples, `(r, D)`.
+            targets: Their targets, as `fit` takes them.
+
+        Returns:
+            Predictions `(r, C)` of every target column, and these columns themselves: 1 for the
+            sample's class and 0 for others.
+        """
+        x, y = self._samples(features, targets)
+        leverage = self._system.leverage(x, self.t)
+        return (x @ self.means.T - leverage * y) / (1 - leverage).clamp(min=EPSILON), y
+
+    def _samples(self, features: Any, targets: Any) -> tuple[Tensor, Tensor]:
+        """Features `(r, D)` and target columns `(r, C)`, both checked, in float64."""
+        x = self._features(features)
+        y = as_targets(targets, len(x), self.task)[0].to(x.device)
+        if self.classes is not None:
+            y = (y[:, None] == self.classes).double()
+        return x, y
+
     def _features(self, features: Any) -> Tensor:
         """Checks features and brings them to float64 on the device of the fit."""
         x = as_features(features, width=self.means.shape[1])
         return x.to(self.means.device, torch.float64)
-
-
-def columns_of(stats: FeatureStatistics) -> Tensor:
-    """Indices of the target columns that have an evidence, `(C,)` int64.
-
-    Raises:
-        ValueError: There are no samples, there is a single class, a regression target is zero
-            throughout, or targets are so large that their squares overflow.
-    """
-    if stats.count == 0:
-        raise ValueError("no samples were counted yet")
-    if not bool(torch.isfinite(stats.target_square_sum).all()):
-        raise ValueError("targets must be below 1e150: their squares overflow float64")
-    seen = stats.target_square_sum > 0
-    if stats.classes is None:
-        if not bool(seen.all()):
-            zero = (~seen).nonzero().flatten().tolist()
-            raise ValueError(f"targets must not be all zero, got such columns: {zero}")
-    elif int(seen.sum()) < 2:
-        raise ValueError(f"targets must have at least 2 classes, got {stats.classes.tolist()}")
-    return seen.nonzero().flatten()
 
 
 SCORE = Score(

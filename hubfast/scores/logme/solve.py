@@ -65,6 +65,27 @@ def solve(
     return exact.maximum(stats.count), exact
 
 
+def columns_of(stats: FeatureStatistics) -> Tensor:
+    """Indices of the target columns that have an evidence, `(C,)` int64.
+
+    Raises:
+        ValueError: There are no samples, there is a single class, a regression target is zero
+            throughout, or targets are so large that their squares overflow.
+    """
+    if stats.count == 0:
+        raise ValueError("no samples were counted yet")
+    if not bool(torch.isfinite(stats.target_square_sum).all()):
+        raise ValueError("targets must be below 1e150: their squares overflow float64")
+    seen = stats.target_square_sum > 0
+    if stats.classes is None:
+        if not bool(seen.all()):
+            zero = (~seen).nonzero().flatten().tolist()
+            raise ValueError(f"targets must not be all zero, got such columns: {zero}")
+    elif int(seen.sum()) < 2:
+        raise ValueError(f"targets must have at least 2 classes, got {stats.classes.tolist()}")
+    return seen.nonzero().flatten()
+
+
 def solve_together(
     stats: Sequence[FeatureStatistics], columns: Sequence[Tensor], names: Sequence[str]
 ) -> list[tuple[EvidenceMaximum, System]]:
