@@ -23,7 +23,13 @@ SAID = {
     "dropped": "- is dropped",
 }  # what these marks mean
 STAGES = ("load", "prepare", "forward", "score")
-OPTIONAL = ("seconds", "D", "params", "licence")  # columns that are left out first, in this order
+OPTIONAL = (
+    "seconds",
+    "D",
+    "params",
+    "licence",
+    "expected",
+)  # left out first, in this order
 DATA = 8  # columns that the name of the data has at least, if it needs as many
 NAME = 24  # columns that a name has at least, if it needs as many
 BEST = ("best", "second", "third")
@@ -70,7 +76,9 @@ def ranking_tables(ranking: RankedModels, width: int | None) -> list[Table]:
 
 def _layouts(ranking: RankedModels) -> Iterator[_Layout]:
     """Layouts from the fullest to the barest."""
-    there = [c for c in OPTIONAL if c != "licence" or any(m.licence for m in ranking.scored)]
+    rows = ranking.scored
+    rare = {"licence": any(m.licence for m in rows), "expected": any(m.expected for m in rows)}
+    there = [c for c in OPTIONAL if rare.get(c, True)]
     for metrics in dict.fromkeys((tuple(ranking.metrics), ())):
         for left_out in range(len(there) + 1):
             yield _Layout(metrics, there[left_out:])
@@ -95,6 +103,7 @@ def _columns(ranking: RankedModels, layout: _Layout) -> list[_Column]:
     for title, values in ranking.extra.items() if layout.extra else ():
         columns.append(_Column(title, [_number(values.get(m.name), ".3f") for m in rows]))
     optional = {
+        "expected": _Column("expected", [_number(_foreseen(m), ".3f") for m in rows]),
         "D": _Column("D", [_number(m.width, "d") for m in rows]),
         "params": _Column("params", [_millions(m.parameters) for m in rows]),
         "seconds": _Column("seconds", [f"{m.seconds.total:.2f}" for m in rows]),
@@ -176,6 +185,8 @@ def _below(ranking: RankedModels) -> Iterator[Text]:
         marks = [said for standing, said in SAID.items() if standing in standings]
         if marks:
             yield _said("; ".join(marks))
+    if line := ranking.foreseen():
+        yield _said(line)
     spent = {name: sum(getattr(m.seconds, name) for m in ranking.models) for name in STAGES}
     split = {"read": ranking.reading, **spent}.items()
     yield _said("time: " + ", ".join(f"{name} {_seconds(value)}" for name, value in split))
@@ -204,6 +215,10 @@ def _half_width(m: RankedModel, short: bool) -> str:
         return "-"
     half = (m.high - m.low) / 2
     return f"±{half:.2g}".replace("±0.", "±.") if short else f"± {half:.4f}"
+
+
+def _foreseen(m: RankedModel) -> float | None:
+    return None if m.expected is None else m.expected.value
 
 
 def _number(value: float | None, form: str) -> str:

@@ -70,6 +70,17 @@ class RankedModels:
             next(known) if m.score is not None and _placed(m) else None for m in self.models
         )
 
+    def foreseen(self) -> str:
+        """What the expected accuracy, or R2, of the models is of; empty where there is none."""
+        found = next((m.expected for m in self.scored if m.expected is not None), None)
+        if found is None:
+            return ""
+        if self.task == "regression":
+            return "expected: r2 of a linear head, sample left out"
+        most = "class" if self.task == "classification" else "values"
+        most = f"most frequent {most} {found.majority:.3f}"
+        return f"expected: accuracy of a linear head, sample left out; {most}"
+
     def top(self, k: int = 1) -> list[str]:
         """Names of the k best models.
 

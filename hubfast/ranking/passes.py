@@ -13,7 +13,8 @@ from hubfast.hub.errors import one_line
 from hubfast.ranking.budget import TimeIsUp
 from hubfast.ranking.rows import RankedModel, Seconds
 from hubfast.ranking.scoring import Outcome
-from hubfast.scores.streamed import Scored
+from hubfast.scores.logme.expected import Expected
+from hubfast.scores.streamed import Scored, StreamedScores
 
 
 @dataclass(frozen=True)
@@ -140,16 +141,27 @@ def score(run: ModelRun, bars: Progress) -> Outcome:
             if len(errors) == len(scores.metrics):
                 raise
         spent[metric] = time.perf_counter() - begun
+    begun, foreseen = time.perf_counter(), _expected(scores)
+    scoring = sum(spent.values()) + time.perf_counter() - begun
     took = run.spent
-    seconds = Seconds(took.load, took.prepare, took.forward, took.score + sum(spent.values()))
+    seconds = Seconds(took.load, took.prepare, took.forward, took.score + scoring)
     row = replace(
         _row(run.source),
         width=run.width,
         parameters=known.parameters,
         seconds=seconds,
+        expected=foreseen,
         note="; ".join(filter(None, (run.source.note, *known.notes, *said))),
     )
     return Outcome(row, found, spent, errors)
+
+
+def _expected(scores: StreamedScores) -> Expected | None:
+    """What to expect of a linear model; None where there is none, as of samples of one class."""
+    try:
+        return scores.expected()
+    except ValueError:  # the scores themselves are there, or say what is wrong
+        return None
 
 
 def failure(source: Source, why: str) -> Outcome:

@@ -15,6 +15,7 @@ from hubfast.ranking.console import ranking_tables, shown
 from hubfast.ranking.order import RankedModels
 from hubfast.ranking.race_record import RaceRecord
 from hubfast.ranking.rows import MetricScore, RankedModel, Seconds
+from hubfast.scores.logme.expected import Expected, name_of
 from hubfast.utils.files import replacing, write_text
 from hubfast.utils.terminal import as_text
 
@@ -66,6 +67,7 @@ class Ranking(RankedModels):
                     **row,
                     "seconds": Seconds(**row["seconds"]),
                     "scores": {k: MetricScore(**v) for k, v in row.get("scores", {}).items()},
+                    "expected": Expected(**row["expected"]) if row.get("expected") else None,
                 }
             )
             for row in content.pop("models")
@@ -106,6 +108,7 @@ class Ranking(RankedModels):
             "tied": m.tied,
             **{key: value for metric in self.metrics for key, value in _columns(m, metric)},
             **{title: values.get(m.name) for title, values in self.extra.items()},
+            **self._expected(m),
             "width": m.width,
             "parameters": m.parameters,
             **{f"{key}_seconds": value for key, value in dataclasses.asdict(m.seconds).items()},
@@ -115,6 +118,14 @@ class Ranking(RankedModels):
             "error": m.error,
             **({} if self.race is None else _race_columns(m)),
         }
+
+    def _expected(self, m: RankedModel) -> dict[str, Any]:
+        """Columns of what to expect; none where no model has that."""
+        if all(each.expected is None for each in self.models):
+            return {}
+        name, found = f"expected_{name_of(self.task)}", m.expected
+        ends = {"": "value", "_low": "low", "_high": "high"}
+        return {f"{name}{end}": getattr(found, field, None) for end, field in ends.items()}
 
 
 def _race_columns(m: RankedModel) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hubfast.scores.logme.expected import Expected
+
 
 @dataclass(frozen=True)
 class Seconds:
@@ -57,4 +59,5 @@ class RankedModel:
     samples: int | None = None  # in a race: how many it has seen
     standing: str = ""  # in a race: "accepted", "undecided" or "dropped"
     why: str = ""  # in a race: the reason for its standing
+    expected: Expected | None = None  # of a linear model on its features; None where it has none
     hub_file: str = ""  # path of the hub file that describes the model; empty for others

@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from hubfast.ranking.result import Ranking
 from hubfast.report.figures import cost_figures, extra_figure
+from hubfast.report.foreseen import foreseen
 from hubfast.report.metrics import side_by_side
 from hubfast.report.numbers import MISSING, clip, number, plural, whole
 from hubfast.report.page import Section, render, write_page
@@ -26,6 +27,9 @@ from hubfast.report.steps import next_steps
 from hubfast.report.titles import metric_axis, metric_title, title_of
 from hubfast.scores.registry import SCORES
 
+EXPECTED = dict.fromkeys(("classification", "multilabel"), "Expected accuracy") | {
+    "regression": "Expected R\N{SUPERSCRIPT TWO}"
+}
 FEW_NOTES = 3  # as many notes need no folding
 
 
@@ -108,6 +112,7 @@ def _result(ranking: Ranking) -> Section:
         silences=ranking.silences(),
         notes=len(ranking.notes),
         facts=facts,
+        foreseen=foreseen(best, ranking.task) if best else "",
         race=ranking.race,
         models=len(ranking),
         surely=_tight("" if ranking.race is None else ranking.race.surely),
@@ -136,6 +141,7 @@ def _table(ranking: Ranking) -> Section:
         digits=max(len(text) for row in rows for text in (row.low, row.high)),
         scale=score_scale(ranking),
         metric=metric_title(ranking),
+        expected=EXPECTED[ranking.task] if any(m.expected for m in ranking.scored) else "",
         extra=list(ranking.extra),
         ties=sum(m.tied for m in ranking.scored),
         race=ranking.race is not None,

@@ -63,6 +63,7 @@ class Row:
     samples: Cell
     standing: str  # in a race
     why: str  # in a race: the reason for the standing, without how sure it is
+    expected: Cell  # accuracy or R2 of a linear head
     extra: list[Cell]
     width: Cell
     parameters: Cell
@@ -110,6 +111,7 @@ def table_rows(ranking: Ranking) -> list[Row]:
             samples=Cell(whole(m.samples), m.samples),
             standing=m.standing,
             why=m.why.removesuffix(surely).rstrip(" ,"),
+            expected=_cell(m.expected.value if m.expected else None, 3),
             extra=[_cell(values.get(m.name), digits) for values, digits in extra],
             width=Cell(whole(m.width), m.width),
             parameters=Cell(whole(m.parameters), m.parameters),

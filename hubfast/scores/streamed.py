@@ -8,6 +8,8 @@ from torch import Tensor
 
 from hubfast.scores.fitted import FittedScore
 from hubfast.scores.inputs import Task
+from hubfast.scores.logme.expected import Expected, expected
+from hubfast.scores.logme.logme import LogME
 from hubfast.scores.registry import SCORES, Metric, check_metrics
 from hubfast.scores.statistics import FeatureStatistics
 
@@ -61,6 +63,7 @@ class StreamedScores:
         self._kept = min(kept if "samples" in self._needs else self._interval, count)
         self._buffers: dict[str, Tensor] = {}
         self._no_logits = False
+        self._logme: LogME | None = None  # of the samples so far
 
     @property
     def needs_statistics(self) -> bool:
@@ -98,6 +101,7 @@ class StreamedScores:
         """
         if not len(targets):
             return
+        self._logme = None
         if self.needs_logits:
             self._add_logits(logits)
         if features is not None:
@@ -142,13 +146,40 @@ class StreamedScores:
                 influence = fitted.influence(first)
             case "statistics":
                 fitted = record.fit(self.statistics.copy())  # more samples may come
+                if isinstance(fitted, LogME):
+                    self._logme = fitted
                 kept = self._first("features", len(first))
                 influence = fitted.influence(kept, self._first("targets", len(first)))
         return Scored(fitted.score, influence.cpu(), count)
 
+    def expected(self) -> Expected | None:
+        """What a linear model on the features gives for the first samples, each left out.
+
+        None where no score is of the features, so that they are not kept.
+
+        Raises:
+            ValueError: The evidence has no model of these samples, such as of a single class.
+        """
+        if not self.needs_features or not self.count:
+            return None
+        fit = self._logme or self._fit_evidence()
+        count, targets = min(self._interval, self.count), self._first("targets", fit.count)
+        if fit.classes is None:
+            shares = targets.double().mean(0)
+        else:
+            shares = (targets.to(fit.classes)[:, None] == fit.classes).double().mean(0)
+        return expected(fit, self._first("features", count), targets[:count], shares)
+
+    def _fit_evidence(self) -> LogME:
+        if self.needs_statistics:
+            return LogME.from_statistics(self.statistics.copy())
+        count = min(self._kept, self.count)
+        features = self._first("features", count)
+        return LogME.fit(features, self._first("targets", count), task=self.task)
+
     def forget(self) -> None:
         """Gives up what is kept: a model's sums and features, once it was scored for good."""
-        self.statistics = FeatureStatistics(self.task)
+        self.statistics, self._logme = FeatureStatistics(self.task), None
         self._buffers = {}
 
     def _first(self, name: str, count: int | None = None) -> Tensor:

@@ -60,9 +60,7 @@ def expected(fit: LogME, features: Any, targets: Any, shares: Tensor | None = No
         return Expected(*_around_mean(right, 0, 1), majority, 0.5, len(right))
     hits = _first_of_highest(predicted, shares) == columns.argmax(1)
     value, count = float(hits.double().mean()), len(hits)
-    return Expected(
-        value, *_wilson(value, count), float(shares.max()), 1 / columns.shape[1], count
-    )
+    return Expected(value, *_wilson(value, count), float(shares.max()), 1 / columns.shape[1], count)
 
 
 def _first_of_highest(predicted: Tensor, shares: Tensor) -> Tensor:
@@ -77,7 +75,7 @@ def _wilson(share: float, count: int) -> tuple[float, float]:
     centre = share + z**2 / (2 * count)
     half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     low, high = ((centre + sign * half) / (1 + z**2 / count) for sign in (-1, 1))
-    return max(low, 0.0), min(high, 1.0)
+    return max(min(low, share), 0.0), min(max(high, share), 1.0)  # but for round-off it holds it
 
 
 def _around_mean(values: Tensor, low: float, high: float) -> tuple[float, float, float]:
@@ -106,4 +104,3 @@ def _explained(predicted: Tensor, targets: Tensor) -> Expected:
 def name_of(task: Task | str) -> str:
     """What the value is called."""
     return "r2" if task == "regression" else "accuracy"
-
