@@ -11,6 +11,7 @@ from torch import Tensor
 from hubfast.ops.backends import choose, on_device
 from hubfast.ops.bss import reference
 from hubfast.ops.linalg import native
+from hubfast.ops.registration import register
 from hubfast.utils.threads import one_blas_thread
 
 MANY = 64  # rows from which LAPACK would run on several threads
@@ -43,13 +44,7 @@ def bss(features: Tensor, k: int = 1, *, backend: str | None = None) -> Tensor:
     return value.to(torch.promote_types(features.dtype, torch.float32))
 
 
-@torch.library.custom_op("hubfast::bss", mutates_args=())
-def _bss_op(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tensor]:
-    return _smallest(features, k, backend)
-
-
-@_bss_op.register_fake
-def _(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tensor]:
+def _fake_bss(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tensor]:
     vectors = features.new_empty((min(features.shape), k), dtype=torch.float64)
     return vectors.new_empty(()), vectors
 
@@ -64,7 +59,9 @@ def _grad_bss(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
     return _gradient(features, vectors, grad), None, None
 
 
-_bss_op.register_autograd(_grad_bss, setup_context=_setup_bss)
+@register("bss", fake=_fake_bss, setup=_setup_bss, backward=_grad_bss)
+def _bss_op(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tensor]:
+    return _smallest(features, k, backend)
 
 
 class _Bss(torch.autograd.Function):

@@ -8,6 +8,7 @@ from torch import Tensor
 from hubfast.ops.backends import choose, expect, on_device
 from hubfast.ops.evidence import cuda, native, reference
 from hubfast.ops.evidence.reference import Climb, EvidenceInputs, EvidenceMaximum
+from hubfast.ops.registration import register
 
 
 def evidence(
@@ -90,7 +91,14 @@ def _check(model: EvidenceInputs, whose: str = "", device: torch.device | None =
             raise ValueError(f"{whose}{name} must be on {wanted}, got {x.device}")
 
 
-@torch.library.custom_op("hubfast::evidence", mutates_args=())
+def _fake_evidence(
+    eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int, backend: str | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    value, t, quadratic = (torch.empty_like(residual) for _ in range(3))
+    return value, t, quadratic
+
+
+@register("evidence", fake=_fake_evidence)
 def _evidence_op(
     eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int, backend: str | None
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,11 +109,3 @@ def _evidence_op(
         case "cuda":
             find = cuda.climb
     return reference.evidence(eigenvalues, energy, residual, count, find)
-
-
-@_evidence_op.register_fake
-def _(
-    eigenvalues: Tensor, energy: Tensor, residual: Tensor, count: int, backend: str | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    value, t, quadratic = (torch.empty_like(residual) for _ in range(3))
-    return value, t, quadratic

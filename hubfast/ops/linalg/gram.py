@@ -1,11 +1,11 @@
 """The sums over samples that statistics consist of."""
 
-import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from hubfast.ops.backends import choose, expect, on_device
 from hubfast.ops.linalg import lapack, native, reference
+from hubfast.ops.registration import register
 
 
 def add_gram(gram: Tensor, rows: Tensor, *, backend: str | None = None) -> None:
@@ -21,7 +21,11 @@ def add_gram(gram: Tensor, rows: Tensor, *, backend: str | None = None) -> None:
     _add_gram_op(gram, rows, backend)
 
 
-@torch.library.custom_op("hubfast::add_gram", mutates_args=("gram",))
+def _fake_add_gram(gram: Tensor, rows: Tensor, backend: str | None) -> None:
+    return None
+
+
+@register("add_gram", fake=_fake_add_gram, mutates=("gram",))
 def _add_gram_op(gram: Tensor, rows: Tensor, backend: str | None) -> None:
     match choose(backend, *on_device(gram, cpu=("native", "scipy"))):
         case "native":
@@ -30,11 +34,6 @@ def _add_gram_op(gram: Tensor, rows: Tensor, backend: str | None) -> None:
             lapack.add_gram(gram, rows.contiguous())
         case _:
             reference.add_gram(gram, rows)
-
-
-@_add_gram_op.register_fake
-def _(gram: Tensor, rows: Tensor, backend: str | None) -> None:
-    return None
 
 
 def add_moments(rows: Tensor, total: Tensor, cubic: Tensor, *, backend: str | None = None) -> float:

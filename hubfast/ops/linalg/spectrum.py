@@ -9,6 +9,7 @@ from hubfast.ops.backends import choose, expect, on_device
 from hubfast.ops.linalg import cusolver, lapack, reference
 from hubfast.ops.linalg.bases import DenseBasis, Spectrum
 from hubfast.ops.linalg.lapack import TridiagonalBasis
+from hubfast.ops.registration import register
 from hubfast.utils.threads import cores, one_torch_thread, parallel_map
 
 
@@ -32,7 +33,11 @@ def spectrum(gram: Tensor, rhs: Tensor, *, backend: str | None = None) -> Spectr
     return Spectrum(eigenvalues, projections, DenseBasis(rows.T))
 
 
-@torch.library.custom_op("hubfast::spectrum", mutates_args=())
+def _fake_spectrum(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return gram.new_empty(len(gram)), rhs.new_empty(rhs.shape), gram.new_empty(gram.shape)
+
+
+@register("spectrum", fake=_fake_spectrum)
 def _spectrum_op(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Eigenvalues, projections, and the eigenvectors as rows, by torch on any device."""
     with one_torch_thread():
@@ -40,21 +45,9 @@ def _spectrum_op(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return eigenvalues, projections, vectors.T.contiguous()
 
 
-@_spectrum_op.register_fake
-def _(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return gram.new_empty(len(gram)), rhs.new_empty(rhs.shape), gram.new_empty(gram.shape)
-
-
-@torch.library.custom_op("hubfast::tridiagonal_spectrum", mutates_args=())
-def _tridiagonal_spectrum_op(
+def _fake_tridiagonal_spectrum(
     gram: Tensor, rhs: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Eigenvalues, projections, and the three fields of a TridiagonalBasis, on the CPU."""
-    return lapack.spectrum(gram, rhs)
-
-
-@_tridiagonal_spectrum_op.register_fake
-def _(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     width = len(gram)
     reflectors, tau = gram.new_empty(width - 1, width - 1), gram.new_empty(width - 1)
     return (
@@ -64,6 +57,14 @@ def _(gram: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor
         reflectors,
         tau,
     )
+
+
+@register("tridiagonal_spectrum", fake=_fake_tridiagonal_spectrum)
+def _tridiagonal_spectrum_op(
+    gram: Tensor, rhs: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Eigenvalues, projections, and the three fields of a TridiagonalBasis, on the CPU."""
+    return lapack.spectrum(gram, rhs)
 
 
 def spectrum_batch(
@@ -158,7 +159,15 @@ def truncated_svd(
     return reference.truncate(u, s, vh, rank, tol)
 
 
-@torch.library.custom_op("hubfast::svd", mutates_args=())
+def _fake_svd(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    *batch, n, width = matrices.shape
+    k = min(n, width)
+    shapes = ((*batch, n, k), (*batch, k), (*batch, k, width))
+    u, s, vh = (matrices.new_empty(shape) for shape in shapes)
+    return u, s, vh
+
+
+@register("svd", fake=_fake_svd)
 def _truncated_svd_op(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Thin U, S, Vh of `(..., n, D)` on the CPU."""
     flat = matrices.reshape(-1, *matrices.shape[-2:])
@@ -170,15 +179,6 @@ def _truncated_svd_op(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     u, s, vh = (torch.stack(parts) for parts in zip(*each, strict=True))
     batch = matrices.shape[:-2]
     return u.view(*batch, *u.shape[1:]), s.view(*batch, -1), vh.view(*batch, *vh.shape[1:])
-
-
-@_truncated_svd_op.register_fake
-def _(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    *batch, n, width = matrices.shape
-    k = min(n, width)
-    shapes = ((*batch, n, k), (*batch, k), (*batch, k, width))
-    u, s, vh = (matrices.new_empty(shape) for shape in shapes)
-    return u, s, vh
 
 
 def resolvent_backend(like: Tensor, *, backend: str | None = None) -> str:

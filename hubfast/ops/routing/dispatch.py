@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hubfast.ops.backends import takes_triton
+from hubfast.ops.registration import register
 from hubfast.ops.routing import reference
 from hubfast.ops.routing.reference import Routes
 
@@ -48,7 +49,50 @@ def dispatch(
     return _dispatch_op(batch, routes.order, routes.position, start, stop, wanted, backend)
 
 
-@torch.library.custom_op("hubfast::dispatch", mutates_args=())
+def _fake_dispatch(
+    batch: Tensor,
+    order: Tensor,
+    position: Tensor,
+    start: int,
+    stop: int,
+    dtype: torch.dtype,
+    backend: str | None,
+) -> Tensor:
+    out = batch.new_empty(stop - start, *batch.shape[1:], dtype=dtype)
+    return out.contiguous(memory_format=reference.memory_format(batch))
+
+
+def _fake_dispatch_backward(
+    d_rows: Tensor, position: Tensor, start: int, dtype: torch.dtype, backend: str | None
+) -> Tensor:
+    out = d_rows.new_empty(len(position), *d_rows.shape[1:], dtype=dtype)
+    return out.contiguous(memory_format=reference.memory_format(d_rows))
+
+
+@register("dispatch_backward", fake=_fake_dispatch_backward)
+def _dispatch_backward_op(
+    d_rows: Tensor, position: Tensor, start: int, dtype: torch.dtype, backend: str | None
+) -> Tensor:
+    if takes_triton(backend, d_rows):
+        from hubfast.kernels.dispatch import dispatch_backward as kernel
+
+        return kernel(d_rows, position, start, dtype)
+    return reference.dispatch_backward(d_rows, position, start, dtype)
+
+
+def _setup_dispatch(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    batch, _, position, ctx.start, _, _, ctx.backend = inputs
+    ctx.save_for_backward(position)
+    ctx.dtype = batch.dtype
+
+
+def _grad_dispatch(ctx: Any, d_rows: Tensor) -> tuple:
+    (position,) = ctx.saved_tensors
+    d_batch = _dispatch_backward_op(d_rows, position, ctx.start, ctx.dtype, ctx.backend)
+    return d_batch, None, None, None, None, None, None
+
+
+@register("dispatch", fake=_fake_dispatch, setup=_setup_dispatch, backward=_grad_dispatch)
 def _dispatch_op(
     batch: Tensor,
     order: Tensor,
@@ -64,54 +108,6 @@ def _dispatch_op(
 
         return kernel(batch, order, k, start, stop, dtype)
     return reference.dispatch(batch, order, k, start, stop, dtype)
-
-
-@_dispatch_op.register_fake
-def _(
-    batch: Tensor,
-    order: Tensor,
-    position: Tensor,
-    start: int,
-    stop: int,
-    dtype: torch.dtype,
-    backend: str | None,
-) -> Tensor:
-    out = batch.new_empty(stop - start, *batch.shape[1:], dtype=dtype)
-    return out.contiguous(memory_format=reference.memory_format(batch))
-
-
-@torch.library.custom_op("hubfast::dispatch_backward", mutates_args=())
-def _dispatch_backward_op(
-    d_rows: Tensor, position: Tensor, start: int, dtype: torch.dtype, backend: str | None
-) -> Tensor:
-    if takes_triton(backend, d_rows):
-        from hubfast.kernels.dispatch import dispatch_backward as kernel
-
-        return kernel(d_rows, position, start, dtype)
-    return reference.dispatch_backward(d_rows, position, start, dtype)
-
-
-@_dispatch_backward_op.register_fake
-def _(
-    d_rows: Tensor, position: Tensor, start: int, dtype: torch.dtype, backend: str | None
-) -> Tensor:
-    out = d_rows.new_empty(len(position), *d_rows.shape[1:], dtype=dtype)
-    return out.contiguous(memory_format=reference.memory_format(d_rows))
-
-
-def _setup_dispatch(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    batch, _, position, ctx.start, _, _, ctx.backend = inputs
-    ctx.save_for_backward(position)
-    ctx.dtype = batch.dtype
-
-
-def _grad_dispatch(ctx: Any, d_rows: Tensor) -> tuple:
-    (position,) = ctx.saved_tensors
-    d_batch = _dispatch_backward_op(d_rows, position, ctx.start, ctx.dtype, ctx.backend)
-    return d_batch, None, None, None, None, None, None
-
-
-_dispatch_op.register_autograd(_grad_dispatch, setup_context=_setup_dispatch)
 
 
 def combine(rows: Tensor, gates: Tensor, position: Tensor, *, backend: str | None = None) -> Tensor:
@@ -139,21 +135,17 @@ def combine(rows: Tensor, gates: Tensor, position: Tensor, *, backend: str | Non
     return _combine_op(rows, gates, position, backend)
 
 
-@torch.library.custom_op("hubfast::combine", mutates_args=())
-def _combine_op(rows: Tensor, gates: Tensor, position: Tensor, backend: str | None) -> Tensor:
-    if takes_triton(backend, rows):
-        from hubfast.kernels.dispatch import combine as kernel
-
-        return kernel(rows, gates, position)
-    return reference.combine(rows, gates, position)
-
-
-@_combine_op.register_fake
-def _(rows: Tensor, gates: Tensor, position: Tensor, backend: str | None) -> Tensor:
+def _fake_combine(rows: Tensor, gates: Tensor, position: Tensor, backend: str | None) -> Tensor:
     return rows.new_empty(len(gates), rows.shape[1])
 
 
-@torch.library.custom_op("hubfast::combine_backward", mutates_args=())
+def _fake_combine_backward(
+    d_out: Tensor, rows: Tensor, gates: Tensor, position: Tensor, backend: str | None
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(rows), torch.empty_like(gates)
+
+
+@register("combine_backward", fake=_fake_combine_backward)
 def _combine_backward_op(
     d_out: Tensor, rows: Tensor, gates: Tensor, position: Tensor, backend: str | None
 ) -> tuple[Tensor, Tensor]:
@@ -162,13 +154,6 @@ def _combine_backward_op(
 
         return kernel(d_out, rows, gates, position)
     return reference.combine_backward(d_out, rows, gates, position)
-
-
-@_combine_backward_op.register_fake
-def _(
-    d_out: Tensor, rows: Tensor, gates: Tensor, position: Tensor, backend: str | None
-) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(rows), torch.empty_like(gates)
 
 
 def _setup_combine(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -181,4 +166,10 @@ def _grad_combine(ctx: Any, d_out: Tensor) -> tuple:
     return d_rows, d_gates, None, None
 
 
-_combine_op.register_autograd(_grad_combine, setup_context=_setup_combine)
+@register("combine", fake=_fake_combine, setup=_setup_combine, backward=_grad_combine)
+def _combine_op(rows: Tensor, gates: Tensor, position: Tensor, backend: str | None) -> Tensor:
+    if takes_triton(backend, rows):
+        from hubfast.kernels.dispatch import combine as kernel
+
+        return kernel(rows, gates, position)
+    return reference.combine(rows, gates, position)

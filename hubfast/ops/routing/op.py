@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hubfast.ops.backends import takes_triton
+from hubfast.ops.registration import register
 from hubfast.ops.routing import reference
 from hubfast.ops.routing.reference import Routes
 
@@ -54,19 +55,7 @@ def route(
     return Routes(*_route_op(logits, spread, noise, k, backend))
 
 
-@torch.library.custom_op("hubfast::route", mutates_args=())
-def _route_op(
-    logits: Tensor, spread: Tensor | None, noise: Tensor | None, k: int, backend: str | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    if takes_triton(backend, logits, logits.shape[1] <= MOST_MODELS):
-        from hubfast.kernels.route import route as kernel  # triton is slow to import
-
-        return kernel(logits, k, spread, noise)
-    return reference.route(logits, k, spread, noise)
-
-
-@_route_op.register_fake
-def _(
+def _fake_route(
     logits: Tensor, spread: Tensor | None, noise: Tensor | None, k: int, backend: str | None
 ) -> tuple[Tensor, ...]:
     batch, models = logits.shape
@@ -76,7 +65,13 @@ def _(
     return *floats, *(logits.new_empty(s, dtype=torch.int64) for s in shapes)
 
 
-@torch.library.custom_op("hubfast::route_backward", mutates_args=())
+def _fake_route_backward(
+    d_gates: Tensor, d_probabilities: Tensor, *_: object
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(d_probabilities), torch.empty_like(d_probabilities)
+
+
+@register("route_backward", fake=_fake_route_backward)
 def _route_backward_op(
     d_gates: Tensor,
     d_probabilities: Tensor,
@@ -94,11 +89,6 @@ def _route_backward_op(
 
         return kernel(d_gates, d_probabilities, d_entropy, *saved)
     return reference.route_backward(d_gates, d_probabilities, d_entropy, *saved)
-
-
-@_route_backward_op.register_fake
-def _(d_gates: Tensor, d_probabilities: Tensor, *_: object) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(d_probabilities), torch.empty_like(d_probabilities)
 
 
 def _setup_route(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -119,4 +109,12 @@ def _grad_route(
     return d_logits.to(ctx.dtype), d_spread, None, None, None
 
 
-_route_op.register_autograd(_grad_route, setup_context=_setup_route)
+@register("route", fake=_fake_route, setup=_setup_route, backward=_grad_route)
+def _route_op(
+    logits: Tensor, spread: Tensor | None, noise: Tensor | None, k: int, backend: str | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    if takes_triton(backend, logits, logits.shape[1] <= MOST_MODELS):
+        from hubfast.kernels.route import route as kernel  # triton is slow to import
+
+        return kernel(logits, k, spread, noise)
+    return reference.route(logits, k, spread, noise)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hubfast.ops.backends import takes_triton
+from hubfast.ops.registration import register
 from hubfast.ops.zoo_conv import reference
 
 align = reference.align
@@ -43,23 +44,19 @@ def aggregate(
     return _aggregate_op(weights, gates, dtype or weights.dtype, backend)
 
 
-@torch.library.custom_op("hubfast::aggregate", mutates_args=())
-def _aggregate_op(
+def _fake_aggregate(
     weights: Tensor, gates: Tensor, dtype: torch.dtype, backend: str | None
 ) -> Tensor:
-    if takes_triton(backend, weights):
-        from hubfast.kernels.aggregate import aggregate as kernel  # triton is slow to import
-
-        return kernel(weights, gates, dtype)
-    return reference.aggregate(weights, gates, dtype)
-
-
-@_aggregate_op.register_fake
-def _(weights: Tensor, gates: Tensor, dtype: torch.dtype, backend: str | None) -> Tensor:
     return weights.new_empty(gates.shape[0], *weights.shape[1:], dtype=dtype)
 
 
-@torch.library.custom_op("hubfast::aggregate_backward", mutates_args=())
+def _fake_aggregate_backward(
+    grad: Tensor, weights: Tensor, gates: Tensor, backend: str | None
+) -> tuple[Tensor, Tensor]:
+    return weights.new_empty(weights.shape), gates.new_empty(gates.shape)
+
+
+@register("aggregate_backward", fake=_fake_aggregate_backward)
 def _aggregate_backward_op(
     grad: Tensor, weights: Tensor, gates: Tensor, backend: str | None
 ) -> tuple[Tensor, Tensor]:
@@ -68,11 +65,6 @@ def _aggregate_backward_op(
 
         return kernel(grad, weights, gates)
     return reference.aggregate_backward(grad, weights, gates)
-
-
-@_aggregate_backward_op.register_fake
-def _(grad: Tensor, weights: Tensor, gates: Tensor, backend: str | None) -> tuple[Tensor, Tensor]:
-    return weights.new_empty(weights.shape), gates.new_empty(gates.shape)
 
 
 def _setup_aggregate(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -84,4 +76,12 @@ def _grad_aggregate(ctx: Any, grad: Tensor) -> tuple:
     return (*_aggregate_backward_op(grad, *ctx.saved_tensors, ctx.backend), None, None)
 
 
-_aggregate_op.register_autograd(_grad_aggregate, setup_context=_setup_aggregate)
+@register("aggregate", fake=_fake_aggregate, setup=_setup_aggregate, backward=_grad_aggregate)
+def _aggregate_op(
+    weights: Tensor, gates: Tensor, dtype: torch.dtype, backend: str | None
+) -> Tensor:
+    if takes_triton(backend, weights):
+        from hubfast.kernels.aggregate import aggregate as kernel  # triton is slow to import
+
+        return kernel(weights, gates, dtype)
+    return reference.aggregate(weights, gates, dtype)

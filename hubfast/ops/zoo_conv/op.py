@@ -8,6 +8,7 @@ from torch.amp import is_autocast_available
 from torch.nn.functional import linear
 
 from hubfast.ops.backends import choose, takes_triton
+from hubfast.ops.registration import register
 from hubfast.ops.zoo_conv import blocked, native
 from hubfast.ops.zoo_conv.aggregate import aggregate
 from hubfast.ops.zoo_conv.geometry import (
@@ -150,29 +151,7 @@ def _choose(backend: str | None, x: Tensor, weights: Tensor, geometry: Geometry)
     return "triton" if takes_triton(backend, x, kernel_fits(x, geometry)) else "torch"
 
 
-@torch.library.custom_op("hubfast::zoo_conv", mutates_args=())
-def _zoo_conv_op(
-    x: Tensor,
-    weights: Tensor,
-    gates: Tensor,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    backend: str | None,
-) -> Tensor:
-    geometry = Geometry.of(stride, padding, dilation, groups)
-    chosen = _choose(backend, x, weights, geometry)
-    if chosen == "triton":
-        from hubfast.kernels.zoo_conv import zoo_conv as kernel  # triton is slow to import
-
-        return kernel(x, weights, gates, geometry)
-    run = native.forward if chosen == "native" else blocked.forward
-    return run(x, weights, gates, geometry)
-
-
-@_zoo_conv_op.register_fake
-def _(
+def _fake_zoo_conv(
     x: Tensor,
     weights: Tensor,
     gates: Tensor,
@@ -187,7 +166,23 @@ def _(
     return empty_like(x, weights.shape[1], size)
 
 
-@torch.library.custom_op("hubfast::zoo_conv_backward", mutates_args=())
+def _fake_zoo_conv_backward(
+    grad: Tensor,
+    x: Tensor,
+    weights: Tensor,
+    gates: Tensor,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    backend: str | None,
+    input_grad: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    dx = empty_like(x, x.shape[1], tuple(x.shape[2:])) if input_grad else x.new_empty(0)
+    return dx, weights.new_empty(weights.shape), gates.new_empty(gates.shape)
+
+
+@register("zoo_conv_backward", fake=_fake_zoo_conv_backward)
 def _zoo_conv_backward_op(
     grad: Tensor,
     x: Tensor,
@@ -210,23 +205,6 @@ def _zoo_conv_backward_op(
     return run(grad, x, weights, gates, geometry, input_grad=input_grad)
 
 
-@_zoo_conv_backward_op.register_fake
-def _(
-    grad: Tensor,
-    x: Tensor,
-    weights: Tensor,
-    gates: Tensor,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    backend: str | None,
-    input_grad: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    dx = empty_like(x, x.shape[1], tuple(x.shape[2:])) if input_grad else x.new_empty(0)
-    return dx, weights.new_empty(weights.shape), gates.new_empty(gates.shape)
-
-
 def _setup_zoo_conv(ctx: Any, inputs: tuple, output: Tensor) -> None:
     x, weights, gates, *ctx.options = inputs
     ctx.save_for_backward(x, weights, gates)
@@ -238,4 +216,22 @@ def _grad_zoo_conv(ctx: Any, grad: Tensor) -> tuple:
     return (dx if wanted else None, *others, *(None,) * len(ctx.options))
 
 
-_zoo_conv_op.register_autograd(_grad_zoo_conv, setup_context=_setup_zoo_conv)
+@register("zoo_conv", fake=_fake_zoo_conv, setup=_setup_zoo_conv, backward=_grad_zoo_conv)
+def _zoo_conv_op(
+    x: Tensor,
+    weights: Tensor,
+    gates: Tensor,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    backend: str | None,
+) -> Tensor:
+    geometry = Geometry.of(stride, padding, dilation, groups)
+    chosen = _choose(backend, x, weights, geometry)
+    if chosen == "triton":
+        from hubfast.kernels.zoo_conv import zoo_conv as kernel  # triton is slow to import
+
+        return kernel(x, weights, gates, geometry)
+    run = native.forward if chosen == "native" else blocked.forward
+    return run(x, weights, gates, geometry)

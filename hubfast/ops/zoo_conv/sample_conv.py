@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hubfast.ops.backends import takes_triton
+from hubfast.ops.registration import register
 from hubfast.ops.zoo_conv import reference
 from hubfast.ops.zoo_conv.geometry import (
     Geometry,
@@ -50,27 +50,7 @@ def sample_conv(
     return _sample_conv_op(x, weight, *geometry, backend)
 
 
-@torch.library.custom_op("hubfast::sample_conv", mutates_args=())
-def _sample_conv_op(
-    x: Tensor,
-    weight: Tensor,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    backend: str | None,
-) -> Tensor:
-    geometry = Geometry.of(stride, padding, dilation, groups)
-    if takes_triton(backend, x, kernel_fits(x, geometry)):
-        from hubfast.kernels.sample_conv import sample_conv as kernel
-
-        return kernel(x, weight, geometry)
-    y = reference.sample_conv(x, weight, geometry)
-    return empty_like(x, y.shape[1], tuple(y.shape[2:])).copy_(y)
-
-
-@_sample_conv_op.register_fake
-def _(
+def _fake_sample_conv(
     x: Tensor,
     weight: Tensor,
     stride: list[int],
@@ -84,7 +64,13 @@ def _(
     return empty_like(x, weight.shape[1], size)
 
 
-@torch.library.custom_op("hubfast::sample_conv_backward", mutates_args=())
+def _fake_sample_conv_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, *_: object
+) -> tuple[Tensor, Tensor]:
+    return empty_like(x, x.shape[1], tuple(x.shape[2:])), weight.new_empty(weight.shape)
+
+
+@register("sample_conv_backward", fake=_fake_sample_conv_backward)
 def _sample_conv_backward_op(
     grad: Tensor,
     x: Tensor,
@@ -104,11 +90,6 @@ def _sample_conv_backward_op(
     return empty_like(x, x.shape[1], tuple(x.shape[2:])).copy_(dx), dw.contiguous()
 
 
-@_sample_conv_backward_op.register_fake
-def _(grad: Tensor, x: Tensor, weight: Tensor, *_: object) -> tuple[Tensor, Tensor]:
-    return empty_like(x, x.shape[1], tuple(x.shape[2:])), weight.new_empty(weight.shape)
-
-
 def _setup_sample_conv(ctx: Any, inputs: tuple, output: Tensor) -> None:
     x, weight, *ctx.options = inputs
     ctx.save_for_backward(x, weight)
@@ -119,4 +100,22 @@ def _grad_sample_conv(ctx: Any, grad: Tensor) -> tuple:
     return dx, dw, None, None, None, None, None
 
 
-_sample_conv_op.register_autograd(_grad_sample_conv, setup_context=_setup_sample_conv)
+@register(
+    "sample_conv", fake=_fake_sample_conv, setup=_setup_sample_conv, backward=_grad_sample_conv
+)
+def _sample_conv_op(
+    x: Tensor,
+    weight: Tensor,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    backend: str | None,
+) -> Tensor:
+    geometry = Geometry.of(stride, padding, dilation, groups)
+    if takes_triton(backend, x, kernel_fits(x, geometry)):
+        from hubfast.kernels.sample_conv import sample_conv as kernel
+
+        return kernel(x, weight, geometry)
+    y = reference.sample_conv(x, weight, geometry)
+    return empty_like(x, y.shape[1], tuple(y.shape[2:])).copy_(y)
