@@ -3,18 +3,18 @@
 import atexit
 import gc
 import sys
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from hubfast.cli import bench, cache, minihub
 from hubfast.cli.atari import atari
+from hubfast.cli.faults import DEBUG, told, without_debug
 from hubfast.cli.info import info
-from hubfast.cli.output import with_options
 from hubfast.cli.rank import demo, rank
 from hubfast.cli.threads import let_idle_threads_sleep
 from hubfast.cli.tune import tune
+from hubfast.utils.terminal import show_any_text
 
 app = typer.Typer(
     help="Rank, tune and compare a hub of pre-trained models on a small target data set.",
@@ -28,15 +28,20 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(cache.app, name="cache")
 
 
+@app.callback()
+def of_all(
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Show the traceback of an error; it may stand anywhere.")
+    ] = False,
+) -> None:
+    """Rank, tune and compare a hub of pre-trained models on a small target data set."""
+
+
 def main() -> None:
-    """Runs the command: faults of the input become one line and exit code 2."""
+    """Runs the command; an error becomes one line and an exit code (`hubfast.cli.faults`)."""
     let_idle_threads_sleep()
+    show_any_text()
     atexit.register(gc.freeze)  # the process ends: looking for garbage once more takes a second
-    try:
-        app()
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-        said = escape(with_options(str(error)))
-        console = Console(stderr=True)
-        whole = not console.is_terminal  # a terminal gets lines that break between words
-        console.print(f"[red]error:[/red] {said}", highlight=False, soft_wrap=whole)
-        sys.exit(2)
+    arguments, debug = without_debug(sys.argv[1:])
+    with told(debug):
+        app(args=arguments)

@@ -9,6 +9,8 @@ from rich.table import Table
 from hubfast.cli.output import Quiet
 from hubfast.utils.terminal import output_console
 
+MOST = 10**12  # frames
+
 
 def atari(
     source: Annotated[
@@ -20,10 +22,16 @@ def atari(
         list[str] | None,
         typer.Option(help="scratch, one, zoo or zoo-lite, repeated; all. one takes source 1."),
     ] = None,
-    source_frames: Annotated[int, typer.Option(min=4, help="For each source agent.")] = 32768,
-    frames: Annotated[int, typer.Option(min=4, help="For each run on the target.")] = 32768,
+    source_frames: Annotated[
+        int, typer.Option(min=4, max=MOST, help="For each source agent.")
+    ] = 32768,
+    frames: Annotated[
+        int, typer.Option(min=4, max=MOST, help="For each run on the target.")
+    ] = 32768,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 2,
-    environments: Annotated[int, typer.Option(min=1, help="Copies of a game at a time.")] = 8,
+    environments: Annotated[
+        int, typer.Option(min=1, max=1024, help="Copies of a game at a time.")
+    ] = 8,
     device: Annotated[str, typer.Option(help="Of the networks: cpu, cuda.")] = "cpu",
     out: Annotated[
         Path,
@@ -41,6 +49,7 @@ def atari(
 
     from hubfast.atari import Method, Study, save_curves, table
     from hubfast.utils.allocator import keep_freed_memory
+    from hubfast.utils.devices import find_device
 
     known = get_args(Method)
     methods = tuple(method or known)
@@ -48,6 +57,7 @@ def atari(
         if name not in known:
             raise ValueError(f"method must be one of {known}, got {name!r}")
     sources = tuple(source or ("Pong", "SpaceInvaders", "DemonAttack"))
+    find_device(device)
     keep_freed_memory()
     study = Study(out, sources, target, source_frames, frames, environments, device)
     games = study.run(cast(Any, methods), seeds, progress=not quiet)

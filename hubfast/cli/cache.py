@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hubfast.utils.names import shortened
+from hubfast.utils.sizes import parse_size
 from hubfast.utils.terminal import natural_width, output_console
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ Folder = Annotated[
     Path | None,
     typer.Option("--cache-dir", help="Where it is kept; the folder that path prints."),
 ]
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT]?)(i?)B?)", re.IGNORECASE)
 UNITS = ("", "k", "M", "G", "T")
 TITLES = ("model", "entries", "size", "last used")
 DAMAGED = "(damaged: hubfast cache verify)"
@@ -68,7 +67,7 @@ def prune(
     What was used in the last hour stays in any case, and so does what was used since the first of
     the processes began that still use the cache.
     """
-    size = _size(max_size)
+    size = parse_size(max_size, "max_size", least=0)
     done = _opened(cache_dir).prune(size)
     _say(f"{_counted(done.deleted, done.freed)} deleted, {_amount(done.left)} left")
     if done.left > size:
@@ -147,13 +146,3 @@ def _amount(size: float) -> str:
     while round(size, 1 if unit else 0) >= 1000 and unit + 1 < len(UNITS):
         size, unit = size / 1000, unit + 1
     return f"{size:.1f} {UNITS[unit]}B" if unit else f"{size:.0f} B"
-
-
-def _size(text: str) -> int:
-    """Bytes that a text such as 10G says; with an i, as in 10GiB, units are powers of 1024."""
-    found = SIZE.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(f"max_size must be a size such as 10G, 500M or 0, got {text!r}")
-    number, unit, binary = found.groups()
-    power = " KMGT".index(unit.upper() or " ")
-    return int(float(number) * (1024 if binary else 1000) ** power)

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from hubfast.cli.stopping import Stopping, stopping
+from hubfast.utils.terminal import error_console
 
 CHECKPOINT = "checkpoint.pt"  # the file of the Trainer, in its folder or a folder in that
 
@@ -43,5 +43,5 @@ def _say(folder: Path, started: float, arguments: list[str]) -> None:
     resume = [] if resumed or (written and not own) else ["--resume"]
     kept = f"the last checkpoint is {max(own, key=own.__getitem__)}" if own else "no checkpoint yet"
     command = shlex.join(["hubfast", *arguments, *resume])
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    console.print(f"stopped; {kept}. {'To go on' if own else 'To start again'}:\n{command}")
+    said = f"stopped; {kept}. {'To go on' if own else 'To start again'}:\n{command}"
+    error_console().print(said, soft_wrap=True)  # a line of a terminal can be copied whole

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 import typer
-from rich.console import Console
+
+from hubfast.utils.terminal import error_console
 
 GRACE = 1.0  # seconds in which the same signal twice counts once
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -54,7 +55,7 @@ def stopping() -> Iterator[Stopping]:
     try:
         yield told
     except KeyboardInterrupt:
-        Console(stderr=True).print("stopped before there was anything to show")
+        error_console().print("stopped before there was anything to show")
         raise typer.Exit(told.code or 128 + signal.SIGINT) from None
     finally:
         for number, handler in before.items():

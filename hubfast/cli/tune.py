@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +14,7 @@ from hubfast.cli.output import Quiet, build_named, read_data
 from hubfast.cli.resume import resumable
 from hubfast.cli.stopping import Stopping
 from hubfast.utils.extras import collection_paused
-from hubfast.utils.terminal import output_console
+from hubfast.utils.terminal import error_console, output_console
 
 if TYPE_CHECKING:
     from hubfast.ranking import Ranking
@@ -189,7 +188,7 @@ def _keep(output: Path, told: Stopping, ranking: "Ranking") -> None:
     if is_first_process():
         ranking.to_json(_in(output, RANKING))
         for failure in ranking.failures():
-            Console(stderr=True).print(failure)
+            error_console().print(failure)
     if told.code:  # while the last scores were computed, which a ranking brings to an end
         raise KeyboardInterrupt
 
@@ -228,7 +227,7 @@ def _show(tuned: "Tuned", output: Path) -> None:
     table.add_row("report", str(output / REPORT))
     table.add_row("numbers", str(output / RESULT))
     console = output_console()
-    console.print(f"[bold]{tuned.method}[/bold] on {tuned.data}", highlight=False)
+    console.print(Text.assemble((tuned.method, "bold"), f" on {tuned.data}"))
     console.print(table)
     for sentence in tuned.not_worth_it:
         console.print(Text(sentence, style="bold yellow"))

@@ -13,6 +13,7 @@ from hubfast.data.labels import EncodedTargets, encoded
 from hubfast.data.target import TargetData
 from hubfast.data.torch_datasets import from_pairs
 from hubfast.scores.inputs import Task, as_targets
+from hubfast.utils.decoding import decoding
 from hubfast.utils.extras import require
 
 FORMATS = (None, "python", "numpy", "torch")  # of single samples, for set_format
@@ -30,12 +31,15 @@ def load_hf_dataset(spec: str) -> Any:
         ModuleNotFoundError: `datasets` is not installed.
         ValueError: There is no such split.
     """
+    if not spec.partition("@")[0].strip():
+        raise ValueError(f"data must be hfdata:NAME or hfdata:FOLDER, got 'hfdata:{spec}'")
     datasets = require("datasets", "data", f"hfdata:{spec}")
     place, _, split = spec.partition("@")
     split = split or "train"
     folder = Path(place)
     if folder.is_dir() and any((folder / file).exists() for file in SAVED):
-        saved = datasets.load_from_disk(place)
+        with decoding(place, "cannot be read as a data set that was saved there"):
+            saved = datasets.load_from_disk(place)
         if not isinstance(saved, datasets.DatasetDict):
             return saved
         if split not in saved:
@@ -43,7 +47,8 @@ def load_hf_dataset(spec: str) -> Any:
         return saved[split]
     name, _, config = (place, "", "") if folder.is_dir() else place.partition(":")
     how = NA_IS_A_WORD if folder.is_dir() and _of_csv_only(folder) else {}
-    return datasets.load_dataset(name, config or None, split=split, **how)
+    with decoding(f"hfdata:{spec}", "cannot be read as a data set"):
+        return datasets.load_dataset(name, config or None, split=split, **how)
 
 
 def _of_csv_only(folder: Path) -> bool:

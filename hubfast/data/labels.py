@@ -1,7 +1,7 @@
 """Label columns as people write them, words, lists, numbers, as arrays that pose a task."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from hubfast.scores.inputs import Task
 from hubfast.utils.moved import moved
+from hubfast.utils.names import brief
 
 SEPARATORS = re.compile(r"\s*[;|,]\s*")
 NAMED = 5  # rows in a message; more are counted
@@ -54,13 +55,31 @@ def encoded(
         lists = [[word for word in SEPARATORS.split(text) if word] for text in array]
         return _several_of_each(lists)
     if isinstance(array[0], list | tuple | np.ndarray):
+        for row in array:
+            _check_plain(row, names[0])
         return _of_lists(array, task)
+    _check_plain(array, names[0])
     texts = [str(value) for value in array]
     alike = [value for value in {*array} if str(value) in {*array} and not isinstance(value, str)]
     if alike:  # 7 and "7" would become one class
         raise ValueError(f"{names[0]!r} must hold words or numbers, got {alike[0]!r} as both")
     classes, values = np.unique(texts, return_inverse=True)
     return EncodedTargets(values, tuple(classes.tolist()))
+
+
+def _check_plain(values: Any, name: str) -> None:
+    """Refuses what is no label.
+
+    Raises:
+        ValueError: A value is a list, a table or bytes.
+    """
+    if not isinstance(values, list | tuple | np.ndarray):
+        raise ValueError(f"{name!r} must hold lists in every row, got {brief(values)}")
+    for value in values:
+        if isinstance(value, list | tuple | np.ndarray | Mapping | set):
+            raise ValueError(
+                f"{name!r} must hold words, numbers or lists of them, got {brief(value)}"
+            )
 
 
 def is_missing(value: Any) -> bool:

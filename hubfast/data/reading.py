@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from hubfast.data.images import ImageFiles
 from hubfast.data.pixels import peak_of_16_bits
 from hubfast.data.target import TargetData
-from hubfast.utils.threads import cores
+from hubfast.utils.threads import cores, worker_processes
 
 DARK = 12  # bits of 16 that leave an image nearly black where it uses no more
 NAMED = 20  # samples named in a note; more are counted
@@ -126,7 +126,7 @@ def read_each(
     loader = DataLoader(
         _Reading(data),
         batch_size=None,
-        num_workers=workers,
+        num_workers=worker_processes(workers),
         generator=torch.Generator("cpu"),  # else it draws from torch's own, which is the user's
     )
     with torch.device("cpu"):  # where the generator is, whatever the user's default

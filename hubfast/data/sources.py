@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from hubfast.data.tables import from_table, images_or_texts, kind_of
 from hubfast.data.target import TargetData
 from hubfast.data.torch_datasets import from_dataset
 from hubfast.scores.inputs import Task, as_targets
+from hubfast.utils.decoding import decoding
 
 
 def as_target_data(
@@ -94,6 +94,9 @@ def _found(
 
 def _from_arrays(samples: Any, targets: Any, task: Task | None, name: str) -> TargetData:
     given, targets = _by_position(samples), _by_position(targets)
+    for what, values in (("samples", given), ("targets", targets)):
+        if getattr(values, "ndim", 1) == 0:
+            raise ValueError(f"{what} must have an entry for each sample, got the one {values}")
     count = len(targets if given is None else given)
     names = sample_names = None
     if _need_encoding(targets):
@@ -134,17 +137,20 @@ def _from_path(
     if suffix in TABLES:
         return from_table(path, task, name, *columns)
     if suffix == ".npy":
-        return _from_arrays(None, _arrays(path), task, name or path.stem)
+        found = _arrays(path)
+        if isinstance(found, dict):
+            raise ValueError(f"{path} must hold one array, got those of an .npz: {sorted(found)}")
+        return _from_arrays(None, found, task, name or path.stem)
     if suffix != ".npz":
         raise ValueError(f"data must be a folder, an .npz or a .npy file or {TABLES}, got {path}")
     arrays = _arrays(path)
     if "targets" not in arrays:
         raise ValueError(f"{path} must hold 'targets', got {sorted(arrays)}")
-    found = _from_arrays(arrays.get("images"), arrays["targets"], task, name or path.stem)
+    data = _from_arrays(arrays.get("images"), arrays["targets"], task, name or path.stem)
     if "images" in arrays or len(arrays) == 1:
-        return found
+        return data
     note = f"{path.name} holds no 'images' but {sorted(arrays)}: its targets are taken alone"
-    return replace(found, notes=(note,))
+    return replace(data, notes=(note,))
 
 
 def _arrays(path: Path) -> Any:
@@ -153,13 +159,10 @@ def _arrays(path: Path) -> Any:
     Raises:
         ValueError: The file cannot be read, or holds Python objects.
     """
-    try:
-        found = np.load(path, allow_pickle=False)
+    fault = "cannot be read as arrays of numbers or of words (dtype str)"
+    with decoding(path, fault), path.open("rb") as file:  # NumPy itself leaves a broken file open
+        found = np.load(file, allow_pickle=False)
         return found if isinstance(found, np.ndarray) else dict(found)
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
-        raise ValueError(
-            f"{path} cannot be read as arrays of numbers or of words (dtype str): {error}"
-        ) from error
 
 
 def _minihub(name: str) -> TargetData:

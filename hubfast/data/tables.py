@@ -14,6 +14,7 @@ from hubfast.data.images import ImageFiles, image_suffixes
 from hubfast.data.labels import encoded, is_missing, missing_rows
 from hubfast.data.target import TargetData
 from hubfast.scores.inputs import Task, as_targets
+from hubfast.utils.decoding import decoding
 from hubfast.utils.extras import require
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -157,10 +158,9 @@ class _Parquet:
 
     def __init__(self, path: Path):
         parquet = require("pyarrow.parquet", "data", str(path))
-        try:
+        self._path = path
+        with decoding(path, "cannot be read as Parquet"):
             self._file = parquet.ParquetFile(path)
-        except (ValueError, OSError) as error:  # pyarrow's own errors do not name the file
-            raise ValueError(f"{path} cannot be read as Parquet: {error}") from error
         names = self._file.schema_arrow.names
         self.names = [name for name in names if not name.startswith("__index_level_")]
         self.rows = range(self._file.metadata.num_rows)
@@ -169,11 +169,13 @@ class _Parquet:
             raise ValueError(f"{path} must hold samples, got none")
 
     def head(self, column: str) -> list[Any]:
-        batch = next(self._file.iter_batches(LOOKED_AT, columns=[column]))
-        return batch.column(0).to_pylist()
+        with decoding(self._path, "cannot be read as Parquet"):
+            batch = next(self._file.iter_batches(LOOKED_AT, columns=[column]))
+            return batch.column(0).to_pylist()
 
     def values(self, column: str) -> list[Any]:
-        return self._file.read(columns=[column]).column(0).to_pylist()
+        with decoding(self._path, "cannot be read as Parquet"):
+            return self._file.read(columns=[column]).column(0).to_pylist()
 
     def targets(self, column: str, task: Task | None) -> list[Any]:
         return self.values(column)

@@ -125,7 +125,7 @@ def description(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Any]]:
     described = _described(file.read(min(length, LONGEST)))
     try:
         return json.loads(described["key"]), json.loads(described["facts"])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedError("its description is cut off") from error
 
 
@@ -136,7 +136,7 @@ def _described(header: bytes) -> dict[str, str]:
         described = json.loads(header)["__metadata__"]
         if described["format"] == FORMAT and {"key", "facts", "checksum"} <= described.keys():
             return described
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError("it is cut off, or of another kind") from error
     raise DamagedError(f"it is not of {FORMAT}")
 

@@ -21,6 +21,7 @@ from hubfast.hub.preprocessing import TimmTransform
 from hubfast.nn.hooks import eval_mode, on_device
 from hubfast.nn.last_layers import LastLayers, unwrapped, weight_dtype
 from hubfast.utils.stopwatch import Stopwatch
+from hubfast.utils.threads import worker_processes
 
 
 class FeatureModule(nn.Module):
@@ -107,7 +108,7 @@ class Network:
         loader = DataLoader(
             _Prepared(data, self),
             batch_size=options.batch_size,
-            num_workers=options.workers,
+            num_workers=worker_processes(options.workers),
             collate_fn=self.collate,
             pin_memory=options.device.startswith("cuda"),
             generator=torch.Generator("cpu"),  # else it draws from torch's own, which is the user's

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from hubfast.utils.decoding import decoding
 from hubfast.utils.extras import require
 
 
@@ -19,10 +20,8 @@ def read_parquet(path: Path) -> dict[str, Any]:
     """
     pandas = require("pandas", "data", str(path))
     require("pyarrow", "data", str(path))
-    try:
+    with decoding(path):
         frame = pandas.read_parquet(path)
-    except (ValueError, OSError) as error:  # pyarrow's errors are such
-        raise ValueError(f"{path} cannot be read: {error}") from error
     numeric = {name for name in frame if pandas.api.types.is_numeric_dtype(frame[name])}
     lists = [name for name in frame if name != "logits" and _holds_lists(frame[name])]
     if "features" in frame:

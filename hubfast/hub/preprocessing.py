@@ -4,7 +4,6 @@ A configuration has timm's keys: `input_size` (a side, [height, width] or [3, he
 `mean` and `std` of the channels of images in [0, 1], `interpolation`, `crop_pct`, `crop_mode`.
 """
 
-import json
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hubfast.utils.defaults import usual_defaults
+from hubfast.utils.documents import WRITTEN, read_json, read_table
 from hubfast.utils.extras import require, slow_import
 
 NEEDED = ("input_size", "mean", "std")
@@ -168,9 +168,9 @@ class _Processor:
 
 
 def _json(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.exists() else None
+    return read_json(path, WRITTEN) if path.exists() else None
 
 
 def _timm(path: Path) -> Mapping[str, Any] | None:
-    config = (_json(path) or {}).get("pretrained_cfg")
+    config = (read_table(path, WRITTEN) if path.exists() else {}).get("pretrained_cfg")
     return None if config is None else {key: config[key] for key in KNOWN if key in config}

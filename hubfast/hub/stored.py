@@ -2,25 +2,25 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, is_zipfile
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from hubfast.data import TargetData
 from hubfast.hub.model import Batch, Extraction, SampleSequence
 from hubfast.hub.numbers import as_floats
 from hubfast.hub.parquet import read_parquet
+from hubfast.utils.decoding import decoding
 from hubfast.utils.stopwatch import Stopwatch
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
-
+ARRAYS = "must hold arrays of numbers and cannot be read"
 
 Arrays = dict[str, np.ndarray | Tensor]
 
@@ -77,7 +77,8 @@ class StoredFeatures:
             raise ValueError(
                 f"{self.path} has {len(self.features)} rows, sample {int(rows.max())} is asked for"
             )
-        for index in torch.arange(len(rows), device="cpu").split(max(options.batch_size, 1024)):
+        size = min(max(options.batch_size, 1024), len(rows))
+        for index in torch.arange(len(rows), device="cpu").split(size):
             started = time.perf_counter()
             features = _take(self.features, rows[index], "features").to(options.device)
             logits = None if self.logits is None else _take(self.logits, rows[index], "logits")
@@ -117,7 +118,8 @@ def read(path: str | Path) -> StoredFeatures:
         (features,) = arrays.values()
     for name, array in (("features", features), ("logits", logits)):
         if array is not None:
-            _check_numbers(array, f"{name} in {path}")
+            if array.ndim:
+                _check_numbers(array, f"{name} in {path}")
             if array.ndim < 2 or (array.ndim != 2 and name == "logits"):
                 raise ValueError(f"{name} in {path} must be (N, D), got {tuple(array.shape)}")
     notes = () if features.ndim == 2 else (_averages(features.shape, path),)
@@ -126,7 +128,7 @@ def read(path: str | Path) -> StoredFeatures:
 
 def _of_numpy(path: Path) -> Any:
     """The array of a .npy file, or the wanted arrays of an .npz file by name."""
-    with _readable(path):
+    with decoding(path, ARRAYS):
         with path.open("rb") as file:
             zipped = file.read(2) == b"PK"
         if zipped and not is_zipfile(path):
@@ -136,30 +138,17 @@ def _of_numpy(path: Path) -> Any:
         return found
     with found:
         names = _wanted(path, dict.fromkeys(found.files))
-        with _readable(path):
+        with decoding(path, ARRAYS):
             return {name: found[name] for name in names}
 
 
 def _of_safetensors(path: Path) -> Arrays:
-    with _readable(path):
+    with decoding(path, ARRAYS):
         opened = safe_open(path, "pt")
     with opened as file:
-        return {name: file.get_tensor(name) for name in _wanted(path, _shapes(file))}
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Names the file in the error where its format is broken.
-
-    Raises:
-        ValueError: The file is broken.
-    """
-    try:
-        yield
-    except (ValueError, EOFError, BadZipFile, SafetensorError) as error:
-        pickled = "pickle" in str(error) or "Python objects" in str(error)
-        why = "it holds Python objects, or is no NumPy file" if pickled else str(error)
-        raise ValueError(f"{path} must hold arrays of numbers and cannot be read: {why}") from error
+        names = _wanted(path, _shapes(file))
+        with decoding(path, ARRAYS):
+            return {name: file.get_tensor(name) for name in names}
 
 
 def _check_numbers(array: np.ndarray | Tensor, what: str) -> None:

@@ -15,7 +15,9 @@ from hubfast.minihub.files import cache_dir, shipped_dir
 from hubfast.minihub.models import build, digest_of, load, model_names
 from hubfast.minihub.tasks import TARGETS, Target, load_target, target_names
 from hubfast.minihub.training import PretrainingRecipe, prepare, quality, train
+from hubfast.utils.documents import json_lines
 from hubfast.utils.progress import progress_bar
+from hubfast.utils.records import as_record
 
 TABLE = "truth.jsonl"
 RECIPE_VERSION = 1
@@ -139,13 +141,8 @@ def _key(model: str, target: str, seed: int) -> str:
 def _read(folder: Path, *, shipped: bool) -> dict[str, Truth]:
     """Runs that are known there, by their keys."""
     path, known = folder / TABLE, {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:  # an empty line, or one cut off by a kill
-            continue
-        key = row.pop("key")
-        known[key] = Truth(**row, shipped=shipped)
+    for what, row in json_lines(path, '{"key": ') if path.exists() else ():
+        known[row["key"]] = as_record(Truth, {**row, "shipped": shipped}, what)
     return known
 
 
@@ -154,4 +151,4 @@ def _append(key: str, found: Truth) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:  # the first line break ends a line that a kill cut off
         row = {name: value for name, value in asdict(found).items() if name != "shipped"}
-        file.write("\n" + json.dumps({"key": key, **row}) + "\n")
+        file.write("\n" + json.dumps({"key": key, **row}, allow_nan=False) + "\n")

@@ -1,6 +1,5 @@
 """A hub as a folder: one file of weights per model, and what is needed to build it again."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,8 @@ from hubfast.pathway.executors import Executor
 from hubfast.pathway.generator import PathwayGenerator, pathway_generator
 from hubfast.pathway.models import HubModel
 from hubfast.pathway.store import LazyModel, ModelStore
-from hubfast.utils.files import replacing, write_text
+from hubfast.utils.documents import read_json, write_json
+from hubfast.utils.files import replacing
 
 FORMAT = 1
 Builders = Mapping[str, Callable[[], nn.Module]]
@@ -83,7 +83,7 @@ def write(
             "size": generator.mean.size,
         },
     }
-    write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    write_json(folder / "config.json", config)
 
 
 def read(
@@ -105,7 +105,7 @@ def read(
     folder, builders = Path(folder), builders or {}
     if not (folder / "config.json").exists():
         raise FileNotFoundError(f"no exported hub in {folder}")
-    config = json.loads((folder / "config.json").read_text())
+    config = read_json(folder / "config.json")
     if config.get("format") != FORMAT:
         raise ValueError(f"{folder} must have format {FORMAT}, got {config.get('format')!r}")
     entries = config["models"]

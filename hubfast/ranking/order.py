@@ -1,6 +1,7 @@
 """The order of models by a score: which have a place, and what is to be said of the others."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -109,8 +110,12 @@ class RankedModels:
         return dataclasses.replace(self, models=tuple(rows), metric=metric, metrics=())
 
     def with_column(self, title: str, values: Mapping[str, float]) -> Self:
-        """A copy with a column of your own, such as fine-tuned accuracies, by model name."""
-        return dataclasses.replace(self, extra={**self.extra, title: dict(values)})
+        """A copy with a column of your own, such as fine-tuned accuracies, by model name.
+
+        Values that are not finite are missing.
+        """
+        known = {name: value for name, value in values.items() if math.isfinite(value)}
+        return dataclasses.replace(self, extra={**self.extra, title: known})
 
     def remarks(self) -> list[str]:
         """What should be known of models, each remark once with the names of its models."""

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
-
 from hubfast.data import TargetData
 from hubfast.data.checks import check_share
 from hubfast.data.order import seeded_order
@@ -19,6 +17,7 @@ from hubfast.ranking.looks import check_race
 from hubfast.ranking.verdict import Rules
 from hubfast.scores.registry import SCORES, Metric, check_metrics
 from hubfast.scores.streamed import useful_samples
+from hubfast.utils.devices import find_device
 from hubfast.utils.durations import parse_duration
 from hubfast.utils.sizes import machine_memory, parse_size
 
@@ -67,7 +66,7 @@ class Plan:
         if precision not in get_args(Precision):
             raise ValueError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
         check_share(given["max_unreadable"])
-        where, store = _device(device), _cache(cache, cache_dir)
+        where, store = find_device(device), _cache(cache, cache_dir)
         # The source classifier's output costs little, so it is also asked for to be kept.
         logits = store is not None or any(_needs_source(name) for name in metrics)
         return cls(
@@ -107,14 +106,6 @@ def check_target(target: TargetData, plan: Plan) -> None:
     if target.task == "classification" and len(target.targets.unique()) < 2:
         only = target.targets.unique().tolist()
         raise ValueError(f"targets must have at least 2 classes, got {only}")
-
-
-def _device(device: str | None) -> str:
-    if device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r} is not there: torch sees no GPU")
-    return device
 
 
 def _workers(workers: int | None, device: str) -> int:

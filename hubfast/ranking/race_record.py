@@ -1,8 +1,6 @@
 """What a race leaves behind: its rules, how the models stood at each look, and how it ended."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from hubfast.ranking.verdict import Rules, Standing
 
@@ -26,19 +24,6 @@ class RaceRecord:
     passes: float  # of all models over all samples, the share that was needed, in [0, 1]
     why: str  # it is over
     looks: tuple[RaceLook, ...] = ()
-
-    @classmethod
-    def of_json(cls, content: Mapping[str, Any]) -> "RaceRecord":
-        """Reads what `dataclasses.asdict` made of one."""
-        looks = tuple(
-            RaceLook(
-                look["samples"],
-                look["seconds"],
-                tuple(Standing(**standing) for standing in look["standings"]),
-            )
-            for look in content["looks"]
-        )
-        return cls(**{**content, "looks": looks})
 
     def lines(self, models: int, accepted: int) -> tuple[str, ...]:
         """Sentences without a full stop: how many of the best are known, and what it took.

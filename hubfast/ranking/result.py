@@ -1,7 +1,6 @@
 """Ranking: what rank() found, as a table, JSON, CSV or DataFrame."""
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,13 @@ from rich.text import Text
 
 from hubfast.ranking.console import ranking_tables, shown
 from hubfast.ranking.order import RankedModels
-from hubfast.ranking.race_record import RaceRecord
-from hubfast.ranking.rows import MetricScore, RankedModel, Seconds
-from hubfast.scores.logme.expected import Expected, name_of
-from hubfast.utils.files import replacing, write_text
+from hubfast.ranking.rows import MetricScore, RankedModel
+from hubfast.ranking.rows import Seconds as Seconds  # its home for users of former versions
+from hubfast.scores.logme.expected import name_of
+from hubfast.utils.documents import read_json, write_json
+from hubfast.utils.files import replacing
+from hubfast.utils.names import brief
+from hubfast.utils.records import as_record
 from hubfast.utils.terminal import as_text
 
 if TYPE_CHECKING:
@@ -49,34 +51,24 @@ class Ranking(RankedModels):
     def to_json(self, path: str | Path) -> None:
         """Writes the whole ranking; `Ranking.from_json` reads it back."""
         content = {"format": FORMAT, **dataclasses.asdict(self)}
-        write_text(path, json.dumps(content, indent=2) + "\n")
+        write_json(path, content)
 
     @classmethod
     def from_json(cls, path: str | Path) -> "Ranking":
         """Reads what `to_json` wrote.
 
         Raises:
-            ValueError: The file is of another kind.
+            OSError: The file cannot be read.
+            ValueError: The file is of another kind, or a part of it is; the message names it.
         """
-        content = json.loads(Path(path).read_text())
-        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        content = read_json(path)
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ValueError(f"{path} does not hold {FORMAT}")
-        rows = [
-            RankedModel(
-                **{
-                    **row,
-                    "seconds": Seconds(**row["seconds"]),
-                    "scores": {k: MetricScore(**v) for k, v in row.get("scores", {}).items()},
-                    "expected": Expected(**row["expected"]) if row.get("expected") else None,
-                }
-            )
-            for row in content.pop("models")
-        ]
-        for name in ("metrics", "notes"):
-            content[name] = tuple(content.get(name, ()))
-        if content.get("race") is not None:
-            content["race"] = RaceRecord.of_json(content["race"])
-        return cls(models=tuple(rows), **content)
+        found = as_record(cls, content, str(path))
+        for metric in found.metrics:
+            if lacking := [m.name for m in found.scored if metric not in m.scores]:
+                raise ValueError(f"scores of {brief(lacking[0])} in {path} must have {metric!r}")
+        return found
 
     def table(self) -> Table:
         """The models with a score, for a rich console of any width."""

@@ -1,8 +1,10 @@
 """The rows of a ranking: a model, its scores, and where its time went."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hubfast.scores.logme.expected import Expected
 
@@ -24,7 +26,10 @@ class Seconds:
 
 @dataclass(frozen=True)
 class MetricScore:
-    """One of several scores of a model, or why it has none."""
+    """One of several scores of a model, or why it has none.
+
+    A score that is not finite is none: it becomes the error.
+    """
 
     score: float | None = None
     low: float | None = None  # of the 95 % bootstrap interval
@@ -34,12 +39,16 @@ class MetricScore:
     error: str | None = None
     void: str = ""  # why the score gives no place and has no vote; empty where it does
 
+    def __post_init__(self) -> None:
+        _keep_finite(self)
+
 
 @dataclass(frozen=True)
 class RankedModel:
     """One row: a model's score, or why it has none.
 
-    In a ranking by several metrics `score` is their consensus, and `scores` holds each.
+    In a ranking by several metrics `score` is their consensus, and `scores` holds each. A score
+    that is not finite is none: it becomes the error.
     """
 
     name: str
@@ -61,3 +70,21 @@ class RankedModel:
     why: str = ""  # in a race: the reason for its standing
     expected: Expected | None = None  # of a linear model on its features; None where it has none
     hub_file: str = ""  # path of the hub file that describes the model; empty for others
+
+    def __post_init__(self) -> None:
+        _keep_finite(self)
+        if self.expected and not all(map(math.isfinite, vars(self.expected).values())):
+            object.__setattr__(self, "expected", None)
+
+
+def _keep_finite(row: MetricScore | RankedModel) -> None:
+    """Turns a score that is NaN or infinite into none with an error, and such ends into none."""
+    values = {name: getattr(row, name) for name in ("score", "low", "high")}
+    odd = [n for n, value in values.items() if value is not None and not math.isfinite(value)]
+    for name in odd:
+        object.__setattr__(row, name, None)  # the record is frozen, and not yet anybody's
+    if "score" in odd:
+        changed: dict[str, Any] = {"low": None, "high": None, "tied": False}
+        changed["error"] = row.error or f"its score is {values['score']}, which is no finite number"
+        for name, value in changed.items():
+            object.__setattr__(row, name, value)

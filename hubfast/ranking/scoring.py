@@ -50,7 +50,15 @@ def rank_rows(
 def _single(scored: Sequence[Outcome], metric: Metric, seed: int) -> list[RankedModel]:
     scores = _metric_scores(scored, metric, seed)[0]
     return [
-        replace(o.row, score=s.score, low=s.low, high=s.high, tied=s.tied, void=s.void)
+        replace(
+            o.row,
+            score=s.score,
+            low=s.low,
+            high=s.high,
+            tied=s.tied,
+            void=s.void,
+            error=s.error if s.score is None else o.row.error,
+        )
         for o, s in zip(scored, scores, strict=True)
     ]
 
@@ -62,7 +70,6 @@ def _several(scored: Sequence[Outcome], metrics: Sequence[Metric], seed: int) ->
         columns.append(column)
         samples.append(resamples)
     values = np.array([[_vote(s) for s in column] for column in columns])
-    # A model whose every score is infinite or NaN beats nobody.
     consensus = [float(value) for value in np.nan_to_num(borda(values))]
     interval = intervals(consensus, np.nan_to_num(resampled_borda(samples)))
     rows = []
@@ -76,9 +83,9 @@ def _several(scored: Sequence[Outcome], metrics: Sequence[Metric], seed: int) ->
             tied=bool(interval.tied[i]),
             scores=alone,
         )
-        void = [s.void for s in alone.values() if s.void]
-        if void and all(s.score is None or s.void for s in alone.values()):
-            row = replace(o.row, scores=alone, error="; ".join(void))
+        if all(s.score is None or s.void for s in alone.values()):  # it beats nobody
+            why = [s.void or f"{m}: {s.error}" for m, s in alone.items() if s.void or s.error]
+            row = replace(o.row, scores=alone, error="; ".join(why))
         rows.append(row)
     return rows
 

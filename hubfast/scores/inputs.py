@@ -55,6 +55,8 @@ def as_targets(targets: Any, count: int, task: Task | None = None) -> tuple[Tens
     if y.ndim not in dimensions or len(y) != count:
         shape = f"({count},)" if task == "classification" else f"({count},) or ({count}, C)"
         raise ValueError(f"targets for {task} must be {shape}, got {tuple(y.shape)}")
+    if y.ndim == 2 and not y.shape[1]:
+        raise ValueError(f"targets for {task} must have a column, got {tuple(y.shape)}")
     check_finite(y, "targets")
     if task == "classification":
         if y.is_floating_point() and bool((y != y.round()).any()):

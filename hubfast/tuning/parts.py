@@ -61,7 +61,8 @@ class Parts:
 
         Raises:
             ValueError, TypeError: Data that cannot be read, that poses another task than the
-                training data, or that has classes which the training data lacks.
+                training data, or that has classes which the training data lacks; training data
+                with a column of regression targets that are all the same.
         """
 
         def read(given: Any, task: Task | None, pixels: Pixels) -> TargetData:
@@ -95,11 +96,32 @@ class Parts:
         if test is not None:
             held["test"] = read_held("test", test)
         labels = TargetEncoder.of(train)
+        _check_varied(train, labels)
         own = set(train.notes)
         for name, part in held.items():
             found = [*(n for n in part.notes if n not in own), *aligned(part, labels).notes]
             notes += tuple(f"{name}: {note}" for note in found)
         return cls(train, labels, held, notes)
+
+
+def _check_varied(train: TargetData, labels: TargetEncoder) -> None:
+    """Refuses targets for regression that leave nothing to learn.
+
+    Raises:
+        ValueError: All samples have the same value in a column.
+    """
+    if train.task != "regression":
+        return
+    noise = torch.finfo(torch.float32).eps * train.targets.abs().amax(0)  # of the training's type
+    spread = train.targets.amax(0) - train.targets.amin(0)
+    constant = [labels.names[c] for c in (spread <= noise).nonzero().flatten().tolist()]
+    if constant:
+        which = "" if len(labels.names) == 1 else f" in the columns {listed(constant)}"
+        value = float(train.targets[0, int((spread <= noise).nonzero()[0])])
+        raise ValueError(
+            f"targets for regression must vary, got {value:g} for all {len(train)} training "
+            f"samples{which}"
+        )
 
 
 def _split(

@@ -3,10 +3,13 @@
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from hubfast.utils.devices import find_device
+
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 MIXED = ("16-mixed", "bf16-mixed")
+ACCELERATORS = ("auto", "cpu", "cuda", "mps", "gpu", "tpu")
 
 
 def fabric_of(accelerator: str, devices: int | str, strategy: str, precision: str) -> "Fabric":
@@ -20,8 +23,9 @@ def fabric_of(accelerator: str, devices: int | str, strategy: str, precision: st
     precision for the CPU.
 
     Raises:
-        ValueError: Options that Fabric does not know.
+        ValueError: Options that Fabric does not know, or an accelerator that is not there.
     """
+    _check_accelerator(accelerator)
     from lightning_fabric import Fabric  # slow to import
     from lightning_fabric.plugins import MixedPrecision
 
@@ -44,3 +48,15 @@ def fabric_of(accelerator: str, devices: int | str, strategy: str, precision: st
         )
         precision = "bf16-mixed"
     return Fabric(**options, plugins=FullInputs(precision, device))  # type: ignore[arg-type]
+
+
+def _check_accelerator(accelerator: str) -> None:
+    """Refuses what Fabric has no word for, and what this machine lacks.
+
+    Raises:
+        ValueError: The accelerator is such.
+    """
+    if accelerator not in ACCELERATORS:
+        raise ValueError(f"device must be one of {ACCELERATORS}, got {accelerator!r}")
+    if accelerator in ("cuda", "mps"):
+        find_device(accelerator)

@@ -1,5 +1,6 @@
 """How long and how fast to train."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
@@ -33,8 +34,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "lr", "head_factor"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+            if value == math.inf:
+                raise ValueError(f"{name} must be finite, got {value}")
+        if not -(2**63) <= self.seed < 2**64:
+            raise ValueError(f"seed must be of 64 bits, got {self.seed}")
         for name, allowed in (("optimizer", Optimizer), ("schedule", Schedule)):
             if getattr(self, name) not in get_args(allowed):
                 raise ValueError(

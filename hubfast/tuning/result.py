@@ -1,7 +1,6 @@
 """A tuned model and how it came about."""
 
 import copy
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from hubfast.tuning.measure import MethodCost
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.save import save_model, timm_config
 from hubfast.tuning.usage import Input
-from hubfast.utils.files import write_text
+from hubfast.utils.documents import write_json
 
 FORMAT = "hubfast.Tuned/1"
 
@@ -80,7 +79,7 @@ class Tuned:
 
     def to_json(self, path: str | Path) -> None:
         """Writes the numbers, baselines and notes, as `as_dict` gives them."""
-        write_text(path, json.dumps(self.as_dict(), indent=2) + "\n")
+        write_json(path, self.as_dict())
 
     def save(self, folder: str | Path) -> None:
         """Writes the plain model and its card; see `hubfast.tuning.save.save_model`.

@@ -1,6 +1,5 @@
 """A tuned model on disk: plain weights, the plain module, timm's config where it fits, a card."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from torch import nn
 
 from hubfast.nn.timm_twin import timm_recipe
 from hubfast.tuning.usage import Input
+from hubfast.utils.documents import write_json
 from hubfast.utils.files import replacing, write_text
 
 
@@ -50,12 +50,12 @@ def save_model(
         save_file(weights, partial)
     with replacing(folder / "model.pt") as partial:
         torch.save(module, partial)
-    write_text(folder / "labels.json", json.dumps(labels, indent=2) + "\n")
+    write_json(folder / "labels.json", labels)
     if transform is not None:
         with replacing(folder / "transform.pt") as partial:
             torch.save(transform, partial)
     if config is not None:
-        write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+        write_json(folder / "config.json", config)
     write_text(folder / "README.md", card)
 
 

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from hubfast.tuning.images import ImageDataset
 from hubfast.utils.moved import renamed
+from hubfast.utils.threads import worker_processes
 
 Output = Literal["features", "logits"]
 
@@ -74,4 +75,6 @@ def cache(
 def in_order(images: ImageDataset, batch_size: int, workers: int = 0) -> DataLoader:
     """Every sample once, in order, not shuffled."""
     keys = [(0, position) for position in range(len(images))]
-    return DataLoader(images, batch_size=batch_size, sampler=keys, num_workers=workers)
+    return DataLoader(
+        images, batch_size=batch_size, sampler=keys, num_workers=worker_processes(workers)
+    )

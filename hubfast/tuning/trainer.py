@@ -20,8 +20,10 @@ from hubfast.tuning.precision import fabric_of
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.tensorboard import summary_writer
 from hubfast.utils import files
+from hubfast.utils.decoding import decoding
 from hubfast.utils.moved import renamed
 from hubfast.utils.progress import progress_bar
+from hubfast.utils.threads import worker_processes
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -201,7 +203,7 @@ class _Run:
         return DataLoader(
             self.images,
             batch_sampler=self._order(first),
-            num_workers=self.trainer.workers,
+            num_workers=worker_processes(self.trainer.workers),
             pin_memory=self.fabric.device.type == "cuda",
             generator=torch.Generator("cpu").manual_seed(self.recipe.seed),
         )
@@ -232,19 +234,17 @@ class _Run:
 
     def _restore(self) -> int:
         """Loads the checkpoint and returns the step to go on with."""
-        assert self.trainer.folder is not None
-        path = self.trainer.folder / "checkpoint.pt"
+        path = (self.trainer.folder or Path()) / "checkpoint.pt"
         if not path.exists():
             return 0
         content = files.load(path)
-        differ = self.recipe.differences(content["recipe"])
-        differ += ["data"] * (content["samples"] != len(self.images))
+        differ = self.recipe.differences(content.get("recipe", {}))
+        differ += ["data"] * (content.get("samples") != len(self.images))
         differ += ["classes"] * (content.get("labels", self.labels.key) != self.labels.key)
         if differ:
             raise ValueError(f"{path} is of a run with another {', '.join(differ)}")
-        self.method.load_state_dict(content["method"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.schedule.load_state_dict(content["schedule"])
-        self.history = History.from_dict(content["history"])
-        self.means = EpochMeans(**content["means"])
-        return content["step"]
+        with decoding(path, "cannot be read as a checkpoint of this method"):
+            for part in ("method", "optimizer", "schedule"):
+                getattr(self, part).load_state_dict(content[part])
+            self.history, self.means = History(**content["history"]), EpochMeans(**content["means"])
+            return content["step"]

@@ -1,9 +1,10 @@
 """Lengths of time as people write them."""
 
+import math
 import re
 
 SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-PART = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?\s*")
+PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|min|m|h|d)?\s*")
 
 
 def parse_duration(duration: float | str, name: str) -> float:
@@ -14,13 +15,13 @@ def parse_duration(duration: float | str, name: str) -> float:
         name: The argument that it was given for, which errors name.
 
     Raises:
-        ValueError: It is none, or not above 0.
+        ValueError: It is none, not above 0, or longer than a number can say.
     """
     text = str(duration).strip().lower()
     parts = PART.findall(text)
     whole = "".join(match.group() for match in PART.finditer(text)) == text
     seconds = sum(float(number) * SECONDS[unit] for number, unit in parts) if whole else 0.0
-    if not seconds > 0:
+    if not 0 < seconds < math.inf:
         raise ValueError(
             f"{name} must be a length of time such as 90s, 10m or 1h, got {duration!r}"
         )

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hubfast.utils.decoding import decoding
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -51,7 +53,8 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
 def write_text(path: str | Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
     with replacing(path) as partial:
-        partial.write_text(text)
+        # Names of files that are not UTF-8 reach here as lone surrogates.
+        partial.write_bytes(text.encode("utf-8", "replace"))
 
 
 def write_csv(path: str | Path, frame: "pd.DataFrame") -> None:
@@ -76,7 +79,8 @@ def load(path: Path) -> dict[str, Any]:
     """
     import torch
 
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    with decoding(path, f"cannot be read as {FORMAT}"):
+        content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path} does not hold {FORMAT}")
     return content

@@ -1,6 +1,8 @@
-"""Names of models and files as text for a column of a given width."""
+"""Names of models and files, and values in messages, as text of bounded length."""
 
+import reprlib
 from collections.abc import Sequence
+from typing import Any
 
 from rich.cells import cell_len
 
@@ -13,6 +15,16 @@ def printable(name: str) -> str:
     # File names that are not UTF-8 have lone surrogates, which no stream takes.
     text = " ".join(name.split()).encode("utf-8", "replace").decode()
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def brief(value: Any) -> str:
+    """The `repr` of a value that may be of any size and depth, for a message."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 200
+    try:
+        return short.repr(value)
+    except ValueError:  # a number of more digits than Python writes
+        return f"a large {type(value).__name__}"
 
 
 def shortened(names: Sequence[str], room: int) -> list[str]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,6 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from hubfast.utils.terminal import error_console
 
 EVERY = 5.0  # seconds from one plain line to the next
 
@@ -44,11 +46,11 @@ def progress_bar(shown: bool) -> Bars:
     On a terminal that is a bar, gone when the work is done. Elsewhere it is a plain line when a
     task begins, every five seconds while it lasts, and at the end. Standard output is left alone.
     """
-    console = Console(stderr=True)
+    console = error_console()
     bar = console.is_jupyter or (console.file.isatty() and not console.is_dumb_terminal)
     kind = _Bar if bar else _PlainLines
     return kind(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _TimeLeftColumn(),

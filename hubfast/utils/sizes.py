@@ -4,25 +4,30 @@ import os
 import re
 from pathlib import Path
 
-UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+POWERS = " KMGT"
+SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
-def parse_size(size: int | str, name: str) -> int:
-    """Bytes of a size such as `"500M"`, `"2G"`, `"1.5 GiB"` or a plain number.
+def parse_size(size: int | str, name: str, least: int = 1) -> int:
+    """Bytes of a size such as `"500M"`, `"2GB"`, `"1.5 GiB"` or a plain number.
 
     Args:
-        size: The size; units are powers of 1,024.
+        size: The size; units are powers of 1,000, those with an i powers of 1,024.
         name: The argument that it was given for, which errors name.
+        least: How many bytes it must be.
 
     Raises:
-        ValueError: It is no size, or less than one byte.
+        ValueError: It is no size, or less than the least.
     """
     found = SIZE.fullmatch(str(size).strip())
-    count = int(float(found[1]) * UNITS[found[2].upper()]) if found else 0
-    if count < 1:
-        raise ValueError(f"{name} must be a size such as 500M or 2G, got {size!r}")
+    count = -1
+    if found:
+        number, unit, binary = found.groups()
+        count = int(float(number) * (1024 if binary else 1000) ** POWERS.index(unit.upper() or " "))
+    if count < least:
+        example = "10G, 500M or 0" if least == 0 else "500M or 2G"
+        raise ValueError(f"{name} must be a size such as {example}, got {size!r}")
     return count
 
 

@@ -1,8 +1,13 @@
-"""Where results are written: as wide as the terminal, or as the content where there is none."""
+"""Where results and messages are written: as wide as the terminal, or as the content.
 
+No text is read as rich's markup or as names of emoji: `[/red]` and `:smile:` are names like others.
+"""
+
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.box import Box
 from rich.cells import cell_len
@@ -17,12 +22,28 @@ HEADER = 12  # columns of a line of a header
 def output_console() -> Console:
     """Standard output. `COLUMNS` in the environment bounds the width everywhere."""
     bounded = "COLUMNS" in os.environ or (sys.stdout is not None and sys.stdout.isatty())
-    return Console(width=None if bounded else UNLIMITED)
+    return _console(width=None if bounded else UNLIMITED)
+
+
+def error_console() -> Console:
+    """Standard error: on a terminal lines break between words, elsewhere nowhere."""
+    console = _console(stderr=True, highlight=False)
+    console.soft_wrap = not console.is_terminal
+    return console
+
+
+def show_any_text() -> None:
+    """Lets standard output take what its encoding has no bytes for, as standard error does.
+
+    Names of files that are not UTF-8 have such characters.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def as_text(content: RenderableType) -> str:
     """What rich would print on standard output, without colours."""
-    console = Console(width=output_console().width, color_system=None)
+    console = _console(width=output_console().width, color_system=None)
     with console.capture() as captured:
         console.print(content)
     return captured.get()
@@ -31,7 +52,7 @@ def as_text(content: RenderableType) -> str:
 def natural_width(table: Table) -> int:
     """Columns of a table where there is room for any; its title and caption do not count."""
     told, table.title, table.caption = (table.title, table.caption), None, None
-    width = Console(width=UNLIMITED).measure(table).maximum
+    width = _console(width=UNLIMITED).measure(table).maximum
     table.title, table.caption = told
     return width
 
@@ -91,3 +112,7 @@ class WideTable:
         for row in self.rows:
             table.add_row(*(Text(row[i]) for i in shown))
         return table
+
+
+def _console(**options: Any) -> Console:
+    return Console(markup=False, emoji=False, **options)

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -11,6 +12,7 @@ from typing import TypeVar
 import torch
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
+WORKERS_PER_CORE = 8  # processes that wait for disks leave cores idle; more only take memory
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _CORES: ContextVar[int | None] = ContextVar("cores", default=None)
@@ -22,6 +24,19 @@ def cores() -> int:
     if limit is not None:
         return limit
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def worker_processes(wanted: int) -> int:
+    """As many processes as are wanted, or as this machine bears; a warning says of fewer.
+
+    Args:
+        wanted: Processes that prepare samples, at least 0.
+    """
+    most = WORKERS_PER_CORE * cores()
+    if wanted > most:
+        said = f"workers is {most:,}, not {wanted:,}: {WORKERS_PER_CORE} for each core"
+        warnings.warn(f"{said} of this machine are the most", stacklevel=2)
+    return min(wanted, most)
 
 
 @contextmanager

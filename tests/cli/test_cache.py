@@ -10,8 +10,9 @@ import torch
 from typer.testing import CliRunner
 
 from hubfast.cli import app, main
-from hubfast.cli.cache import _amount, _size
+from hubfast.cli.cache import _amount
 from hubfast.extraction.cache import HOUR, Cache
+from hubfast.utils.sizes import parse_size
 
 LONG = "a_very_long_architecture_name_that_no_terminal_has_room_for.trained_on_imagenet21k"
 
@@ -126,7 +127,7 @@ def test_what_was_unused_for_longest_goes(cache, folder):
     ],
 )
 def test_sizes(text, size):
-    assert _size(text) == size
+    assert parse_size(text, "max_size", least=0) == size
 
 
 @pytest.mark.parametrize(

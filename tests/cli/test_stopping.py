@@ -129,7 +129,7 @@ def test_threads_sleep_unless_the_user_says_how_they_wait(given, expected):
 
 def test_the_command_line_says_it_before_torch_is_there():
     code = (
-        "import os, sys; from hubfast import cli; cli.app = lambda: print("
+        "import os, sys; from hubfast import cli; cli.app = lambda **given: print("
         "os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules); cli.main()"
     )
     environment = {k: v for k, v in os.environ.items() if "OMP" not in k and "KMP" not in k}

@@ -150,7 +150,7 @@ def test_by_leaves_nothing_of_another_score_on_failed_rows():
     assert [m.name for m in found.by("logme").failed] == ["broken"]
 
 
-def test_a_score_of_nan_comes_last():
+def test_a_score_of_nan_has_no_place():
     row = RankedModel("x", score=1.0)
     found = Ranking((row, replace(row, name="y", score=math.nan)), "m", "d", "regression", 3)
-    assert found.places == (1, 2)
+    assert found.places == (1, None)

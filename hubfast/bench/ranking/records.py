@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hubfast.ranking.result import Ranking
+from hubfast.utils.decoding import decoding
 
 NAMES = {
     "model": ("model", "model_name", "architecture"),
@@ -53,7 +54,8 @@ def read_records(path: str | Path, rankings: Sequence[Ranking] = ()) -> Records:
         FileNotFoundError: There is no such file.
         ValueError: Columns or scores are missing.
     """
-    raw = pd.read_csv(path)
+    with decoding(path, "cannot be read as a CSV table"):
+        raw = pd.read_csv(path)
     columns = {_find(raw, wanted, names, path): wanted for wanted, names in NAMES.items()}
     numeric = [c for c in raw.select_dtypes("number").columns if c not in columns and c != "seed"]
     frame = raw[[*columns, *numeric]].rename(columns=columns)

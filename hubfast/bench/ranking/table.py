@@ -11,10 +11,11 @@ from rich import box
 from rich.console import Group
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from hubfast.bench.ranking.measures import Measures, measure
 from hubfast.bench.ranking.records import Records
-from hubfast.utils.files import write_text
+from hubfast.utils.documents import write_json
 from hubfast.utils.moved import moved
 from hubfast.utils.progress import progress_bar
 from hubfast.utils.terminal import WideTable, as_text
@@ -56,7 +57,7 @@ class ScoreStudy:
             "scores": json.loads(self.frame.to_json(orient="records", double_precision=15)),
             "by_data": json.loads(self.by_data.to_json(orient="records", double_precision=15)),
         }
-        write_text(path, json.dumps(content, indent=2) + "\n")
+        write_json(path, content)
 
     def __rich__(self) -> Group:
         return Group(self._means(), self._by_data())
@@ -68,9 +69,12 @@ class ScoreStudy:
         sets = len(self.by_data["data"].unique())
         table = Table(
             title=f"{self.models} models, means over {sets} data sets",
-            caption=f"± half of the 95 % bootstrap interval over models (of all measures in the "
-            f"files). gain: tau less that of {self.prior!r} on the same data sets. Weighted tau: "
-            "by both orders (scipy's default), or by the true order.",
+            caption=Text(
+                "± half of the 95 % bootstrap interval over models (of all measures in the files). "
+                f"gain: tau less that of {self.prior!r} on the same data sets. Weighted tau: by "
+                "both orders (scipy's default), or by the true order.",
+                style="table.caption",
+            ),
             box=box.SIMPLE,
             padding=0,
         )
@@ -85,7 +89,7 @@ class ScoreStudy:
             cells = [_cell(tau.value, tau.low, tau.high)]
             cells += [_cell(found.loc[m].value) for m in Measures._fields[1:]]
             gain = "" if score == self.prior else _cell(tau.gain, tau.gain_low, tau.gain_high)
-            table.add_row(str(score), *cells, gain, str(int(tau.data_sets)))
+            table.add_row(Text(str(score)), *cells, gain, str(int(tau.data_sets)))
         return table
 
     def _by_data(self) -> WideTable:

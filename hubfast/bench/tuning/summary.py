@@ -29,7 +29,8 @@ class Interval:
         return cls(float(x.mean()), float(stats.t.ppf(0.975, len(x) - 1) * error))
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} ± {self.half:.3f}"
+        half = "" if np.isnan(self.half) else f" ± {self.half:.3f}"
+        return f"{self.mean:.3f}{half}"
 
 
 def frame(trials: Sequence[Trial]) -> pd.DataFrame:

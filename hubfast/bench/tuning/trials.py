@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 
 from hubfast.data import TargetData, as_target_data
+from hubfast.minihub import TARGETS as TASKS
 from hubfast.minihub import build, load_target, model_names
 from hubfast.minihub.images import SIZE
 from hubfast.ranking import Ranking, rank
@@ -20,7 +21,9 @@ from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.result import Tuned
 from hubfast.tuning.trainer import Trainer
 from hubfast.tuning.tune import tune
+from hubfast.utils.documents import json_lines
 from hubfast.utils.progress import progress_bar
+from hubfast.utils.records import as_record
 
 VERSION = 2  # of what a trial measures; a change repeats them all
 TARGETS = ("handwritten", "lowercase", "outlines")
@@ -83,6 +86,9 @@ def compare(
     unknown = [m for m in methods if m not in get_args(Method)]
     if unknown:
         raise ValueError(f"methods must be of {get_args(Method)}, got {unknown}")
+    known_targets = [spec.name for spec in TASKS if spec.kind == "classification"]
+    if unknown := [name for name in targets if name not in known_targets]:
+        raise ValueError(f"targets must be of {known_targets}, got {unknown}")
     build(progress=progress)
     names = model_names() if all_models else []
     wanted = [
@@ -217,19 +223,23 @@ def _read(path: Path, key: str) -> dict[Job, Trial]:
     known: dict[Job, Trial] = {}
     if not path.exists():
         return known
-    for line in path.read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:  # the line was cut off by a kill
-            continue
-        if row.pop("recipe") == key:
-            job: Any = tuple(row.pop("job"))
-            known[job] = Trial(**row)
+    for what, row in json_lines(path, '{"recipe": '):
+        written = as_record(_Written, row, what)
+        if written.recipe == key:
+            known[written.job] = as_record(Trial, row, what)
     return known
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What stands before a trial in its line."""
+
+    recipe: str
+    job: Job
 
 
 def _append(path: Path, key: str, job: Job, trial: Trial) -> None:
     cut = path.exists() and not path.read_text().endswith("\n")
     with path.open("a") as file:
         row = {"recipe": key, "job": job, **asdict(trial)}
-        file.write("\n" * cut + json.dumps(row) + "\n")
+        file.write("\n" * cut + json.dumps(row, allow_nan=False) + "\n")

@@ -1,6 +1,8 @@
 """Programs of torch.export (.pt2): what enters the layer that makes the classes is the features."""
 
-import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from hubfast.hub.outputs import (
     run_in_fixed_batches,
 )
 from hubfast.hub.preprocessing import RAW, advice, image_transform, transform_of_file
+from hubfast.utils.decoding import decoding
+from hubfast.utils.documents import parse_json
 
 WHY = "is a torch.export program, and loading one can run code from it"
 
@@ -42,12 +46,14 @@ def load(path: str | Path, loading: Loading) -> Network:
         raise FileNotFoundError(f"exported program not found: {path}")
     loading.require_trust(str(path), WHY)
     extra: dict[str, Any] = {"preprocessing.json": ""}
-    program = torch.export.load(path, extra_files=extra)
+    with decoding(path, "cannot be read as a program of torch.export"), _failures_unlogged():
+        program = torch.export.load(path, extra_files=extra)
     example = _images(program, path)
     fixed = [side if isinstance(side, int) else None for side in example.shape]
     last = fixed[1] != 3 and fixed[3] == 3
     height, width = fixed[1:3] if last else fixed[2:]
-    own = json.loads(extra["preprocessing.json"]) if extra["preprocessing.json"] else None
+    written = extra["preprocessing.json"]
+    own = parse_json(written, f"preprocessing.json in {path}") if written else None
     size = (height, width) if height and width else None
     transform = transform_of_file(path, loading.preprocessing, own, size)
     if transform is None and size is not None and example.dtype == torch.uint8:
@@ -65,6 +71,21 @@ def load(path: str | Path, loading: Loading) -> Network:
     )
     count = sum(p.numel() for p in program.parameters())
     return Network(run, transform, count=count, advice=advice(path), notes=choice.notes)
+
+
+@contextmanager
+def _failures_unlogged() -> Iterator[None]:
+    """Keeps torch from writing the traceback of an error beside raising it."""
+    logger = logging.getLogger("torch.export")
+
+    def plain(record: logging.LogRecord) -> bool:
+        return not record.exc_info
+
+    logger.addFilter(plain)
+    try:
+        yield
+    finally:
+        logger.removeFilter(plain)
 
 
 def _images(program: torch.export.ExportedProgram, path: Path) -> Tensor:

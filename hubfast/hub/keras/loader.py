@@ -29,6 +29,7 @@ from hubfast.hub.preprocessing import (
     image_transform,
     transform_of_file,
 )
+from hubfast.utils.decoding import decoding
 from hubfast.utils.extras import require
 
 
@@ -51,7 +52,8 @@ def load(path: str | Path, loading: Loading) -> Network:
         raise FileNotFoundError(f"Keras model not found: {path}")
     set_backend()
     keras = require("keras", "keras", f"keras:{path}")
-    model = keras.saving.load_model(path, compile=False, safe_mode=not loading.trust)
+    with decoding(path, "cannot be read as a Keras model"):
+        model = keras.saving.load_model(path, compile=False, safe_mode=not loading.trust)
     shape, dtype = _images(model, path)
     last = _channels_last(keras, shape, path)
     try:

@@ -1,6 +1,5 @@
 """ONNX files, run by onnxruntime: what enters the layer that makes the classes is the features."""
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from hubfast.hub.onnx.input import OnnxInput, only_input
 from hubfast.hub.onnx.steps import step_of
 from hubfast.hub.outputs import features_and_logits, run_in_fixed_batches
 from hubfast.hub.preprocessing import RAW, advice, image_transform, transform_of_file
+from hubfast.utils.decoding import decoding
+from hubfast.utils.documents import parse_json
 from hubfast.utils.extras import require
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
@@ -42,7 +43,8 @@ def load(path: str | Path, loading: Loading) -> Network:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"ONNX file not found: {path}")
-    model = onnx.load(str(path), load_external_data=False)
+    with decoding(path, "cannot be read as an ONNX model"):
+        model = onnx.load(str(path), load_external_data=False)
     if model.functions:
         from onnx import inliner
 
@@ -50,7 +52,8 @@ def load(path: str | Path, loading: Loading) -> Network:
     graph = Graph(model.graph)
     given = only_input(graph, path)
     notes = {entry.key: entry.value for entry in model.metadata_props}
-    own = json.loads(notes["preprocessing"]) if "preprocessing" in notes else None
+    written = notes.get("preprocessing")
+    own = None if written is None else parse_json(written, f"preprocessing in {path}")
     transform = transform_of_file(path, loading.preprocessing, own, given.size)
     if transform is None and given.size is not None and given.dtype == np.uint8:
         transform = image_transform(RAW, given.size)

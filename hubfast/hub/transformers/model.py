@@ -17,6 +17,7 @@ from hubfast.hub.reach import unreachable_host
 from hubfast.hub.transformers.features import CLASSIFIERS, ImageReader
 from hubfast.hub.transformers.quiet import quiet
 from hubfast.hub.transformers.text import TextNetwork, text_network
+from hubfast.utils.documents import WRITTEN, read_table
 from hubfast.utils.extras import require
 
 SHOWN = 3  # weights that an error names
@@ -132,6 +133,8 @@ def load(name: str, loading: Loading) -> TransformersModel:
                 f"{name!r} is neither a folder nor cached, and {host} not reached; "
                 "without a network give a local folder: hf:FOLDER"
             )
+    elif (file := Path(name, "config.json")).exists():
+        read_table(file, WRITTEN)  # transformers' own errors do not say what is wrong with it
     with quiet():
         try:
             config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=loading.trust)

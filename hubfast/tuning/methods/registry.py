@@ -1,5 +1,6 @@
 """Every way to tune, by name; a new one is an entry of METHODS and a name in `Method`."""
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -84,7 +85,7 @@ def find_method(name: str, top: int, weight: float | None = None) -> TuningMetho
 
     Raises:
         ValueError: An unknown method, a number of models that it has no use for, a weight for a
-            method without a term of its own, or a negative one.
+            method without a term of its own, or one that is negative or not finite.
     """
     if name not in METHODS:
         raise ValueError(f"method must be one of {tuple(METHODS)}, got {name!r}")
@@ -95,8 +96,8 @@ def find_method(name: str, top: int, weight: float | None = None) -> TuningMetho
     if weight is not None and method.weight is None:
         weighted = tuple(each.name for each in METHODS.values() if each.weight is not None)
         raise ValueError(f"weight is for one of {weighted}, not for {name!r}")
-    if weight is not None and weight < 0:
-        raise ValueError(f"weight must not be negative, got {weight}")
+    if weight is not None and not 0 <= weight < math.inf:
+        raise ValueError(f"weight must be finite and not negative, got {weight}")
     return method
 
 
