@@ -114,7 +114,7 @@ def _launch(
         return
     check_offsets(x=x, weight=weight, y=y)
     product = convolve_product(weight, y, geometry.stride if gradient else (1, 1))
-    tile = tile or choose("convolve", product, y.device)
+    tile = tile or choose("convolve", product, x)
     _convolve[(product.programs(tile),)](
         x,
         weight,

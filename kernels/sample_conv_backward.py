@@ -102,7 +102,7 @@ def weight_gradient_into(
         return
     check_offsets(grad=grad, x=x, dw=dw)
     product = weight_product(grad, dw)
-    tile = tile or choose("weight_gradient", product, dw.device)
+    tile = tile or choose("weight_gradient", product, grad, x)
     _weight_gradient[(product.programs(tile),)](
         grad,
         x,

@@ -65,7 +65,8 @@ def place(
         PIXELS: Number of pixels of a tile.
         OUT: Number of channels of a tile.
     """
-    program, (height, width) = tl.program_id(0), size
+    program = tl.program_id(0)
+    height, width = size
     top, left = 0, 0
     if GRADIENT:
         height, width = tl.cdiv(height, stride[0]), tl.cdiv(width, stride[1])

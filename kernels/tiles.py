@@ -3,8 +3,10 @@
 For each sample a convolution is a product of matrices, forward and in both gradients. What was
 measured on a GPU counts first (`hubfast.ops.choices`, tables `"convolve"` and
 `"weight_gradient"`). Elsewhere the tile is taken that lets the busiest multiprocessor read least:
-by arithmetic that is what limits them all. Every candidate fits into the registers, without
-spills, and into the shared memory of compute capabilities 8.0, 9.0 and 10.0.
+by arithmetic that is what limits them all. In half precision every candidate fits into
+the registers, without spills, and into the shared memory of compute capabilities 8.0, 9.0 and 10.0.
+Maps whose channels
+are not next to each other in memory are not copied, and take one small tile.
 """
 
 import functools
@@ -12,6 +14,7 @@ import math
 from typing import Literal, NamedTuple
 
 import torch
+from torch import Tensor
 
 from hubfast.ops.choices import choices
 
@@ -73,20 +76,34 @@ CANDIDATES: dict[Kernel, tuple[Tile, ...]] = {
         Tile(128, 256, 64, 8, 3),
     ),
 }
+SCATTERED = Tile(64, 64, 32, 4, 3)  # elements that are loaded one by one take registers
 
 
-def choose(kernel: Kernel, product: Product, device: torch.device) -> Tile:
-    """The tile for these products on a device, without room that they cannot fill.
+def choose(kernel: Kernel, product: Product, *read: Tensor) -> Tile:
+    """The tile for these products, without room that they cannot fill.
+
+    Args:
+        kernel: Which of the kernels computes them.
+        product: Their sizes.
+        read: The maps `(B, C, h, w)` that it reads, on the device that computes.
 
     Raises:
         ValueError: The device's table has something else than a tile for them.
     """
+    if any(map(scattered, read)):
+        return fitted(SCATTERED, product)
+    device = read[0].device
     measured = choices(device, kernel).get(product.key)
     if measured is None:
         return least_read(kernel, product, multiprocessors(device))
     if not isinstance(measured, list) or [type(n) for n in measured] != [int] * len(Tile._fields):
         raise ValueError(f"{kernel} {product.key} must be a tile's five integers, got {measured}")
     return fitted(Tile(*measured), product)
+
+
+def scattered(x: Tensor) -> bool:
+    """Whether a map's channels do not lie side by side in pieces of 16 bytes."""
+    return x.stride(1) != 1 or x.shape[1] * x.element_size() % 16 != 0
 
 
 @functools.cache
