@@ -54,6 +54,7 @@ ALLOWED = {
     "functional": {"ops", "utils"},  # former names, for one release
     "evaluation": {"bench", "utils"},
     "__init__": {"data", "hub", "ranking", "tuning", "utils"},
+    "__main__": {"cli"},
     "cli": {
         *("atari", "bench", "data", "extraction", "info", "minihub", "ranking", "report", "scores"),
         *("tuning", "utils"),

@@ -1,5 +1,6 @@
 """What a command that is stopped leaves, and the command that goes on from there."""
 
+import os
 import shlex
 import signal
 import sys
@@ -9,16 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import typer
+from rich.text import Text
 
 from hubfast.cli.stopping import Stopping, stopping
 from hubfast.utils.terminal import error_console
 
 CHECKPOINT = "checkpoint.pt"  # the file of the Trainer, in its folder or a folder in that
+SPEAKERS = 2  # processes that say that one is gone: one of them may be that one
 
 
 @contextmanager
 def resumable(folder: Path) -> Iterator[Stopping]:
     """Says on Ctrl-C or SIGTERM what is kept and how to go on; exit codes as `stopping`'s.
+
+    So it does with exit code 1 when another process of the training is gone. An error of the
+    first process is said by that one only; the others end with exit code 2.
 
     Args:
         folder: Where the run inside writes its checkpoints.
@@ -28,11 +34,38 @@ def resumable(folder: Path) -> Iterator[Stopping]:
         try:
             yield told
         except KeyboardInterrupt:
-            from hubfast.tuning.distributed import is_first_process
-
-            if is_first_process():
+            told.show()
+            if _rank() == 0:
                 _say(folder, started, sys.argv[1:])
             raise typer.Exit(told.code or 128 + signal.SIGINT) from None
+        except Exception as error:
+            from hubfast.tuning.processes import FirstProcessFailed, ProcessLost
+
+            told.show()
+            if isinstance(error.__cause__, FirstProcessFailed):
+                raise typer.Exit(2) from None
+            if not isinstance(error, ProcessLost):
+                raise
+            if _rank() < SPEAKERS:
+                error_console().print(Text.assemble(("error:", "red"), f" {error}"))
+                _say(folder, started, sys.argv[1:])
+            raise typer.Exit(1) from None
+
+
+def _rank() -> int:
+    from torch import distributed
+
+    there = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_rank() if there else int(os.environ.get("RANK", 0))
+
+
+def _launcher() -> list[str]:
+    """How this command was started, up to its own arguments."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return ["hubfast"]
+    local, nodes = (os.environ.get(f"{name}_WORLD_SIZE", "1") for name in ("LOCAL", "GROUP"))
+    several = ["--nnodes", nodes, "..."] if nodes != "1" else []
+    return ["torchrun", *several, "--nproc-per-node", local, "-m", "hubfast"]
 
 
 def _say(folder: Path, started: float, arguments: list[str]) -> None:
@@ -42,6 +75,6 @@ def _say(folder: Path, started: float, arguments: list[str]) -> None:
     # Going on from the checkpoint of an earlier run would give the model of that run.
     resume = [] if resumed or (written and not own) else ["--resume"]
     kept = f"the last checkpoint is {max(own, key=own.__getitem__)}" if own else "no checkpoint yet"
-    command = shlex.join(["hubfast", *arguments, *resume])
+    command = shlex.join([*_launcher(), *arguments, *resume])
     said = f"stopped; {kept}. {'To go on' if own else 'To start again'}:\n{command}"
     error_console().print(said, soft_wrap=True)  # a line of a terminal can be copied whole

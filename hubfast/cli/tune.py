@@ -97,7 +97,12 @@ def tune(
         int | None, typer.Option(min=8, help="Side of images; what the model wants.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, auto.")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="How many devices train, by DDP.")] = 1,
+    devices: Annotated[
+        int, typer.Option(min=1, help="How many devices train; with torchrun leave it out.")
+    ] = 1,
+    sync_bn: Annotated[
+        bool, typer.Option("--sync-bn", help="Batch norm over the batch of all GPUs.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, 16-mixed.")] = "32-true",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare images.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the split and of training.")] = 0,
@@ -117,11 +122,9 @@ def tune(
         from hubfast.ranking import Ranking
         from hubfast.tuning import Recipe, Trainer
         from hubfast.tuning import tune as tune_hub
-        from hubfast.tuning.distributed import is_first_process
         from hubfast.utils.allocator import keep_freed_memory
 
     keep_freed_memory()
-    build_named(hub, quiet)
     recipe = Recipe(
         epochs=epochs,
         batch_size=batch_size,
@@ -139,19 +142,24 @@ def tune(
         workers=workers,
         tensorboard=tensorboard,
         progress=not quiet,
+        sync_bn=sync_bn,
     )
-    given: Any = data
-    if bits or background != "white":
-        given = read_data(
-            data,
-            task=task,
-            sample_column=sample_column,
-            target_column=target_column,
-            background=background,
-            bits=bits,
-            quiet=quiet,
-        )
-    with resumable(output) as told:
+    with resumable(output) as told, trainer.processes() as processes:
+        silent = quiet or not processes.first
+        processes.in_turn(partial(build_named, hub, silent))
+        given: Any = data
+        if bits or background != "white":
+            read = partial(
+                read_data,
+                data,
+                task=task,
+                sample_column=sample_column,
+                target_column=target_column,
+                background=background,
+                bits=bits,
+                quiet=silent,
+            )
+            given = processes.in_turn(read)
         tuned = tune_hub(
             hub,
             given,
@@ -172,7 +180,7 @@ def tune(
             trust=trust,
             on_ranking=partial(_keep, output, told),
         )
-    if is_first_process():
+    if processes.first:
         _write(tuned, output)
         _show(tuned, output)
 
@@ -183,12 +191,9 @@ def _in(folder: Path, name: str) -> Path:
 
 
 def _keep(output: Path, told: Stopping, ranking: "Ranking") -> None:
-    from hubfast.tuning.distributed import is_first_process
-
-    if is_first_process():
-        ranking.to_json(_in(output, RANKING))
-        for failure in ranking.failures():
-            error_console().print(failure)
+    ranking.to_json(_in(output, RANKING))
+    for failure in ranking.failures():
+        error_console().print(failure)
     if told.code:  # while the last scores were computed, which a ranking brings to an end
         raise KeyboardInterrupt
 

@@ -6,9 +6,11 @@ Its abstract names them; their exact form and weights are not public, and are ch
 import math
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
+from hubfast.nn.collectives import mean_of_all, process_count
 from hubfast.ops.reference import Routes
 
 Entropy = Literal["batch", "sample"]
@@ -27,10 +29,15 @@ def exploration(routes: Routes, entropy: Entropy) -> Tensor:
     Args:
         routes: Pathways of the batch.
         entropy: `"batch"`: of the mean over the batch, which asks that all models are used and
-            leaves each sample its choice. `"sample"`: of each sample, which also asks for equal
-            gates.
+            leaves each sample its choice; in several processes, over the whole batch of all.
+            `"sample"`: of each sample, which also asks for equal gates.
     """
     most = math.log(routes.probabilities.shape[1])
+    if entropy == "batch" and process_count() > 1:
+        probabilities = routes.probabilities
+        mean = mean_of_all(probabilities.mean(0), len(probabilities))
+        mean = mean.clamp(min=torch.finfo(mean.dtype).tiny)
+        return most + (mean * mean.log()).sum()
     return most - routes.entropy[{"sample": 0, "batch": 1}[entropy]]
 
 

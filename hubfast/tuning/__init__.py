@@ -15,6 +15,7 @@ from hubfast.tuning.methods.registry import Method, build
 from hubfast.tuning.methods.stoch_norm import StochNorm, plain_norm, stoch_norm
 from hubfast.tuning.objective import ForwardPass, Objective, Regularised, TaskLoss, TrainingDiverged
 from hubfast.tuning.pretrained import TransferModel, from_source
+from hubfast.tuning.processes import ProcessLost
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.result import Tuned
 from hubfast.tuning.teachers import CachedTeachers, Teachers, cache
@@ -45,6 +46,7 @@ __all__ = [
     "KnowledgeFlow",
     "Method",
     "Objective",
+    "ProcessLost",
     "Recipe",
     "Regularised",
     "SoftTargets",

@@ -49,7 +49,7 @@ def baselines(context: TuningContext, held_out: Mapping[str, ImageDataset]) -> t
     labels, features = context.labels, context.features_and_logme(0)[0]
     found: dict[str, dict[str, float]] = {}
     for part, images in held_out.items():
-        new = context.cached(Teachers([context.load()]), images).get_buffer("values_0")
+        new = context.cached(Teachers([context.load()]), images).values[0]
         for name, logits in predictions(features, context.images.targets, new, labels).items():
             value, _ = quality(logits, images.targets, labels)
             found.setdefault(name, {})[part] = value

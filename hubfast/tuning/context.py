@@ -10,6 +10,7 @@ from hubfast.tuning.images import ImageDataset
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.objective import TaskLoss
 from hubfast.tuning.pretrained import TransferModel, from_source
+from hubfast.tuning.processes import ALONE, Processes
 from hubfast.tuning.teachers import CachedTeachers, Teachers, cache
 from hubfast.utils.moved import Former, renamed
 
@@ -25,6 +26,7 @@ class TuningContext:
         smoothing: How much labels are smoothed.
         device: Where teachers run before training.
         batch_size: Images in one pass of the teachers, as many as in training.
+        processes: Those that tune together: each runs the teachers on its part of the images.
     """
 
     @renamed(pictures="images")
@@ -37,10 +39,11 @@ class TuningContext:
         smoothing: float = 0.0,
         device: str = "cpu",
         batch_size: int = 32,
+        processes: Processes = ALONE,
     ):
         self.sources, self.images, self.labels = sources, images, labels
         self.steps, self.smoothing = steps, smoothing
-        self.device, self.batch_size = device, batch_size
+        self.device, self.batch_size, self.processes = device, batch_size, processes
         self._fits: dict[int, tuple[Tensor, LogME]] = {}
 
     pictures, all, once = Former("images"), Former("load_all"), Former("plain_features")
@@ -88,9 +91,14 @@ class TuningContext:
         plain = self.images
         if plain.augment is not None:
             plain = ImageDataset(plain.data, self.labels, plain.framing)
-        found = self.cached(Teachers(models), plain)
-        return [found.get_buffer(f"values_{k}") for k in range(found.count)]
+        return self.cached(Teachers(models), plain).values
 
     def cached(self, teachers: Teachers, images: ImageDataset) -> CachedTeachers:
         """What `teachers` say about `images`, in batches as large as in training."""
-        return cache(teachers, images, batch_size=self.batch_size, device=self.device)
+        return cache(
+            teachers,
+            images,
+            batch_size=self.batch_size,
+            device=self.device,
+            processes=self.processes,
+        )

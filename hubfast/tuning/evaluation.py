@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from hubfast.nn.hooks import eval_mode
 from hubfast.tuning.images import ImageDataset
 from hubfast.tuning.labels import TargetEncoder
+from hubfast.tuning.processes import ALONE, Processes
 from hubfast.tuning.teachers import in_order
 from hubfast.utils.moved import renamed
 
@@ -28,13 +29,22 @@ class Evaluation:
 @renamed(pictures="images")
 @torch.inference_mode()
 def predict(
-    method: nn.Module, images: ImageDataset, *, batch_size: int = 32, device: str = "cpu"
+    method: nn.Module,
+    images: ImageDataset,
+    *,
+    batch_size: int = 32,
+    device: str = "cpu",
+    processes: Processes = ALONE,
 ) -> Tensor:
-    """Logits of all `images` in eval mode, `(n, C)` on the CPU; the mode is restored."""
-    batches = in_order(images, batch_size)
+    """Logits of all `images` in eval mode, `(n, C)` on the CPU; the mode is restored.
+
+    With several `processes`, all of which call this, each runs the method on its part of the
+    images, and each gets all logits. No image is run twice.
+    """
+    batches = in_order(images, batch_size, processes)
     with eval_mode(method):
         found = [method(batch.to(device)).float().cpu() for batch, _, _ in batches]
-    return torch.cat(found)
+    return processes.whole(torch.cat(found), len(images))
 
 
 @renamed(pictures="images")
@@ -45,16 +55,18 @@ def evaluate(
     *,
     batch_size: int = 32,
     device: str = "cpu",
+    processes: Processes = ALONE,
 ) -> Evaluation:
     """Accuracy, mean average precision or R2 (torchmetrics) of a method on `images`.
 
-    The mean average precision is over the labels that some sample has.
+    The mean average precision is over the labels that some sample has. With several `processes`
+    it is that of all images; see `predict`.
 
     Raises:
         ValueError: The images are encoded with other labels.
     """
     labels.check_same(images.labels)
-    logits = predict(method, images, batch_size=batch_size, device=device)
+    logits = predict(method, images, batch_size=batch_size, device=device, processes=processes)
     targets = images.targets
     value, confusion = quality(logits, targets, labels)
     return Evaluation(METRICS[labels.task], value, logits, targets, confusion)

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hubfast.data import TargetData
 from hubfast.tuning.framing import Framing, Size
 from hubfast.tuning.labels import TargetEncoder, aligned
+from hubfast.utils.threads import worker_processes
 
 Augment = Literal["none", "crop", "crop-flip"]
 MEMORY = 2**30  # bytes of decoded images that are kept
@@ -97,7 +98,8 @@ class BatchOrder(Sampler[list[tuple[int, int]]]):
 
     Args:
         count: How many samples there are.
-        batch_size: About how many samples a batch holds; those of an epoch differ by one at most.
+        batch_size: About how many samples a batch of all processes holds; those of an epoch differ
+            by one at most.
         epochs: How many times each sample comes.
         seed: Makes the order, together with the number of the epoch.
         first: Step to begin with.
@@ -126,11 +128,41 @@ class BatchOrder(Sampler[list[tuple[int, int]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for epoch in range(self.first // self.per_epoch, self.epochs):
-            generator = torch.Generator("cpu").manual_seed(seed_of(self.seed, epoch))
-            order = torch.randperm(self.count, generator=generator, device="cpu")
             skip = max(0, self.first - epoch * self.per_epoch)
-            for batch in order.tensor_split(self.per_epoch)[skip:]:
+            for batch in self._batches(epoch)[skip:]:
                 yield [(epoch, int(p)) for p in batch[self.rank :: self.world]]
+
+    def whole(self, step: int) -> Tensor:
+        """Positions of all samples of a step, those of all processes: `(B,)` int64."""
+        epoch, batch = divmod(step, self.per_epoch)
+        return self._batches(epoch)[batch]
+
+    def size(self, step: int) -> int:
+        """How many samples the step has in all processes."""
+        return self.count // self.per_epoch + (step % self.per_epoch < self.count % self.per_epoch)
+
+    def _batches(self, epoch: int) -> tuple[Tensor, ...]:
+        generator = torch.Generator("cpu").manual_seed(seed_of(self.seed, epoch))
+        order = torch.randperm(self.count, generator=generator, device="cpu")
+        return order.tensor_split(self.per_epoch)
+
+
+def loader(images: ImageDataset, order: BatchOrder, workers: int, *, pinned: bool) -> DataLoader:
+    """Batches of training images in an order; its workers' seeds leave the global generator alone.
+
+    Args:
+        images: Training data.
+        order: Which samples come in which step.
+        workers: Processes that prepare images.
+        pinned: Whether batches lie in pinned memory, for a GPU.
+    """
+    return DataLoader(
+        images,
+        batch_sampler=order,
+        num_workers=worker_processes(workers),
+        pin_memory=pinned,
+        generator=torch.Generator("cpu").manual_seed(order.seed),
+    )
 
 
 def seed_of(*parts: int) -> int:

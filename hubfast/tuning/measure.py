@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 
+from torch import nn
+
+from hubfast.profiling import counts
+from hubfast.profiling import speed as speeds
+from hubfast.tuning.history import History
+from hubfast.tuning.images import ImageDataset
 from hubfast.utils.moved import moved
 
 __getattr__ = moved(
@@ -25,6 +31,37 @@ class MethodCost:
     iterations_per_second: float  # of training
     samples_per_second: float  # of inference, in batches
     peak_memory: int | None  # bytes: of the GPU, else that training added to the process
+
+
+def method_cost(
+    module: nn.Module,
+    images: ImageDataset,
+    history: History,
+    memory: int | None,
+    trained: int,
+    batch_size: int,
+) -> MethodCost:
+    """What a tuned module cost and costs, measured on a batch of its images.
+
+    Args:
+        module: The tuned module, on its device.
+        images: What it was trained on.
+        history: What happened in training.
+        memory: Bytes at the peak of training, if they are known.
+        trained: Parameters held while training, in all stages.
+        batch_size: Images in one pass.
+    """
+    device = next(module.parameters()).device
+    batch = images.batch(range(min(batch_size, len(images)))).to(device)
+    deployed = getattr(module, "deployed", module)
+    return MethodCost(
+        train_parameters=trained,
+        parameters=counts.parameters(deployed),
+        multiply_adds=speeds.inference_cost(deployed, batch[:1]),
+        iterations_per_second=history.iterations_per_second,
+        samples_per_second=speeds.inference_speed(deployed, batch),
+        peak_memory=memory,
+    )
 
 
 def speed(per_second: float, thing: str) -> str:

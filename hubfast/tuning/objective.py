@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import NamedTuple, Protocol
 
@@ -125,10 +125,17 @@ class TrainingDiverged(FloatingPointError):
     """A term of the loss became NaN or infinite; the message says when and which."""
 
 
-def check_finite(terms: Mapping[str, float], step: int, rows: Tensor) -> None:
-    """Raises TrainingDiverged for a term that is not finite, with the step and the batch."""
+def check_finite(terms: Mapping[str, float], step: int, rows_of: Callable[[int], Tensor]) -> None:
+    """Raises TrainingDiverged for a term that is not finite, with the step and the batch.
+
+    Args:
+        terms: Values of the whole batch, the same in all processes.
+        step: Number of the step.
+        rows_of: Gives the positions of all samples of a step.
+    """
     for name, value in terms.items():
         if not math.isfinite(value):
+            rows = rows_of(step)
             shown = ", ".join(str(int(row)) for row in rows[:8])
             more = f" and {len(rows) - 8} more" if len(rows) > 8 else ""
             raise TrainingDiverged(

@@ -3,6 +3,7 @@
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from hubfast.tuning.launch import process_options
 from hubfast.utils.devices import find_device
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ ACCELERATORS = ("auto", "cpu", "cuda", "mps", "gpu", "tpu")
 def fabric_of(accelerator: str, devices: int | str, strategy: str, precision: str) -> "Fabric":
     """A set-up Fabric; the arguments are those of Fabric itself.
 
+    Processes that are there already are joined; see `hubfast.tuning.launch.process_options`.
+
     In mixed precision Fabric itself would cast all inputs to half precision, regression targets
     included, of which 8 bits were then left. Here they stay float32, and autocast casts what an
     operation can take in half precision.
@@ -23,7 +26,8 @@ def fabric_of(accelerator: str, devices: int | str, strategy: str, precision: st
     precision for the CPU.
 
     Raises:
-        ValueError: Options that Fabric does not know, or an accelerator that is not there.
+        ValueError: Options that Fabric does not know, an accelerator that is not there, or devices
+            that do not fit the processes.
     """
     _check_accelerator(accelerator)
     from lightning_fabric import Fabric  # slow to import
@@ -33,10 +37,10 @@ def fabric_of(accelerator: str, devices: int | str, strategy: str, precision: st
         def convert_input(self, data: Any) -> Any:
             return data
 
-    options: dict[str, Any] = {
+    options = {
         "accelerator": accelerator,
-        "devices": devices,
         "strategy": strategy,
+        **process_options(accelerator, devices),
     }
     if precision not in MIXED:
         return Fabric(**options, precision=precision)  # type: ignore[arg-type]
@@ -47,7 +51,8 @@ def fabric_of(accelerator: str, devices: int | str, strategy: str, precision: st
             stacklevel=2,
         )
         precision = "bf16-mixed"
-    return Fabric(**options, plugins=FullInputs(precision, device))  # type: ignore[arg-type]
+    plugins = [*options.pop("plugins", ()), FullInputs(precision, device)]  # type: ignore[arg-type]
+    return Fabric(**options, plugins=plugins)
 
 
 def _check_accelerator(accelerator: str) -> None:

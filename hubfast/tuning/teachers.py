@@ -1,13 +1,14 @@
 """What teachers say about a batch: computed with it, or once before training."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hubfast.tuning.images import ImageDataset
+from hubfast.tuning.processes import ALONE, Processes
 from hubfast.utils.moved import renamed
 from hubfast.utils.threads import worker_processes
 
@@ -40,27 +41,44 @@ class Teachers(nn.Module):
 class CachedTeachers(nn.Module):
     """Looks up what was computed before, `values[k][rows]`: for images that are not augmented.
 
+    The values move with the module, but are no buffers: distributed training would send all of
+    them to all processes in every step.
+
     Args:
         values: What each teacher says of all samples, `(n, D_k)`.
     """
 
     def __init__(self, values: Sequence[Tensor]):
         super().__init__()
-        self.count = len(values)
-        for k, value in enumerate(values):
-            self.register_buffer(f"values_{k}", value, persistent=False)
+        self.values = list(values)
 
     def forward(self, images: Tensor, rows: Tensor | None = None) -> list[Tensor]:
         if rows is None:
             raise ValueError("rows must say which samples these are: the teachers are cached")
-        return [self.get_buffer(f"values_{k}")[rows] for k in range(self.count)]
+        return [value[rows] for value in self.values]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        self.values = [fn(value) for value in self.values]
+        return super()._apply(fn, recurse)
 
 
 @renamed(pictures="images")
 def cache(
-    teachers: Teachers, images: ImageDataset, *, batch_size: int = 32, device: str = "cpu"
+    teachers: Teachers,
+    images: ImageDataset,
+    *,
+    batch_size: int = 32,
+    device: str = "cpu",
+    processes: Processes = ALONE,
 ) -> CachedTeachers:
     """Runs `teachers` once over `images`, in their order.
+
+    Args:
+        teachers: They are moved to `device`.
+        images: The samples to run them on.
+        batch_size: Images in one pass.
+        device: Where they run, and where the values stay.
+        processes: Those that share the samples, all of which call this.
 
     Raises:
         ValueError: The images are augmented, so that they differ from epoch to epoch.
@@ -68,13 +86,17 @@ def cache(
     if images.augment is not None:
         raise ValueError("images must not be augmented for their teachers to be cached")
     teachers.to(device)
-    found = [teachers(batch.to(device)) for batch, _, _ in in_order(images, batch_size)]
-    return CachedTeachers([torch.cat(values) for values in zip(*found, strict=True)])
+    batches = in_order(images, batch_size, processes)
+    found = [teachers(batch.to(device)) for batch, _, _ in batches]
+    own = [torch.cat(values) for values in zip(*found, strict=True)]
+    return CachedTeachers([processes.whole(values, len(images)) for values in own])
 
 
-def in_order(images: ImageDataset, batch_size: int, workers: int = 0) -> DataLoader:
-    """Every sample once, in order, not shuffled."""
-    keys = [(0, position) for position in range(len(images))]
+def in_order(
+    images: ImageDataset, batch_size: int, processes: Processes = ALONE, workers: int = 0
+) -> DataLoader:
+    """Every sample of this process's part once, in order, not shuffled."""
+    keys = [(0, position) for position in processes.part(len(images))]
     return DataLoader(
         images, batch_size=batch_size, sampler=keys, num_workers=worker_processes(workers)
     )

@@ -1,29 +1,31 @@
 """The one training loop: any method, any loss terms, one device or many, resumable."""
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from hubfast.nn.batch_norm import single_values_named
+from hubfast.tuning import checkpoint
 from hubfast.tuning.distributed import strategy_for
 from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.history import EpochMeans, History
-from hubfast.tuning.images import BatchOrder, ImageDataset, seed_of
+from hubfast.tuning.images import BatchOrder, ImageDataset, loader, seed_of
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.objective import Objective, TaskLoss, check_finite
 from hubfast.tuning.precision import fabric_of
+from hubfast.tuning.processes import Processes
 from hubfast.tuning.recipe import Recipe
+from hubfast.tuning.sync_bn import synced_batch_norm
 from hubfast.tuning.tensorboard import summary_writer
-from hubfast.utils import files
-from hubfast.utils.decoding import decoding
 from hubfast.utils.moved import renamed
 from hubfast.utils.progress import progress_bar
-from hubfast.utils.threads import worker_processes
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -37,15 +39,21 @@ class Trainer:
     random follows from the recipe's seed and the step, so that a run that was killed and resumed
     ends with the weights of one that was not.
 
+    In several processes (those of torchrun, of an initialised process group, or one for each of
+    `devices`) each step's batch of `recipe.batch_size` samples is divided among them, and the loss
+    is that of the whole batch. Only the first process writes and shows anything.
+
     Args:
         recipe: How long and how fast to train.
         folder: Where checkpoints and TensorBoard logs go; None for neither.
-        accelerator, devices, strategy, precision: Arguments of `lightning_fabric.Fabric`; strategy
-            "ddp" under torchrun for several processes.
+        accelerator, devices, strategy, precision: Arguments of `lightning_fabric.Fabric`; under
+            torchrun `devices` are those of its processes, and strategy "auto" is DDP.
         workers: Processes that prepare images.
         tensorboard: Write live metrics to `folder/tensorboard`.
         save_every: Steps between checkpoints; None for once an epoch.
         progress: Whether to show a bar.
+        sync_bn: Batch norm normalises by the batch of all processes, on GPUs, and not each
+            process by its part.
     """
 
     recipe: Recipe = field(default_factory=Recipe)
@@ -58,6 +66,7 @@ class Trainer:
     tensorboard: bool = False
     save_every: int | None = None
     progress: bool = True
+    sync_bn: bool = False
 
     @renamed(pictures="images")
     def fit(
@@ -83,6 +92,7 @@ class Trainer:
         Raises:
             TrainingDiverged: A loss term became NaN or infinite.
             ValueError: The checkpoint is of another recipe, or options do not fit.
+            ProcessLost: Another process of the training ended.
         """
         if self.folder is None and (resume or self.tensorboard):
             raise ValueError("folder must say where checkpoints and logs are")
@@ -90,8 +100,25 @@ class Trainer:
         if fabric.world_size > 1:
             fabric = self._fabric(strategy_for(self.strategy, method, images.batch(range(1))))
         device = fabric.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            return _Run(self, fabric, method, images, labels, validation).train(resume)
+        with ExitStack() as stack:
+            stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
+            processes = stack.enter_context(Processes.joined())
+            method.to(device)
+            if self.sync_bn:
+                stack.enter_context(synced_batch_norm(method, processes, device.type))
+            return _Run(self, fabric, processes, method, images, labels, validation).train(resume)
+
+    @contextmanager
+    def processes(self) -> Iterator[Processes]:
+        """The processes that train together, which this starts or joins; one if there is one.
+
+        Raises:
+            ValueError: Options that Fabric does not know, or devices that do not fit.
+            ProcessLost: Another process ended while this one was inside.
+        """
+        self._fabric(self.strategy)
+        with Processes.joined() as processes:
+            yield processes
 
     def _fabric(self, strategy: str) -> "Fabric":
         fabric = fabric_of(self.accelerator, self.devices, strategy, self.precision)
@@ -112,6 +139,7 @@ class _Run:
         self,
         trainer: Trainer,
         fabric: "Fabric",
+        processes: Processes,
         method: nn.Module,
         images: ImageDataset,
         labels: TargetEncoder,
@@ -119,25 +147,34 @@ class _Run:
     ):
         labels.check_same(images.labels)
         self.trainer, self.recipe, self.fabric = trainer, trainer.recipe, fabric
+        self.processes = processes
         self.method, self.images, self.labels = method, images, labels
-        self.validation, self.order = validation, self._order(0)
-        self.steps, self.history, self.means = len(self.order), History(), EpochMeans()
+        shape = len(images), self.recipe.batch_size, self.recipe.epochs, self.recipe.seed
+        self.ordered = partial(BatchOrder, *shape, rank=processes.rank, world=processes.world)
+        self.validation, self.order = validation, self.ordered()
+        self.steps = len(self.order)
+        self.key = checkpoint.RunKey(self.recipe, len(images), labels.key)
         objective = Objective(method, TaskLoss(labels, self.recipe.smoothing))
         objective.to(fabric.device)  # before the optimiser: its state lies where the weights do
-        optimizer, self.schedule = self.recipe.build(objective, self.steps)
+        optimizer, schedule = self.recipe.build(objective, self.steps)
         self.objective, self.optimizer = fabric.setup(objective, optimizer)
+        self.run = checkpoint.Progress(method, self.optimizer, schedule, History(), EpochMeans())
 
     def train(self, resume: bool) -> History:
         trainer, fabric = self.trainer, self.fabric
         first = self._restore() if resume else 0
-        writer = self._writer(first)
+        writer = None
+        if trainer.folder is not None and trainer.tensorboard and self.processes.first:
+            writer = summary_writer(trainer.folder / "tensorboard", first)
         with torch.device("cpu"):  # its seed is drawn on the default device
-            loader = iter(self._loader(first))
+            pinned = fabric.device.type == "cuda"
+            order = self.ordered(first=first)
+            batches = iter(loader(self.images, order, trainer.workers, pinned=pinned))
         every = trainer.save_every or self.order.per_epoch
         self.method.train()
-        with progress_bar(trainer.progress and fabric.global_rank == 0) as bars:
+        with progress_bar(trainer.progress and self.processes.first) as bars:
             bar = bars.add_task("training", total=self.steps, completed=first)
-            for step, batch in enumerate(loader, first):
+            for step, batch in enumerate(batches, first):
                 terms, diagnostics = self._step(step, batch)
                 if writer is not None:
                     logged = {f"loss/{name}": value for name, value in terms.items()}
@@ -151,100 +188,62 @@ class _Run:
                     self._save(step + 1)
         if writer is not None:
             writer.close()
+        self.processes.same_buffers(self.method)
         self.method.eval()
-        return self.history
+        return self.run.history
 
     def _step(self, step: int, batch: Any) -> tuple[dict[str, float], dict[str, float]]:
-        """One step of training; returns the terms' values, and the method's diagnostics."""
+        """One step of training; returns the terms' values, and the method's diagnostics.
+
+        Processes whose parts of the batch differ in size count by their samples.
+        """
         started = time.perf_counter()
         images, targets, rows = (x.to(self.fabric.device, non_blocking=True) for x in batch)
-        torch.manual_seed(seed_of(self.recipe.seed, step, self.fabric.global_rank))
+        torch.manual_seed(seed_of(self.recipe.seed, step, self.processes.rank))
         with single_values_named(len(images), self.images.size):
             found: dict[str, Tensor] = self.objective(images, targets, rows)
-        values = torch.stack([term.detach().double() for term in found.values()]).tolist()
-        terms = dict(zip(found, values, strict=True))
-        check_finite(terms, step, rows)
+        whole, world = self.order.size(step), self.processes.world
+        weight = len(images) * world / whole
+        values = torch.stack([term.detach().double() for term in found.values()])
+        terms = dict(zip(found, self.processes.mean(values * weight), strict=True))
+        with self.processes.alike():
+            check_finite(terms, step, self.order.whole)
         self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(torch.stack([term.float() for term in found.values()]).sum())
+        loss = torch.stack([term.float() for term in found.values()]).sum()
+        self.fabric.backward(loss * weight)
         if self.recipe.clip is not None:
             self.fabric.clip_gradients(self.objective, self.optimizer, max_norm=self.recipe.clip)
         self.optimizer.step()
-        self.schedule.step()
+        self.run.schedule.step()
         diagnostics: dict[str, float] = getattr(self.method, "diagnostics", dict)()
-        self.means.add(terms, diagnostics, len(images))
-        self.history.steps += 1
-        self.history.samples += len(images) * self.fabric.world_size
-        self.history.seconds += time.perf_counter() - started
+        if diagnostics and world > 1:
+            numbers = values.new_tensor(list(diagnostics.values())) * weight
+            diagnostics = dict(zip(diagnostics, self.processes.mean(numbers), strict=True))
+        history = self.run.history
+        self.run.means.add(terms, diagnostics, whole)
+        history.steps += 1
+        history.samples += whole
+        history.seconds += time.perf_counter() - started
         return terms, diagnostics
 
     def _end_of_epoch(self, writer: Any, step: int) -> None:
-        self.means.close(self.history)
+        self.run.means.close(self.run.history)
         if self.validation is None:
             return
-        size, device = self.recipe.batch_size, str(self.fabric.device)
-        found = evaluate(self.method, self.validation, self.labels, batch_size=size, device=device)
-        self.history.metric.append(found.value)
+        self.processes.same_buffers(self.method)
+        where: Any = {"device": str(self.fabric.device), "processes": self.processes}
+        size = self.recipe.batch_size
+        found = evaluate(self.method, self.validation, self.labels, batch_size=size, **where)
+        self.run.history.metric.append(found.value)
         if writer is not None:
             writer.add_scalar(f"validation/{found.metric}", found.value, step)
 
-    def _order(self, first: int) -> BatchOrder:
-        return BatchOrder(
-            len(self.images),
-            self.recipe.batch_size,
-            self.recipe.epochs,
-            self.recipe.seed,
-            first=first,
-            rank=self.fabric.global_rank,
-            world=self.fabric.world_size,
-        )
-
-    def _loader(self, first: int) -> DataLoader:
-        # Its own generator: with the global one, a worker's seed would be drawn from it.
-        return DataLoader(
-            self.images,
-            batch_sampler=self._order(first),
-            num_workers=worker_processes(self.trainer.workers),
-            pin_memory=self.fabric.device.type == "cuda",
-            generator=torch.Generator("cpu").manual_seed(self.recipe.seed),
-        )
-
-    def _writer(self, first: int) -> Any:
-        folder = self.trainer.folder
-        if folder is None or not self.trainer.tensorboard or self.fabric.global_rank != 0:
-            return None
-        return summary_writer(folder / "tensorboard", first)
-
     def _save(self, step: int) -> None:
-        folder = self.trainer.folder
-        if folder is None or self.fabric.global_rank != 0:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        content = {
-            "step": step,
-            "recipe": self.recipe.as_dict(),
-            "samples": len(self.images),
-            "labels": self.labels.key,
-            "method": self.method.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "history": self.history.as_dict(),
-            "means": vars(self.means),
-        }
-        files.save(folder / "checkpoint.pt", content)
+        if self.trainer.folder is not None and self.processes.first:
+            checkpoint.save(self.trainer.folder, step, self.key, self.run)
 
     def _restore(self) -> int:
-        """Loads the checkpoint and returns the step to go on with."""
-        path = (self.trainer.folder or Path()) / "checkpoint.pt"
-        if not path.exists():
-            return 0
-        content = files.load(path)
-        differ = self.recipe.differences(content.get("recipe", {}))
-        differ += ["data"] * (content.get("samples") != len(self.images))
-        differ += ["classes"] * (content.get("labels", self.labels.key) != self.labels.key)
-        if differ:
-            raise ValueError(f"{path} is of a run with another {', '.join(differ)}")
-        with decoding(path, "cannot be read as a checkpoint of this method"):
-            for part in ("method", "optimizer", "schedule"):
-                getattr(self, part).load_state_dict(content[part])
-            self.history, self.means = History(**content["history"]), EpochMeans(**content["means"])
-            return content["step"]
+        """Loads what the first process reads, and returns the step to go on with."""
+        folder = self.trainer.folder or Path()
+        content = self.processes.alone(lambda: checkpoint.read(folder, self.key))
+        return 0 if content is None else checkpoint.restore(folder, content, self.run)

@@ -9,29 +9,28 @@ from typing import Any
 import torch
 from torch import nn
 
-from hubfast.data import MAX_UNREADABLE, TargetData
+from hubfast.data import MAX_UNREADABLE
 from hubfast.hub import Source, as_hub
 from hubfast.pathway import HubPathway, RoutingSurvey, survey
 from hubfast.pathway.diagnostics import LOAD
 from hubfast.profiling import counts
 from hubfast.profiling.memory import PeakMemory
-from hubfast.profiling.speed import inference_cost, inference_speed
 from hubfast.ranking import Ranking, rank
 from hubfast.scores.inputs import Task
 from hubfast.tuning.baselines import Baseline, baselines
 from hubfast.tuning.choice import choose_models
 from hubfast.tuning.context import TuningContext
-from hubfast.tuning.distributed import is_first_process
 from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.finish import finished
 from hubfast.tuning.framing import Size, choose_framing
 from hubfast.tuning.history import History
 from hubfast.tuning.images import Augment, ImageDataset
 from hubfast.tuning.labels import TargetEncoder
-from hubfast.tuning.measure import MethodCost
-from hubfast.tuning.methods.abilities import usable
-from hubfast.tuning.methods.registry import Method, build, find_method
+from hubfast.tuning.measure import method_cost
+from hubfast.tuning.methods.abilities import Usable, usable
+from hubfast.tuning.methods.registry import METHODS, Method, build, find_method
 from hubfast.tuning.parts import Columns, Parts
+from hubfast.tuning.processes import Processes
 from hubfast.tuning.result import Tuned
 from hubfast.tuning.trainer import Trainer
 
@@ -62,6 +61,9 @@ def tune(
 ) -> Tuned:
     """Ranks the models of a hub for a task and tunes the best ones.
 
+    In several processes, all of which call this with the same arguments, the first one ranks, and
+    each gets the tuned model; see `Trainer`.
+
     Args:
         hub: Models, see `hubfast.hub.as_hub`; those used must be nn.Modules.
         data: Training data, see `hubfast.data.as_target_data`.
@@ -84,54 +86,97 @@ def tune(
             methods whose result runs several models, the largest that one of them wants.
         resume: Go on from the trainer's checkpoint.
         trust: Models may run code of their own; see `hubfast.hub.as_hub`.
-        on_ranking: Called with the ranking before training, to keep it.
+        on_ranking: Called with the ranking before training, to keep it, by the first process.
 
     Raises:
         ValueError, TypeError: An argument that does not fit; the message names it.
         TrainingDiverged: A loss term became NaN.
+        ProcessLost: Another process of the training ended.
     """
-    known = find_method(method, top, weight)
     trainer = trainer or Trainer()
-    if not known.weight_decay:
-        trainer = replace(trainer, recipe=replace(trainer.recipe, weight_decay=0.0))
-    device = trainer.device  # before the ranking: options that do not fit raise here
-    progress = trainer.progress and is_first_process()
-    parts = Parts.of(
-        data,
-        validation,
-        test,
-        task=task,
-        columns=Columns(sample_column, target_columns),
-        seed=trainer.recipe.seed,
-        max_unreadable=max_unreadable,
-        progress=progress,
-    )
-    train, labels = parts.train, parts.labels
-    found = usable(method, top, as_hub(hub, trust=trust, progress=progress), train)
-    started = time.perf_counter()
-    if ranking is None:
-        ranking = _ranking(found.sources, train, trust=trust, progress=progress)
-    if on_ranking is not None:
-        on_ranking(ranking)
-    ranked = time.perf_counter()
+    with trainer.processes() as processes:  # before the ranking: options that do not fit raise here
+        with processes.alike():
+            known = find_method(method, top, weight)
+        if not known.weight_decay:
+            trainer = replace(trainer, recipe=replace(trainer.recipe, weight_decay=0.0))
+        progress = trainer.progress and processes.first
+        parts = processes.in_turn(
+            lambda: Parts.of(
+                data,
+                validation,
+                test,
+                task=task,
+                columns=Columns(sample_column, target_columns),
+                seed=trainer.recipe.seed,
+                max_unreadable=max_unreadable,
+                progress=progress,
+            )
+        )
+        found = processes.in_turn(
+            lambda: usable(method, top, as_hub(hub, trust=trust, progress=progress), parts.train)
+        )
+        started = time.perf_counter()
+
+        def ranked() -> Ranking:
+            chosen = ranking
+            if chosen is None:
+                chosen = rank(found.sources, parts.train, trust=trust, progress=progress)
+                if chosen.interrupted:
+                    raise KeyboardInterrupt  # rank ends at one; tune must not go on to train
+            if on_ranking is not None:
+                on_ranking(chosen)
+            return chosen
+
+        choice = _Choice(method, top, weight, augment, size, processes.alone(ranked), found)
+        return _tune(choice, parts, trainer, processes, resume, started)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What is tuned, and how."""
+
+    method: Method
+    top: int
+    weight: float | None
+    augment: Augment
+    size: Size | None
+    ranking: Ranking
+    found: Usable
+
+
+def _tune(
+    choice: _Choice,
+    parts: Parts,
+    trainer: Trainer,
+    processes: Processes,
+    resume: bool,
+    started: float,
+) -> Tuned:
+    ranked, known = time.perf_counter(), METHODS[choice.method]
+    train, labels, found = parts.train, parts.labels, choice.found
     alike = train if known.same_architecture else None
-    count = known.models_used(top)
-    sources = choose_models(found.sources, ranking, count, alike, found.left_out)
-    framing = choose_framing(train, sources if known.shared_images else sources[:1], size)
-    seed, batch_size = trainer.recipe.seed, trainer.recipe.batch_size
-    images = ImageDataset(train, labels, framing, augment=augment, seed=seed)
+    count = known.models_used(choice.top)
+    sources = processes.in_turn(
+        lambda: choose_models(found.sources, choice.ranking, count, alike, found.left_out)
+    )
+    shown_to = sources if known.shared_images else sources[:1]
+    framing = processes.in_turn(lambda: choose_framing(train, shown_to, choice.size))
+    seed, batch = trainer.recipe.seed, trainer.recipe.batch_size
+    images = ImageDataset(train, labels, framing, augment=choice.augment, seed=seed)
     held_out = {name: ImageDataset(part, labels, framing) for name, part in parts.held_out.items()}
-    make = partial(build, method, weight=weight, seed=seed)
-    run = _train(make, sources, images, labels, trainer, held_out, resume)
-    built = run.module
+    make = partial(build, choice.method, weight=choice.weight, seed=seed)
+    run = _train(make, sources, images, labels, trainer, held_out, resume, processes)
     tuned = time.perf_counter()
+    where: Any = {"device": str(trainer.device), "processes": processes}
     evaluations = {
-        name: evaluate(built, each, labels, batch_size=batch_size, device=str(device))
+        name: evaluate(run.module, each, labels, batch_size=batch, **where)
         for name, each in held_out.items()
     }
+    surveyed = held_out.get("validation", images)
+    cost = partial(method_cost, run.module, images, run.history, run.memory, run.parameters, batch)
     return Tuned(
-        method=method,
-        module=built,
+        method=choice.method,
+        module=run.module,
         models=tuple(source.name for source in sources),
         data=train.name,
         labels=labels,
@@ -139,22 +184,13 @@ def tune(
         recipe=trainer.recipe,
         history=run.history,
         evaluations=evaluations,
-        cost=_cost(run, images, batch_size),
+        cost=processes.alone(cost),
         seconds={"rank": ranked - started, "tune": tuned - ranked},
-        ranking=ranking,
-        pathways=_pathways(run, held_out.get("validation", images), labels, batch_size),
+        ranking=choice.ranking,
+        pathways=processes.alone(lambda: _pathways(run, surveyed, labels, batch)),
         notes=(*parts.notes, *found.notes),
         baselines=run.baselines,
     )
-
-
-def _ranking(
-    sources: Sequence[Source], train: TargetData, *, trust: bool, progress: bool
-) -> Ranking:
-    ranking = rank(sources, train, trust=trust, progress=progress)
-    if ranking.interrupted:
-        raise KeyboardInterrupt  # rank ends at one; tune must not go on to train
-    return ranking
 
 
 @dataclass(frozen=True)
@@ -174,11 +210,12 @@ def _train(
     trainer: Trainer,
     held_out: dict[str, ImageDataset],
     resume: bool,
+    processes: Processes,
 ) -> _Run:
     recipe, device = trainer.recipe, trainer.device
     steps = recipe.epochs * max(1, len(images) // recipe.batch_size)
     context = TuningContext(
-        sources, images, labels, steps, recipe.smoothing, str(device), recipe.batch_size
+        sources, images, labels, steps, recipe.smoothing, str(device), recipe.batch_size, processes
     )
     folder = trainer.folder and trainer.folder / "teachers"
     before = replace(trainer, folder=folder)
@@ -196,20 +233,6 @@ def _train(
         history = trainer.fit(built, images, labels, validation=held, resume=resume)
     plain = finished(built, images, recipe.batch_size)
     return _Run(plain, history, memory.bytes, sum(sizes), untouched)
-
-
-def _cost(run: _Run, images: ImageDataset, batch_size: int) -> MethodCost:
-    device = next(run.module.parameters()).device
-    batch = images.batch(range(min(batch_size, len(images)))).to(device)
-    deployed = getattr(run.module, "deployed", run.module)
-    return MethodCost(
-        train_parameters=run.parameters,
-        parameters=counts.parameters(deployed),
-        multiply_adds=inference_cost(deployed, batch[:1]),
-        iterations_per_second=run.history.iterations_per_second,
-        samples_per_second=inference_speed(deployed, batch),
-        peak_memory=run.memory,
-    )
 
 
 def _pathways(

@@ -16,7 +16,6 @@ from hubfast.pathway import HubModel, HubPathway, PathwayGenerator
 from hubfast.tuning import (
     Objective,
     Recipe,
-    Regularised,
     TaskLoss,
     Trainer,
     TrainingDiverged,
@@ -322,42 +321,3 @@ def test_batches_hold_every_sample_once_an_epoch_and_resume_anywhere():
         assert sorted(whole) == sorted(a + b)
     with pytest.raises(ValueError, match="batch_size must be at least 4"):
         BatchOrder(4, 2, 1, seed=0, world=4)
-
-
-DISTRIBUTED = """
-import sys, tiny, torch
-from pathlib import Path
-from torch import nn
-from hubfast.tuning import Recipe, Trainer, TaskLoss, Regularised
-
-pictures, labels = tiny.pictures()
-method = Regularised(tiny.model(norm=lambda width: nn.Identity()), TaskLoss(labels), {})
-trainer = Trainer(
-    Recipe(epochs=2, batch_size=4, lr=1e-2), folder=Path(sys.argv[1]), accelerator="cpu",
-    devices=2, strategy="ddp", progress=False,
-)
-trainer.fit(method, pictures, labels)
-"""
-
-
-def test_two_processes_train_as_one(tmp_path):
-    (tmp_path / "script.py").write_text(DISTRIBUTED)
-    here = Path(__file__).parent
-    path = os.pathsep.join([str(here), str(here.parent / "helpers"), *sys.path])
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    torchrun += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
-    done = subprocess.run(
-        [*torchrun, str(tmp_path / "script.py"), str(tmp_path / "two")],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-    )
-    assert done.returncode == 0, done.stderr
-    pictures, labels = tiny.pictures()
-    method = Regularised(tiny.model(norm=lambda width: nn.Identity()), TaskLoss(labels), {})
-    cpu(Recipe(epochs=2, batch_size=4, lr=1e-2)).fit(method, pictures, labels)
-    found = files.load(tmp_path / "two" / "checkpoint.pt")["method"]
-    for name, value in method.state_dict().items():
-        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-5)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hubfast.nn.collectives import mean_of_all
 from hubfast.nn.hooks import eval_mode
 from hubfast.tuning.objective import TaskLoss
 from hubfast.tuning.pretrained import TransferModel
@@ -111,8 +112,9 @@ class KnowledgeFlow(nn.Module):
                     if moved.shape[-2:] != own.shape[-2:]:
                         moved = F.interpolate(moved, own.shape[-2:], mode="bilinear")
                     added = added + share * moved
-                both = added.square().mean() + own.square().mean()
-                self._energy.append(added.square().mean() / both.clamp(min=1e-12))
+                energies = torch.stack([added.square().mean(), own.square().mean()])
+                flowing, kept = mean_of_all(energies, len(own))
+                self._energy.append(flowing / (flowing + kept).clamp(min=1e-12))
                 return own + added
 
             return mix

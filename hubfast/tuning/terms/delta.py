@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hubfast.nn.collectives import process_count, samples_of_all
 from hubfast.tuning.objective import ForwardPass
 from hubfast.tuning.pretrained import TransferModel
 
@@ -57,6 +58,8 @@ def feature_maps(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, T
 class DELTA(nn.Module):
     """The term `weight * sum_layers delta + head_weight / 2 |head|^2`, both published as 0.01.
 
+    `delta` is summed over the batch; in several processes, over the whole batch.
+
     Args:
         model: The model to tune; a frozen copy of it is kept.
         attention: Weights `(C,)` of the channels of modules in `model.model`, by their names, see
@@ -95,7 +98,11 @@ class DELTA(nn.Module):
             for k, name in enumerate(self.names)
         ]
         head = torch.stack([p.square().sum() for p in batch.model.head.parameters()]).sum()
-        return self.weight * torch.stack(distances).sum() + 0.5 * self.head_weight * head
+        distance = torch.stack(distances).sum()
+        if process_count() > 1:  # whose mean is taken: this process's stands for the whole sum
+            own = len(batch.images)
+            distance = distance * (samples_of_all(own, distance.device) / own)
+        return self.weight * distance + 0.5 * self.head_weight * head
 
 
 @torch.no_grad()
