@@ -167,7 +167,7 @@ def test_wrong_arguments(hub, ranking):
         tune(hub, tiny.data(), method="x")
     with pytest.raises(ValueError, match=r"weight is for one of .*, not for 'single'"):
         tune(hub, tiny.data(), method="single", weight=1.0)
-    with pytest.raises(ValueError, match="weight must not be negative, got -1"):
+    with pytest.raises(ValueError, match="weight must be finite and not negative, got -1"):
         tune(hub, tiny.data(), method="bss", weight=-1.0)
     with pytest.raises(ValueError, match=r"top must be at least 1 for method '.*', got 0"):
         tune(hub, tiny.data(), top=0)
