@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hubfast.scores.inputs import Task, as_features, as_targets
+from hubfast.scores.scale import times_power_of_two
 from hubfast.scores.score import ANY_TASK, Score
 from hubfast.scores.statistics import FeatureStatistics
 
@@ -48,6 +49,7 @@ class CKA:
     _cross: Tensor = field(repr=False)  # covariance of features and targets, (D, C)
     _spread: "_Spread" = field(repr=False)
     _target_spread: Tensor = field(repr=False)  # |cov(y)| of each column, or (1,) of all classes
+    _exponent: int = field(default=0, repr=False)  # of 2, by which features are divided
 
     @classmethod
     def fit(cls, features: Any, targets: Any, *, task: Task | None = None) -> "CKA":
@@ -85,6 +87,7 @@ class CKA:
             _cross=cross,
             _spread=spread,
             _target_spread=target_spread,
+            _exponent=stats.exponent,
         )
 
     def influence(self, features: Any, targets: Any) -> Tensor:
@@ -94,7 +97,8 @@ class CKA:
         by its own product less S, so of the score s = |S_xy|^2 / (|S_xx| |S_yy|) the change is
         2 x'S_xy y / (|S_xx| |S_yy|) - s x'S_xx x / |S_xx|^2 - s y'S_yy y / |S_yy|^2.
         """
-        x = as_features(features, width=len(self._mean)).to(self._mean) - self._mean
+        x = as_features(features, width=len(self._mean)).to(self._mean)
+        x = times_power_of_two(x, -self._exponent) - self._mean
         y = as_targets(targets, len(x), self.task)[0].to(x.device)
         if self._spread.norm == 0:
             return torch.zeros(len(x), dtype=x.dtype, device=x.device)

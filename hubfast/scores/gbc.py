@@ -13,6 +13,7 @@ from torch.nn.functional import one_hot
 from hubfast.scores.fitted import SampleScore
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import by_weights, class_problem, principal_components
+from hubfast.scores.scale import of_ordinary_size
 from hubfast.scores.score import CLASSES, Score
 
 COMPONENTS = 64  # the paper's principal components
@@ -40,6 +41,7 @@ def gbc(features: Any, targets: Any) -> float:
 def fit_gbc(features: Any, targets: Any) -> SampleScore:
     """GBC with each sample's influence, the components as given; arguments as in `gbc`."""
     x, index, classes = class_problem(features, targets, "GBC")
+    x = of_ordinary_size(x)
     x = principal_components(x, COMPONENTS)
     membership = one_hot(index, classes).double()
     total = float(x.square().mean()) or 1.0

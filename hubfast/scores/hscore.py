@@ -16,6 +16,7 @@ from torch import Tensor
 from hubfast import ops
 from hubfast.ops.linalg.bases import Basis
 from hubfast.scores.inputs import as_features, as_targets
+from hubfast.scores.scale import times_power_of_two
 from hubfast.scores.score import CLASSES, Score
 from hubfast.scores.statistics import FeatureStatistics
 
@@ -60,6 +61,7 @@ class HScore:
     _class_means: Tensor = field(repr=False)  # centred, (D, C)
     _weights: Tensor = field(repr=False)  # (shrunk covariance)^+ class means, (D, C)
     _shares: Tensor = field(repr=False)  # class counts / degrees of freedom, (C,)
+    _exponent: int = field(default=0, repr=False)  # of 2, by which features are divided
 
     @classmethod
     def fit(cls, features: Any, targets: Any, *, regularized: bool = False) -> "HScore":
@@ -109,6 +111,7 @@ class HScore:
             _class_means=found.projections,
             _weights=weights,
             _shares=shares,
+            _exponent=stats.exponent,
         )
 
     def influence(self, features: Any, targets: Any) -> Tensor:
@@ -118,7 +121,8 @@ class HScore:
         the class means and W = S^-1 M, a sample x of class y moves the class means, which adds
         2 x'w_y - m_y'w_y; it moves S, by (1 - a) xx' + a |x|^2 / D; and it moves the shrinkage a.
         """
-        x = as_features(features, width=len(self._mean)).to(self._mean) - self._mean
+        x = as_features(features, width=len(self._mean)).to(self._mean)
+        x = times_power_of_two(x, -self._exponent) - self._mean
         y = as_targets(targets, len(x), "classification")[0].to(x.device)
         index = torch.searchsorted(self.classes, y)
         x = self._basis.project(x)
@@ -127,7 +131,6 @@ class HScore:
         explained = (self._class_means * self._weights).sum(0)  # (C,)
         total = explained @ self._shares  # tr(S^-1 B)
         spread = self._weights.square() @ self._shares  # diagonal of S^-1 B S^-1, (D,)
-
         means = 2 * projected.gather(1, index[:, None])[:, 0] - explained[index] - total
         outer = projected.square() @ self._shares - self._covariance @ spread
         trace = length - self._covariance.sum()

@@ -16,6 +16,7 @@ from hubfast.scores.fitted import SampleScore
 from hubfast.scores.held_out import quality
 from hubfast.scores.inputs import Task, as_features, as_targets
 from hubfast.scores.own_order import order_free
+from hubfast.scores.scale import of_ordinary_size
 from hubfast.scores.score import ANY_TASK, Score
 
 NEIGHBOURS = 5
@@ -51,7 +52,7 @@ def fit_knn(
     features: Any, targets: Any, *, k: int = NEIGHBOURS, task: Task | None = None
 ) -> SampleScore:
     """k-NN with the influence of each sample; the arguments are those of `knn`."""
-    x = as_features(features).double()
+    x = of_ordinary_size(as_features(features).double())
     y, task = as_targets(targets, len(x), task)
     if not 1 <= k < len(x):
         raise ValueError(f"k must be in 1..{len(x) - 1} for {len(x)} samples, got {k}")

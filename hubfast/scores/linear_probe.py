@@ -13,6 +13,7 @@ from hubfast.scores.held_out import interleaved, quality
 from hubfast.scores.inputs import Task, as_features, as_targets
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import compact, standardised
+from hubfast.scores.scale import of_ordinary_size
 from hubfast.scores.score import ANY_TASK, Score
 from hubfast.scores.softmax_regression import fit_head, principal_axes
 
@@ -47,7 +48,7 @@ def fit_linear_probe(
     features: Any, targets: Any, *, seed: int = 0, task: Task | None = None
 ) -> SampleScore:
     """The probe with each sample's influence; arguments as in `linear_probe`."""
-    x = as_features(features).double().cpu()
+    x = of_ordinary_size(as_features(features).double().cpu())
     y, task = as_targets(targets, len(x), task)
     y = y.cpu()
     if len(x) < 2:

@@ -13,6 +13,7 @@ from hubfast.scores.fitted import SampleScore
 from hubfast.scores.leep import LEEP
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import class_problem, principal_components
+from hubfast.scores.scale import of_ordinary_size
 from hubfast.scores.score import CLASSES, NATS, Score
 
 VARIANCE = 0.8  # the share that the principal components keep
@@ -43,6 +44,7 @@ def n_leep(features: Any, targets: Any, *, seed: int = 0) -> float:
 def fit_n_leep(features: Any, targets: Any, *, seed: int = 0) -> SampleScore:
     """N-LEEP with each sample's influence, the mixture as given; arguments as in `n_leep`."""
     x, index, classes = class_problem(features, targets, "N-LEEP")
+    x = of_ordinary_size(x)
     fitted = LEEP.fit(posteriors(x, classes, seed), index.cpu())
     return SampleScore(fitted.score, fitted.influences)
 

@@ -12,6 +12,7 @@ import torch
 from hubfast.scores.fitted import SampleScore
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import class_problem
+from hubfast.scores.scale import check_squares
 from hubfast.scores.score import CLASSES, NATS, Score
 from hubfast.scores.softmax_regression import fit_head, principal_axes
 
@@ -42,6 +43,7 @@ def pactran(features: Any, targets: Any) -> float:
 def fit_pactran(features: Any, targets: Any) -> SampleScore:
     """PACTran with each sample's influence, the head as given; arguments as in `pactran`."""
     x, index, classes = class_problem(features, targets, "PACTran")
+    check_squares(x, "PACTran")
     count, width = x.shape
     x = x.cpu()
     rows, labels = principal_axes(x.numpy()), index.cpu().numpy()

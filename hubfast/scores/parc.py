@@ -12,6 +12,7 @@ from torch import Tensor
 from hubfast.scores.fitted import SampleScore
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import class_problem, standardised
+from hubfast.scores.scale import of_ordinary_size
 from hubfast.scores.score import CLASSES, Score
 
 
@@ -37,6 +38,7 @@ def parc(features: Any, targets: Any) -> float:
 def fit_parc(features: Any, targets: Any) -> SampleScore:
     """PARC with each sample's jackknife pseudo-value, ranks as given; arguments as in `parc`."""
     x, index, _ = class_problem(features, targets, "PARC")
+    x = of_ordinary_size(x)
     if x.shape[1] < 2:
         raise ValueError("PARC correlates two samples' features, so it needs a width of at least 2")
     index = index.cpu()

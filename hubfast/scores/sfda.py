@@ -14,6 +14,7 @@ from hubfast.ops import class_sums
 from hubfast.scores.fitted import SampleScore
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import class_problem, compact
+from hubfast.scores.scale import check_squares
 from hubfast.scores.score import CLASSES, NATS, Score
 from hubfast.utils.threads import one_torch_thread
 
@@ -52,6 +53,7 @@ def sfda(features: Any, targets: Any) -> float:
 def fit_sfda(features: Any, targets: Any) -> SampleScore:
     """SFDA with the log-likelihood of each sample; arguments as in `sfda`."""
     x, index, classes = class_problem(features, targets, "SFDA")
+    check_squares(x, "SFDA")
     width = x.shape[1]
     x = compact(x)
     within = _within(x, index, classes)

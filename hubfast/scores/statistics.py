@@ -3,7 +3,6 @@
 Everything is a sum over samples in float64, so batches, shards and machines merge by `+`.
 """
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 from hubfast import ops
 from hubfast.scores import statistics_file
 from hubfast.scores.inputs import Task, as_features, as_targets
+from hubfast.scores.scale import covering, largest_of, times_power_of_two
 from hubfast.scores.target_sums import target_sums, with_more_classes
 from hubfast.utils.threads import one_torch_thread
 
@@ -39,13 +39,14 @@ class FeatureStatistics:
         target_sum, target_square_sum: `(C,)`; both the class counts for classification.
         resolution: Machine epsilon of the coarsest float type that features came in.
         cubic, quartic: Sum of |x|^2 x `(D,)` and of |x|^4, for shrinkage estimates.
+        exponent: The sums are of features divided by 2^exponent; see `hubfast.scores.scale`.
     """
 
     def __init__(self, task: Task | None = None):
-        self.task = task
-        self.count = 0
+        self.task, self.count = task, 0
         self.width: int | None = None
         self.resolution = 0.0
+        self.exponent, self.largest = 0, 0.0
         self.classes: Tensor | None = None
         self._gram: Tensor | None = None  # upper triangle only
         self._rows: list[Tensor] = []  # float64, not yet in the Gram matrix
@@ -66,6 +67,7 @@ class FeatureStatistics:
         if self.width is None:
             self._start(x, y)
         self.resolution = max(self.resolution, torch.finfo(x.dtype).eps)
+        vars(self).update(covering(vars(self), largest_of(x)))
         if task == "classification":
             self._add_classes(y)
         with one_torch_thread():
@@ -73,7 +75,7 @@ class FeatureStatistics:
                 self._fold()
             for start in range(0, len(x), BLOCK):
                 block = slice(start, start + BLOCK)
-                self._add(x[block].double(), y[block])
+                self._add(times_power_of_two(x[block].double(), -self.exponent), y[block])
         return self
 
     def relabel(self, features: Any, old: Any, new: Any) -> "FeatureStatistics":
@@ -83,7 +85,7 @@ class FeatureStatistics:
         """
         if self.width is None:
             raise ValueError("no samples were counted yet")
-        x = as_features(features, width=self.width)
+        x = times_power_of_two(as_features(features, width=self.width).double(), -self.exponent)
         before, _ = as_targets(old, len(x), self.task)
         after, _ = as_targets(new, len(x), self.task)
         if self.classes is not None:
@@ -93,13 +95,13 @@ class FeatureStatistics:
             self._add_classes(after)
         self._fold()
         for targets, sign in ((before, -1.0), (after, 1.0)):
-            self._add_targets(x.double(), targets.to(x.device), sign)
+            self._add_targets(x, targets.to(x.device), sign)
         return self
 
     def __add__(self, other: "FeatureStatistics") -> "FeatureStatistics":
         if not isinstance(other, FeatureStatistics):
             return NotImplemented
-        merged = self.copy()
+        merged = self.copy(other.largest)
         if other.width is None:
             return merged
         if merged.width is None:
@@ -107,6 +109,8 @@ class FeatureStatistics:
         if (merged.width, merged.task) != (other.width, other.task):
             pair = f"{other.width} for {other.task} to width {merged.width} for {merged.task}"
             raise ValueError(f"cannot add statistics of width {pair}")
+        if other.exponent != merged.exponent:
+            other = other.copy(merged.largest)
         if other.classes is not None:
             merged._add_classes(other.classes)
             index = torch.searchsorted(merged.classes, other.classes)  # type: ignore[arg-type]
@@ -150,12 +154,13 @@ class FeatureStatistics:
             self._row_targets = [torch.cat(self._row_targets)]
         return self._rows[0], self._row_targets[0]
 
-    def copy(self) -> "FeatureStatistics":
-        """An independent copy."""
+    def copy(self, largest: float = 0.0) -> "FeatureStatistics":
+        """An independent copy, in whose scale features of this absolute value are ordinary."""
         twin = FeatureStatistics(self.task)
         for name, value in vars(self).items():
             copied = value.clone() if isinstance(value, Tensor) else value
             setattr(twin, name, list(value) if isinstance(value, list) else copied)
+        vars(twin).update(covering(vars(twin), largest))
         return twin
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -200,8 +205,7 @@ class FeatureStatistics:
         self.width = x.shape[1]
         columns = 0 if y.ndim == 1 else y.shape[1]
         zeros = torch.zeros(columns + 1, self.width, dtype=torch.float64, device=x.device)
-        self.feature_sum, self.cubic = zeros[0].clone(), zeros[0].clone()
-        self.quartic = zeros[0, 0].clone()
+        self.feature_sum, self.cubic, self.quartic = zeros[0], zeros[0].clone(), zeros[0, 0].clone()
         self.cross = zeros[1:].clone()
         self.target_sum, self.target_square_sum = zeros[1:, 0].clone(), zeros[1:, 0].clone()
         if y.ndim == 1:
@@ -219,13 +223,10 @@ class FeatureStatistics:
 
     def _add(self, x: Tensor, y: Tensor) -> None:
         total, cubic = torch.zeros_like(self.feature_sum), torch.zeros_like(self.cubic)
-        quartic = ops.add_moments(x, total, cubic)
-        if not math.isfinite(quartic):
-            raise ValueError("features must be below 1e75: their fourth powers overflow float64")
+        self.quartic += ops.add_moments(x, total, cubic)
         self.count += len(x)
         self.feature_sum += total
         self.cubic += cubic
-        self.quartic += quartic
         self._add_targets(x, y, 1.0)
         if self._gram is not None:
             ops.add_gram(self._gram, x)
@@ -242,8 +243,7 @@ class FeatureStatistics:
     def _fold(self) -> Tensor:
         """Moves the kept rows into the Gram matrix, and gives that."""
         if self._gram is None:
-            size = (self.width or 0, self.width or 0)
-            self._gram = torch.zeros(size, dtype=torch.float64, device=self.cross.device)
+            self._gram = self.cross.new_zeros([self.width or 0] * 2)
         for rows in self._rows:
             ops.add_gram(self._gram, rows)
         self._rows, self._row_targets = [], []

@@ -13,6 +13,10 @@ from hubfast.utils.files import replacing
 
 FORMAT = "hubfast.FeatureStatistics/1"
 FACTS = ("task", "count", "resolution")  # attributes that are no tensors
+SCALE = {
+    "exponent": 0,
+    "largest": 1.0,
+}  # further ones, and their values in files of former versions
 
 
 def packed(attributes: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -27,7 +31,7 @@ def packed(attributes: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, 
         (tensors["row_targets"],) = attributes["_row_targets"]
     else:
         tensors["gram"] = tensors.pop("_gram")
-    facts = {name: attributes[name] for name in FACTS}
+    facts = {name: attributes[name] for name in (*FACTS, *SCALE)}
     return {name: x.contiguous() for name, x in tensors.items()}, {"format": FORMAT, **facts}
 
 
@@ -38,6 +42,7 @@ def unpacked(
     held = {name: x.to(device) for name, x in tensors.items()}
     rows, targets = ([held.pop(name)] if name in held else [] for name in ("rows", "row_targets"))
     attributes = {name: facts[name] for name in FACTS} | {"width": len(held["feature_sum"])}
+    attributes |= {name: facts.get(name, usual) for name, usual in SCALE.items()}
     kept = {"_gram": held.pop("gram", None), "_rows": rows, "_row_targets": targets}
     return attributes | kept | held
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from hubfast.scores.fitted import SampleScore
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import by_weights, centred, class_problem, compact
+from hubfast.scores.scale import of_ordinary_size
 from hubfast.scores.score import CLASSES, Score
 from hubfast.utils.threads import one_torch_thread
 
@@ -40,7 +41,7 @@ def transrate(features: Any, targets: Any) -> float:
 def fit_transrate(features: Any, targets: Any) -> SampleScore:
     """TransRate with each sample's influence; arguments as in `transrate`."""
     x, index, classes = class_problem(features, targets, "TransRate")
-    x = compact(centred(x))
+    x = compact(centred(of_ordinary_size(x)))
     count = len(x)
     if not bool(x.any()):
         return SampleScore(0.0, torch.zeros(count, dtype=torch.float64, device="cpu"))

@@ -297,10 +297,8 @@ def test_bad_input_is_named(features, targets, kind, message):
         logme(features, targets)
 
 
-def test_numbers_that_overflow_are_refused():
+def test_targets_that_overflow_are_refused():
     features, labels = problem(10, 2)
-    with pytest.raises(ValueError, match=r"features must be below 1e75"):
-        logme(1e80 * features, labels)
     with pytest.raises(ValueError, match=r"targets must be below 1e150"):
         logme(features, labels.double() * 1e200)
 

@@ -19,6 +19,7 @@ from hubfast.scores.inputs import Task, as_features, as_targets, like
 from hubfast.scores.logme import thuml
 from hubfast.scores.logme.solve import System, columns_of, solve
 from hubfast.scores.logme.spectral_system import EPSILON, decompose
+from hubfast.scores.scale import times_power_of_two
 from hubfast.scores.score import ANY_TASK, NATS, Score
 from hubfast.scores.statistics import FeatureStatistics
 from hubfast.utils.threads import one_torch_thread
@@ -58,13 +59,14 @@ class LogME:
 
     score: float  # mean of column_scores
     column_scores: Tensor  # log-evidence per sample of each class or target column, (C,)
-    alpha: Tensor  # prior precision, (C,); infinite where no signal was found
+    alpha: Tensor  # prior precision in the features' scale, (C,); infinite: no signal was found
     beta: Tensor  # noise precision, (C,)
     t: Tensor  # the alpha / beta of the posterior mean, (C,)
     classes: Tensor | None  # class ids for classification, (C,) int64
     task: Task
     count: int  # n
     _system: System = field(repr=False)
+    _exponent: int = field(default=0, repr=False)  # the features' scale: `hubfast.scores.scale`
 
     @classmethod
     def fit(
@@ -79,6 +81,7 @@ class LogME:
         x = as_features(features, finite=False)  # `update` checks this
         y, task = as_targets(targets, len(x), task)
         stats = FeatureStatistics(task).update(x, y)
+        x = times_power_of_two(x, -stats.exponent)
         return cls._fit(stats, compat, (x, y.to(x.device)))
 
     @classmethod
@@ -112,8 +115,8 @@ class LogME:
             spectral, classes = thuml.with_absent_classes(spectral, classes)
         scores, alpha, beta, t = thuml.fixed_points(spectral, stats.count, len(stats.feature_sum))
         assert stats.task is not None
-        score = float(scores.mean())
-        return cls(score, scores, alpha, beta, t, classes, stats.task, stats.count, spectral)
+        known = (classes, stats.task, stats.count, spectral, stats.exponent)
+        return cls(float(scores.mean()), scores, alpha, beta, t, *known)
 
     @classmethod
     def of_solution(
@@ -124,8 +127,8 @@ class LogME:
         beta = stats.count / quadratic
         classes = None if stats.classes is None else stats.classes[columns]
         assert stats.task is not None
-        score = float(scores.mean())
-        return cls(score, scores, t * beta, beta, t, classes, stats.task, stats.count, system)
+        known = (classes, stats.task, stats.count, system, stats.exponent)
+        return cls(float(scores.mean()), scores, t * beta, beta, t, *known)
 
     @property
     def rank(self) -> int:
@@ -135,12 +138,17 @@ class LogME:
     @cached_property
     def means(self) -> Tensor:
         """Posterior means of the weights, `(C, D)` float64."""
+        return times_power_of_two(self._means, -self._exponent)
+
+    @cached_property
+    def _means(self) -> Tensor:
+        """Those of the features that `_features` gives."""
         return self._system.means(self.t)
 
     def decision_function(self, features: Any) -> Any:
         """Posterior mean of every target column for features `(r, D)`, as `(r, C)` float64."""
         x = self._features(features)
-        return like(x @ self.means.T, features)
+        return like(x @ self._means.T, features)
 
     def predict(self, features: Any, return_std: bool = False) -> Any:
         """Predicted targets of new samples, as the kind of array that was given.
@@ -154,7 +162,7 @@ class LogME:
             Class ids `(r,)` for classification, 0/1 `(r, C)` for multi-label, means `(r, C)` for
             regression; with `return_std`, a pair of these and the std.
         """
-        values = self._features(features) @ self.means.T
+        values = self._features(features) @ self._means.T
         match self.task:
             case "classification":
                 assert self.classes is not None
@@ -178,7 +186,7 @@ class LogME:
         pseudo-value of the score, so the values' std over sqrt(n) is the score's standard error.
         """
         x, y = self._samples(features, targets)
-        error = y - x @ self.means.T
+        error = y - x @ self._means.T
         leverage = self._system.leverage(x, self.t)
         free = (1 - leverage).clamp(min=EPSILON)  # 1 - h
         surprise = self.beta * error.square() / free
@@ -201,7 +209,7 @@ class LogME:
         """
         x, y = self._samples(features, targets)
         leverage = self._system.leverage(x, self.t)
-        return (x @ self.means.T - leverage * y) / (1 - leverage).clamp(min=EPSILON), y
+        return (x @ self._means.T - leverage * y) / (1 - leverage).clamp(min=EPSILON), y
 
     def _samples(self, features: Any, targets: Any) -> tuple[Tensor, Tensor]:
         """Features `(r, D)` and target columns `(r, C)`, both checked, in float64."""
@@ -212,9 +220,9 @@ class LogME:
         return x, y
 
     def _features(self, features: Any) -> Tensor:
-        """Checks features and brings them to float64 on the device of the fit."""
-        x = as_features(features, width=self.means.shape[1])
-        return x.to(self.means.device, torch.float64)
+        """Checks features, and gives them in float64 on the device of the fit and in its scale."""
+        x = as_features(features, width=self._means.shape[1])
+        return times_power_of_two(x.to(self._means.device, torch.float64), -self._exponent)
 
 
 SCORE = Score(
