@@ -4,7 +4,6 @@ Spec: `reference.zoo_conv`. A layer's mixed weights are written once, for `sampl
 tap's input channels side by side.
 """
 
-import torch
 from hubfast.kernels.aggregate import aggregate, aggregate_backward
 from hubfast.kernels.sample_conv import sample_conv
 from hubfast.kernels.sample_conv_backward import sample_conv_backward
@@ -15,7 +14,7 @@ from hubfast.ops.zoo_conv.geometry import Geometry
 
 def zoo_conv(x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry) -> Tensor:
     """`reference.zoo_conv` for CUDA tensors: one layer's mixed weights exist at a time."""
-    return sample_conv(x, _mixed(_taps_first(weights), gates, x.dtype), geometry)
+    return sample_conv(x, aggregate(_taps_first(weights), gates, x.dtype), geometry)
 
 
 def zoo_conv_backward(
@@ -29,17 +28,13 @@ def zoo_conv_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of x, weights and gates; the weights are mixed again, not kept."""
     ordered = _taps_first(weights)
-    mixed = _mixed(ordered, gates, x.dtype)
+    mixed = aggregate(ordered, gates, x.dtype)
     dx, d_mixed = sample_conv_backward(grad, x, mixed, geometry, input_grad=input_grad)
     del mixed
-    d_weights, d_gates = aggregate_backward(d_mixed.movedim(2, -1), ordered, gates)
-    return dx, d_weights.movedim(-1, 2).contiguous(), d_gates
+    d_weights, d_gates = aggregate_backward(d_mixed, ordered, gates)
+    return dx, d_weights, d_gates
 
 
 def _taps_first(weights: Tensor) -> Tensor:
-    """`(M, O, I, h, w)` as contiguous `(M, O, h, w, I)`: a tap's input channels side by side."""
-    return weights.movedim(2, -1).contiguous()
-
-
-def _mixed(ordered: Tensor, gates: Tensor, dtype: torch.dtype) -> Tensor:
-    return aggregate(ordered, gates, dtype).movedim(-1, 2)
+    """`(M, O, I, h, w)` with a tap's input channels side by side; no copy where they are."""
+    return weights.movedim(2, -1).contiguous().movedim(-1, 2)

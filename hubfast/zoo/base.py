@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +24,11 @@ class Samples:
 class ZooLayer(nn.Module):
     """Weights, bias, alignment and gate of M models.
 
-    A model's kernel is flat in memory, `(M, O, I / groups * k * k)`, because what has four or five
-    dimensions takes part in `Module.to(memory_format=torch.channels_last)`.
+    The kernels of all models are one parameter with as many dimensions as one of them, the models'
+    output channels one after the other: `(M O, I / groups, k, k)`. So
+    `Module.to(memory_format=torch.channels_last)` puts the input channels of a tap side by side, as
+    it does for torch's layers. State dicts with flat kernels `(M, O, I / groups * k * k)`, which
+    hubfast wrote before, load as well.
     """
 
     def __init__(
@@ -47,19 +51,34 @@ class ZooLayer(nn.Module):
         self.models, self.groups, self.form = models, groups, form
         self.kernel = weight  # of one model
         self.native = missing("native") is None  # asked here: a compiled forward cannot import
-        self.weight = nn.Parameter(torch.empty(models, out, prod(weight[1:])))
+        shape = (models, *weight) if len(weight) == 2 else (models * out, *weight[1:])
+        self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.empty(models, out)) if bias else None
         shape = (models, out, out // groups)
         self.alignment = nn.Parameter(torch.empty(shape)) if align else None
         self.gate = (LiteGate if lite else Gate)(channels, models, gate)
         self.reset_parameters()
 
+    @property
+    def weights(self) -> Tensor:
+        """The parameter as `(M, O, I / groups, ...)`."""
+        return self.weight.view(self.models, *self.kernel)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *rest: Any, **options: Any
+    ) -> None:
+        name = f"{prefix}weight"
+        flat = (self.models, self.kernel[0], prod(self.kernel[1:]))
+        if name in state_dict and tuple(state_dict[name].shape) == flat:
+            state_dict[name] = state_dict[name].reshape(self.weight.shape)
+        super()._load_from_state_dict(state_dict, prefix, *rest, **options)
+
     def reset_parameters(self) -> None:
         """Draws each model's weights as torch's layers do; alignment is the identity."""
-        for weight in self.weight:
+        for weight in self.weights:
             nn.init.kaiming_uniform_(weight, a=5**0.5)
         if self.bias is not None:
-            bound = self.weight[0, 0].numel() ** -0.5
+            bound = prod(self.kernel[1:]) ** -0.5
             nn.init.uniform_(self.bias, -bound, bound)
         if self.alignment is not None:
             with torch.no_grad():
@@ -71,7 +90,7 @@ class ZooLayer(nn.Module):
     def fold_alignment(self) -> None:
         """Replaces the weights by the aligned ones, for inference."""
         if self.alignment is not None:
-            self.weight.copy_(aligned(self.weight, self.alignment))
+            self.weights.copy_(aligned(self.weights, self.alignment))
             self.alignment = None
 
     @torch.no_grad()
@@ -83,7 +102,7 @@ class ZooLayer(nn.Module):
         """
         if not isinstance(self.gate, LiteGate):
             raise TypeError("only Lite layers are one plain layer: weights here differ by sample")
-        weight: Tensor = self.weight
+        weight = self.weights
         if self.alignment is not None:
             weight = aligned(weight, self.alignment)
         gates = self.gate.shared().to(weight.dtype)

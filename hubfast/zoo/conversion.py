@@ -173,8 +173,8 @@ def _converted(
     if shares is not None:
         layer.gate.favour(shares)
     layer.to(weight.dtype).train(first.training)
-    kernels = torch.stack([cast(Tensor, m.weight).detach() for m in originals])
-    layer.weight.data = kernels.flatten(2)
+    kernels = torch.cat([cast(Tensor, m.weight).detach() for m in originals])  # as they lie
+    layer.weight.data = kernels.view(layer.weight.shape)
     if layer.bias is not None:
         layer.bias.data = torch.stack([cast(Tensor, m.bias).detach() for m in originals])
     return layer

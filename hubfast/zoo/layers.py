@@ -67,7 +67,7 @@ class _ZooConv(ZooLayer):
         pixels = prod(geometry.output_size(tuple(x.shape[2:]), self.kernel_size))
         return zoo_conv(
             x,
-            self.weight.view(self.models, *self.kernel),
+            self.weights,
             gates,
             self.bias,
             self.alignment,
@@ -124,8 +124,8 @@ class ZooConv2d(_ZooConv):
         lite: Whether gates are shared by all samples, see `LiteGate`.
         form: The form of `hubfast.ops.zoo_conv`; None lets `plan` choose by shapes.
 
-    Parameters are `weight` `(M, O, I / groups * k * k)`, `bias` `(M, O)`, `alignment`
-    `(M, O, O / groups)`, and the gate's.
+    Parameters are `weight` `(M O, I / groups, k, k)`, of which `weights` is a view
+    `(M, O, I / groups, k, k)`, `bias` `(M, O)`, `alignment` `(M, O, O / groups)`, and the gate's.
     """
 
     dimensions = 2

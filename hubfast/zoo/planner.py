@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
+import torch
+
+from hubfast.ops.choices import choices
 from hubfast.ops.zoo_conv.op import Form
 
 
@@ -16,8 +19,15 @@ class Costs(NamedTuple):
 
 # CPU, without and with the native core, which mixes weights in cache: from the forms of a 3x3
 # layer, 512 channels, 7x7 pixels, M = 5, on two cores of an AMD EPYC.
-# CUDA: arithmetic for an H200 in bfloat16, not measured yet.
+# CUDA: arithmetic for an H200 in bfloat16, where this GPU was not measured.
 COSTS = {"cpu": Costs(100, 1.1), "native": Costs(30, 1.1), "cuda": Costs(190, 1.0)}
+
+# Of input channels, a GPU's kernels for one sample's own weights take 16 at a time, load fewer one
+# by one, and read the output's gradient again for each tap. A 7x7 stem of 3 channels takes at
+# least 3.8 ms of a training step for 48 images by the instructions of its machine code; its 15
+# gated channels in one plain convolution take 0.3 ms at half of an H100's peak, and so do up to
+# 128 channels less. This is arithmetic, not measured yet.
+NARROW, MOST_JOINED = 16, 128
 
 
 def plan(
@@ -46,7 +56,9 @@ def plan(
     """
     if groups > 1 or samples == 1:
         return "mix"
-    costs = COSTS.get("native" if native and device == "cpu" else device, COSTS["cuda"])
+    if device == "cuda" and weight[1] < NARROW and models * weight[1] <= MOST_JOINED:
+        return "concatenate"
+    costs = _costs("native" if native and device == "cpu" else device)
     # Of each weight, for each sample.
     together, apart = models * pixels * costs.product, pixels + costs.traffic
     form: Form = "concatenate" if together < apart else "mix"
@@ -56,3 +68,14 @@ def plan(
     on_kernels = samples * size * min(together, apart) + models * channels * size
     on_results = samples * together * (size + channels**2)
     return "separate" if on_results < on_kernels else form
+
+
+def _costs(device: str) -> Costs:
+    """What was measured on this GPU, or else `COSTS`, which torch.compile takes in any case.
+
+    It traces this, and cannot read files.
+    """
+    default = COSTS.get(device, COSTS["cuda"])
+    if device != "cuda" or torch.compiler.is_compiling() or not torch.cuda.is_available():
+        return default
+    return default._replace(**choices(device, "plan"))

@@ -5,7 +5,19 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from hubfast.zoo import Gate, LiteGate, ZooConv1d, ZooConv2d, ZooConv3d, ZooLinear, plan
+from hubfast.ops import align as aligned
+from hubfast.ops.zoo_conv.geometry import memory_order
+from hubfast.zoo import (
+    Gate,
+    LiteGate,
+    ZooConv1d,
+    ZooConv2d,
+    ZooConv3d,
+    ZooLinear,
+    ZooTuning,
+    plan,
+    planner,
+)
 
 PLAIN = {ZooConv1d: nn.Conv1d, ZooConv2d: nn.Conv2d, ZooConv3d: nn.Conv3d}
 
@@ -24,7 +36,7 @@ def test_one_model_is_the_plain_layer(kind, options):
     layer = kind(1, 4, 6, 3, **options, gate="softmax")  # one gate: one
     plain = PLAIN[kind](4, 6, 3, **options)
     with torch.no_grad():
-        plain.weight.copy_(layer.weight[0].view_as(plain.weight))
+        plain.weight.copy_(layer.weights[0])
         if plain.bias is not None:
             plain.bias.copy_(layer.bias[0])
     x = torch.randn(2, 4, *(7,) * layer.dimensions)
@@ -106,6 +118,68 @@ def test_plan_follows_what_a_form_costs():
     assert plan(16, 5, wide, 1, aligned=True) == "separate"  # kernels of 9 x 512 need no product
     assert plan(16, 5, wide, 1, groups=2) == "mix"
     assert plan(1, 5, wide, 1) == "mix"
+
+
+def test_plan_joins_narrow_inputs_on_a_gpu():
+    stem = (64, 3, 7, 7)
+    assert plan(48, 5, stem, 12544, device="cuda") == "concatenate"
+    assert plan(48, 5, stem, 12544, device="cuda", aligned=True) == "concatenate"
+    assert plan(48, 5, stem, 12544) == "mix"
+    assert plan(48, 60, stem, 12544, device="cuda") == "mix"
+    assert plan(48, 5, (64, 16, 3, 3), 12544, device="cuda") == "mix"
+    assert plan(48, 5, (64, 1, 3, 3), 12544, groups=64, device="cuda") == "mix"
+
+
+def test_plan_takes_what_was_measured(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    measured = {"traffic": 1e6}
+    monkeypatch.setattr(planner, "choices", lambda device, table: {"plan": measured}[table])
+    assert plan(16, 5, (512, 512, 3, 3), 3136, device="cuda") == "concatenate"
+    measured["traffic"] = 0
+    assert plan(16, 5, (512, 512, 3, 3), 3136, device="cuda") == "mix"
+
+
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_channels_last_puts_the_channels_of_a_tap_side_by_side(align, groups):
+    layer = ZooConv2d(3, 4, 6, (3, 2), padding=1, groups=groups, align=align)
+    x = torch.randn(2, 4, 7, 7)
+    expected = layer(x)
+    expected.square().sum().backward()
+    grad, weights, layer.weight.grad = layer.weight.grad, layer.weights.clone(), None
+    layer.to(memory_format=torch.channels_last)
+    if groups == 1:
+        assert memory_order(layer.weights) == (0, 1, 3, 4, 2)
+    assert torch.equal(layer.weights, weights)
+    y = layer(x.contiguous(memory_format=torch.channels_last))
+    assert_close(y, expected)
+    y.square().sum().backward()
+    assert_close(layer.weight.grad, grad, rtol=1e-4, atol=1e-4)
+    assert layer.weight.grad.stride() == layer.weight.stride()
+    if align:
+        assert memory_order(aligned(layer.weights, layer.alignment)) == memory_order(layer.weights)
+
+
+@pytest.mark.parametrize("kind", [ZooConv1d, ZooConv2d, ZooConv3d, ZooLinear])
+def test_flat_weights_of_former_checkpoints_load(kind):
+    more = () if kind is ZooLinear else (3,)
+    layer, other = (kind(2, 4, 6, *more) for _ in range(2))
+    former = layer.state_dict()
+    former["weight"] = layer.weights.detach().flatten(2)
+    other.load_state_dict(former)
+    assert torch.equal(other.weights, layer.weights)
+    wrong = {**former, "weight": former["weight"][:, :, :-1]}
+    with pytest.raises(RuntimeError, match="size mismatch for weight"):
+        other.load_state_dict(wrong)
+
+
+def test_models_keep_their_memory_order():
+    models = [nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2)) for _ in range(2)]
+    for model in models:
+        model.to(memory_format=torch.channels_last)
+    (convolution,) = ZooTuning.from_models(models, 2).zoo_layers().values()
+    assert memory_order(convolution.weights) == (0, 1, 3, 4, 2)
+    assert torch.equal(convolution.weights[1], models[1][0].weight)
 
 
 def test_mistakes_name_the_argument():

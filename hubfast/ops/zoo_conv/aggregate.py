@@ -8,6 +8,12 @@ from torch import Tensor
 from hubfast.ops.backends import takes_triton
 from hubfast.ops.registration import register
 from hubfast.ops.zoo_conv import reference
+from hubfast.ops.zoo_conv.geometry import (
+    empty_in_order,
+    in_order,
+    memory_order,
+    out_of_order,
+)
 
 align = reference.align
 
@@ -31,7 +37,7 @@ def aggregate(
         backend: `"triton"` (CUDA), `"torch"`, or None for the best there is.
 
     Returns:
-        `(B, ...)`.
+        `(B, ...)`, in the memory order of the weights.
 
     Raises:
         ValueError: Shapes that do not fit each other.
@@ -44,27 +50,48 @@ def aggregate(
     return _aggregate_op(weights, gates, dtype or weights.dtype, backend)
 
 
+def mix(weights: Tensor, gates: Tensor, dtype: torch.dtype, backend: str | None) -> Tensor:
+    """What `aggregate` computes, for ops that contain it."""
+    if takes_triton(backend, weights):
+        from hubfast.kernels.aggregate import aggregate as kernel  # triton is slow to import
+
+        return kernel(weights, gates, dtype)
+    order = memory_order(weights)
+    return out_of_order(reference.aggregate(in_order(weights, order), gates, dtype), order)
+
+
+def mix_backward(
+    grad: Tensor, weights: Tensor, gates: Tensor, backend: str | None
+) -> tuple[Tensor, Tensor]:
+    """Gradients of weights and gates from `grad` `(B, ...)`."""
+    if takes_triton(backend, weights):
+        from hubfast.kernels.aggregate import aggregate_backward as kernel
+
+        return kernel(grad, weights, gates)
+    order = memory_order(weights)
+    rows = in_order(weights, order)
+    rows_grad, gates_grad = reference.aggregate_backward(in_order(grad, order), rows, gates)
+    return out_of_order(rows_grad, order), gates_grad
+
+
 def _fake_aggregate(
     weights: Tensor, gates: Tensor, dtype: torch.dtype, backend: str | None
 ) -> Tensor:
-    return weights.new_empty(gates.shape[0], *weights.shape[1:], dtype=dtype)
+    return empty_in_order(weights, gates.shape[0], dtype)
 
 
 def _fake_aggregate_backward(
     grad: Tensor, weights: Tensor, gates: Tensor, backend: str | None
 ) -> tuple[Tensor, Tensor]:
-    return weights.new_empty(weights.shape), gates.new_empty(gates.shape)
+    weights_grad = empty_in_order(weights, weights.shape[0], weights.dtype)
+    return weights_grad, gates.new_empty(gates.shape)
 
 
 @register("aggregate_backward", fake=_fake_aggregate_backward)
 def _aggregate_backward_op(
     grad: Tensor, weights: Tensor, gates: Tensor, backend: str | None
 ) -> tuple[Tensor, Tensor]:
-    if takes_triton(backend, weights):
-        from hubfast.kernels.aggregate import aggregate_backward as kernel
-
-        return kernel(grad, weights, gates)
-    return reference.aggregate_backward(grad, weights, gates)
+    return mix_backward(grad, weights, gates, backend)
 
 
 def _setup_aggregate(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -80,8 +107,4 @@ def _grad_aggregate(ctx: Any, grad: Tensor) -> tuple:
 def _aggregate_op(
     weights: Tensor, gates: Tensor, dtype: torch.dtype, backend: str | None
 ) -> Tensor:
-    if takes_triton(backend, weights):
-        from hubfast.kernels.aggregate import aggregate as kernel  # triton is slow to import
-
-        return kernel(weights, gates, dtype)
-    return reference.aggregate(weights, gates, dtype)
+    return mix(weights, gates, dtype, backend)

@@ -20,6 +20,9 @@ from hubfast.ops.zoo_conv.geometry import (
     convolve,
     convolve_backward,
     empty_like,
+    in_order,
+    memory_order,
+    out_of_order,
     pixels,
     pointwise,
 )
@@ -36,8 +39,10 @@ def forward(x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry) -> Te
     if _by_rows(y, weights, geometry):
         _forward_rows(y, x, weights, gates, geometry)
     else:
+        order = memory_order(weights)
+        rows = in_order(weights, order)
         for part in _parts(len(x), weights[0].nbytes, BLOCK_BYTES):
-            mixed = _mix(weights, gates[part], x.dtype)
+            mixed = out_of_order(_mix(rows, gates[part], x.dtype), order)
             for b, weight in enumerate(mixed, part.start):
                 y[b : b + 1] = convolve(x[b : b + 1], weight, geometry)
     return y
@@ -100,11 +105,13 @@ def _backward_rows(
 def _backward_samples(
     dx: Tensor, grad: Tensor, x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry
 ) -> tuple[Tensor, Tensor]:
-    d_weights, d_gates = torch.zeros_like(weights), torch.zeros_like(gates)
+    order = memory_order(weights)
+    rows = in_order(weights, order)
+    d_rows, d_gates = torch.zeros_like(rows), torch.zeros_like(gates)
     wanted = dx.numel() > 0
     for part in _parts(len(x), weights[0].nbytes, BLOCK_BYTES):
-        mixed = _mix(weights, gates[part], x.dtype)
-        for weight, b in zip(mixed, range(part.start, part.stop), strict=True):
+        mixed = _mix(rows, gates[part], x.dtype)
+        for weight, b in zip(out_of_order(mixed, order), range(part.start, part.stop), strict=True):
             one = slice(b, b + 1)
             d_x, d_weight = convolve_backward(
                 grad[one], x[one], weight, geometry, input_grad=wanted
@@ -112,8 +119,8 @@ def _backward_samples(
             if wanted:
                 dx[one] = d_x
             weight.copy_(d_weight)  # no longer needed: its gradient takes its place
-        _reduce(d_weights, d_gates[part], mixed, weights, gates[part])
-    return d_weights, d_gates
+        _reduce(d_rows, d_gates[part], mixed, rows, gates[part])
+    return out_of_order(d_rows, order), d_gates
 
 
 def _mix(weights: Tensor, gates: Tensor, dtype: torch.dtype) -> Tensor:

@@ -119,7 +119,7 @@ def memory_order(x: Tensor) -> tuple[int, ...]:
     Where `x` has gaps, or its first dimension is not the outermost, it is the order of a
     contiguous tensor.
     """
-    order = (0, *sorted(range(1, x.ndim), key=lambda d: -x.stride(d)))
+    order = (0, *sorted(range(1, x.ndim), key=x.stride().__getitem__, reverse=True))
     return order if x.permute(order).is_contiguous() else tuple(range(x.ndim))
 
 

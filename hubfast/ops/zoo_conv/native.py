@@ -19,9 +19,12 @@ MOST_TAPS = 126  # taps that a kernel may have
 MOST_PIXELS = 200  # pixels of an output up to which this was faster than torch's convolutions
 
 
-def fits(x: Tensor, weights: Tensor, geometry: Geometry) -> bool:
-    """Whether the core takes these shapes, dtypes and memory orders; it takes nothing empty."""
-    single = x.dtype == weights.dtype == torch.float32
+def fits(x: Tensor, weights: Tensor, dtype: torch.dtype, geometry: Geometry) -> bool:
+    """Whether the core takes these shapes, memory orders and the dtype of mixed weights.
+
+    It takes nothing empty.
+    """
+    single = x.dtype == dtype == torch.float32
     plain = x.device.type == "cpu" and geometry.groups == 1 and x.ndim in (3, 4)
     small = weights.shape[3:].numel() <= MOST_TAPS
     filled = min(x.numel(), weights.numel()) > 0

@@ -5,20 +5,22 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 from torch.amp import is_autocast_available
-from torch.nn.functional import linear
 
-from hubfast.ops.backends import choose, takes_triton
+from hubfast.ops.backends import choose, on_device, takes_triton
 from hubfast.ops.registration import register
-from hubfast.ops.zoo_conv import blocked, native
+from hubfast.ops.zoo_conv import blocked, grouped, native
 from hubfast.ops.zoo_conv.aggregate import aggregate
+from hubfast.ops.zoo_conv.forms import concatenated, dense, separate
 from hubfast.ops.zoo_conv.geometry import (
     Geometry,
     as_geometry,
-    channels_last,
     check_weight,
-    convolve,
+    empty_in_order,
     empty_like,
+    in_order,
     kernel_fits,
+    memory_order,
+    out_of_order,
     pointwise,
 )
 from hubfast.ops.zoo_conv.reference import align, align_and_mix
@@ -60,7 +62,8 @@ def zoo_conv(
             `"concatenate"` convolves the M gated copies of x at once; `"separate"` convolves x
             with all M models' weights and sums: for maps of few pixels. The latter two take one
             group.
-        backend: Who runs `"mix"`: `"triton"` (CUDA), `"native"` (CPU, float32), `"torch"`, or None.
+        backend: Who runs `"mix"`: `"triton"` (CUDA, two spatial dimensions or kernels of size one,
+            one group), `"native"` (CPU, float32), `"torch"`, or None.
 
     Returns:
         `(B, O, ...)`.
@@ -74,9 +77,9 @@ def zoo_conv(
     if is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type):
         x = x.to(torch.get_autocast_dtype(x.device.type))
     if form == "separate" and gates.shape[0] == x.shape[0]:
-        y = _separate(x, weights, gates, alignment, geometry)
+        y = separate(x, weights, gates, alignment, geometry)
     elif alignment is not None and gates.shape[0] == 1:
-        y = _dense(x, align_and_mix(weights, alignment, gates[0]).to(x.dtype), geometry)
+        y = dense(x, align_and_mix(weights, alignment, gates[0]).to(x.dtype), geometry)
     else:
         if alignment is not None:
             weights = align(weights, alignment)
@@ -104,51 +107,26 @@ def _mixed(
     form: str,
     backend: str | None,
 ) -> Tensor:
-    wide = torch.promote_types(weights.dtype, gates.dtype)
     if gates.shape[0] == 1:
-        return _dense(x, aggregate(weights, gates, dtype=x.dtype, backend=backend)[0], geometry)
+        return dense(x, aggregate(weights, gates, dtype=x.dtype, backend=backend)[0], geometry)
     if form == "concatenate":
-        copies = _gated_copies(x, gates.to(x.dtype))
-        return _dense(copies, weights.transpose(0, 1).flatten(1, 2).to(x.dtype), geometry)
-    return _zoo_conv_op(x, weights.to(wide), gates.to(wide), *geometry, backend)
+        return concatenated(x, weights, gates, geometry)
+    return _zoo_conv_op(x, weights, gates, *geometry, backend)
 
 
-def _gated_copies(x: Tensor, gates: Tensor) -> Tensor:
-    """`(B, M I, ...)`, in the memory order of `x` `(B, I, ...)`."""
-    if channels_last(x):
-        gates = gates.view(x.shape[0], *(1,) * (x.ndim - 2), -1, 1)
-        return (gates * x.movedim(1, -1).unsqueeze(-2)).flatten(-2).movedim(-1, 1)
-    return (gates.view(x.shape[0], -1, *(1,) * (x.ndim - 1)) * x.unsqueeze(1)).flatten(1, 2)
-
-
-def _dense(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    """A plain convolution; tokens are multiplied as `nn.Linear` does."""
-    plain = set(geometry.stride) == {1} and pointwise(tuple(weight.shape[2:]), geometry)
-    if plain and channels_last(x):
-        return linear(x.movedim(1, -1), weight.flatten(1)).movedim(-1, 1)
-    return convolve(x, weight, geometry)
-
-
-def _separate(
-    x: Tensor, weights: Tensor, gates: Tensor, alignment: Tensor | None, geometry: Geometry
-) -> Tensor:
-    """Aligns the M results, at `O^2` products per pixel, and not the M kernels."""
-    models, channels = weights.shape[:2]
-    spatial = (1,) * (x.ndim - 2)
-    y = _dense(x, weights.flatten(0, 1).to(x.dtype), geometry).unflatten(1, (models, channels))
-    y = y * gates.view(-1, models, 1, *spatial).to(y.dtype)
-    if alignment is None:
-        return y.sum(1)
-    joined = alignment.transpose(0, 1).flatten(1)  # (O, M O)
-    plain = Geometry(spatial, (0,) * len(spatial), spatial)
-    return _dense(y.flatten(1, 2), joined.view(channels, -1, *spatial).to(y.dtype), plain)
-
-
-def _choose(backend: str | None, x: Tensor, weights: Tensor, geometry: Geometry) -> str:
-    if native.fits(x, weights, geometry):
+def _choose(
+    backend: str | None, x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry
+) -> str:
+    """One of `"native"`, `"triton"` and `"blocked"`, or of `"grouped"`, which CUDA has besides."""
+    wide = torch.promote_types(weights.dtype, gates.dtype)
+    if native.fits(x, weights, wide, geometry):
         wins = native.wins(x, weights, geometry)
-        return choose(backend, *(("native",) if wins else ("torch", "native")))
-    return "triton" if takes_triton(backend, x, kernel_fits(x, geometry)) else "torch"
+        chosen = choose(backend, *(("native",) if wins else ("torch", "native")))
+        return "native" if chosen == "native" else "blocked"
+    simple = pointwise(tuple(weights.shape[3:]), geometry)
+    if takes_triton(backend, x, simple or kernel_fits(x, geometry)) and kernel_fits(x, geometry):
+        return "triton"
+    return "grouped" if on_device(x, cuda=("grouped",)) else "blocked"
 
 
 def _fake_zoo_conv(
@@ -179,7 +157,8 @@ def _fake_zoo_conv_backward(
     input_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     dx = empty_like(x, x.shape[1], tuple(x.shape[2:])) if input_grad else x.new_empty(0)
-    return dx, weights.new_empty(weights.shape), gates.new_empty(gates.shape)
+    d_weights = empty_in_order(weights, weights.shape[0], weights.dtype)
+    return dx, d_weights, gates.new_empty(gates.shape)
 
 
 @register("zoo_conv_backward", fake=_fake_zoo_conv_backward)
@@ -196,13 +175,26 @@ def _zoo_conv_backward_op(
     input_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     geometry = Geometry.of(stride, padding, dilation, groups)
-    chosen = _choose(backend, x, weights, geometry)
+    chosen = _choose(backend, x, weights, gates, geometry)
     if chosen == "triton":
         from hubfast.kernels.zoo_conv import zoo_conv_backward as kernel
 
-        return kernel(grad, x, weights, gates, geometry, input_grad=input_grad)
-    run = native.backward if chosen == "native" else blocked.backward
-    return run(grad, x, weights, gates, geometry, input_grad=input_grad)
+        found = kernel(grad, x, weights, gates, geometry, input_grad=input_grad)
+    elif chosen == "grouped":
+        found = grouped.backward(grad, x, weights, gates, geometry, backend, input_grad=input_grad)
+    else:
+        run = native.backward if chosen == "native" else blocked.backward
+        wide = _same_dtype(weights, gates)
+        found = run(grad, x, *wide, geometry, input_grad=input_grad)
+    dx, d_weights, d_gates = found
+    order = memory_order(weights)
+    d_weights = out_of_order(in_order(d_weights.to(weights.dtype), order), order)
+    return dx, d_weights, d_gates.to(gates.dtype)
+
+
+def _same_dtype(weights: Tensor, gates: Tensor) -> tuple[Tensor, Tensor]:
+    wide = torch.promote_types(weights.dtype, gates.dtype)
+    return weights.to(wide), gates.to(wide)
 
 
 def _setup_zoo_conv(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -228,10 +220,12 @@ def _zoo_conv_op(
     backend: str | None,
 ) -> Tensor:
     geometry = Geometry.of(stride, padding, dilation, groups)
-    chosen = _choose(backend, x, weights, geometry)
+    chosen = _choose(backend, x, weights, gates, geometry)
     if chosen == "triton":
         from hubfast.kernels.zoo_conv import zoo_conv as kernel  # triton is slow to import
 
         return kernel(x, weights, gates, geometry)
+    if chosen == "grouped":
+        return grouped.forward(x, weights, gates, geometry, backend)
     run = native.forward if chosen == "native" else blocked.forward
-    return run(x, weights, gates, geometry)
+    return run(x, *_same_dtype(weights, gates), geometry)

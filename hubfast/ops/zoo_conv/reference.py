@@ -7,7 +7,13 @@ of M models become, for sample b, `W_b = sum_m a_bm T_m W_m`.
 import torch
 from torch import Tensor
 
-from hubfast.ops.zoo_conv.geometry import Geometry, convolve, convolve_backward
+from hubfast.ops.zoo_conv.geometry import (
+    Geometry,
+    convolve,
+    convolve_backward,
+    memory_order,
+    out_of_order,
+)
 
 
 def align(weights: Tensor, alignment: Tensor) -> Tensor:
@@ -21,7 +27,10 @@ def align(weights: Tensor, alignment: Tensor) -> Tensor:
     """
     models, out, channels = alignment.shape
     blocks = (models, out // channels, channels, -1)
-    return (alignment.reshape(blocks) @ weights.reshape(blocks)).reshape(weights.shape)
+    order = _rows_order(weights)
+    rows = weights.permute(order)
+    aligned = alignment.reshape(blocks) @ rows.reshape(blocks)
+    return out_of_order(aligned.reshape(rows.shape), order)
 
 
 def align_and_mix(weights: Tensor, alignment: Tensor, gates: Tensor) -> Tensor:
@@ -43,8 +52,16 @@ def align_and_mix(weights: Tensor, alignment: Tensor, gates: Tensor) -> Tensor:
         models, groups, channels, -1
     )
     joined = gated.permute(1, 2, 0, 3).flatten(2)  # (groups, channels, M channels)
-    stacked = weights.reshape(models, groups, channels, -1).transpose(0, 1).flatten(1, 2)
-    return (joined @ stacked).reshape(weights.shape[1:])
+    order = _rows_order(weights)
+    rows = weights.permute(order)
+    stacked = rows.reshape(models, groups, channels, -1).transpose(0, 1).flatten(1, 2)
+    return out_of_order((joined @ stacked).reshape(1, *rows.shape[1:]), order)[0]
+
+
+def _rows_order(weights: Tensor) -> tuple[int, ...]:
+    """The memory order of `weights` `(M, O, ...)` where rows of O are whole in it."""
+    order = memory_order(weights)
+    return order if order[1] == 1 else tuple(range(weights.ndim))
 
 
 def aggregate(weights: Tensor, gates: Tensor, dtype: torch.dtype) -> Tensor:

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from hubfast import ops
 from hubfast.ops import reference
 from hubfast.ops.reference import Geometry
+from hubfast.ops.zoo_conv import forms
 
 # in, out, kernel, stride, padding, dilation, groups, size: small and large maps, 1x1, grouped
 CASES = {
@@ -91,6 +92,16 @@ def test_zoo_conv_equals_reference(case, form, channels_last):
         assert_close(a, b)
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_channels_of_zeros_change_nothing(channels_last):
+    (x, weights, *_), geometry = arguments(CASES["small map"], channels_last=channels_last)
+    padded = forms._padded(x, weights[0], 8)
+    assert [v.shape[1] for v in padded] == [8, 8]
+    assert padded[0].stride(1) == x.stride(1) or not channels_last
+    assert_close(forms.dense(*padded, geometry), forms.dense(x, weights[0], geometry))
+    assert forms._padded(x, weights[0], 3)[0] is x
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("dimensions", [1, 3])
 def test_other_dimensions_and_shared_gates(dimensions, rows):
@@ -140,8 +151,11 @@ def test_opcheck(name, channels_last):
         CASES[name], dtype=torch.float32, channels_last=channels_last
     )
     how = (*map(list, geometry[:3]), geometry.groups, "torch")
-    opcheck(torch.ops.hubfast.zoo_conv, (x, weights, gates, *how))
-    opcheck(torch.ops.hubfast.aggregate, (weights, gates, torch.float32, "torch"))
+    last = weights.detach().movedim(2, -1).contiguous().movedim(-1, 2).requires_grad_()
+    for lying in (weights, last):
+        opcheck(torch.ops.hubfast.zoo_conv, (x, lying, gates, *how))
+        opcheck(torch.ops.hubfast.aggregate, (lying, gates, torch.float32, "torch"))
+    opcheck(torch.ops.hubfast.zoo_conv, (x, last.detach().half(), gates, *how))
     each = torch.randn(3, *weights.shape[1:], requires_grad=True)
     opcheck(torch.ops.hubfast.sample_conv, (x, each, *how))
 
