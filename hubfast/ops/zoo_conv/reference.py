@@ -100,6 +100,9 @@ def sample_conv(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     Returns:
         `(B, O, ...)`.
     """
+    if x.numel() == 0:  # Of no channels torch's convolution makes a result without channels.
+        size = geometry.output_size(tuple(x.shape[2:]), tuple(weight.shape[3:]))
+        return x.new_zeros(len(x), weight.shape[1], *size)
     samples = zip(x, weight, strict=True)
     return torch.stack([convolve(one[None], w, geometry)[0] for one, w in samples])
 
@@ -108,6 +111,8 @@ def sample_conv_backward(
     grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry
 ) -> tuple[Tensor, Tensor]:
     """Gradients of `x` and `weight` from `grad` `(B, O, ...)`, sample by sample."""
+    if x.numel() == 0:
+        return x.new_zeros(x.shape), weight.new_zeros(weight.shape)
     pairs = [
         convolve_backward(grad[b : b + 1], x[b : b + 1], weight[b], geometry) for b in range(len(x))
     ]

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.amp import is_autocast_available
 
 from hubfast.ops.backends import takes_triton
 from hubfast.ops.registration import register
@@ -28,6 +30,8 @@ def sample_conv(
 ) -> Tensor:
     """Convolution with a kernel of its own for each sample: `y_b = conv(x_b, weight_b)`.
 
+    Under autocast both take the lower dtype, as in torch's convolutions.
+
     Args:
         x: `(B, I, ...)`, any number of spatial dimensions.
         weight: `(B, O, I / groups, ...)`, same dtype.
@@ -41,12 +45,24 @@ def sample_conv(
         `(B, O, ...)`, in the memory order of `x`.
 
     Raises:
-        ValueError: Shapes that do not fit each other.
+        TypeError: Another dtype of `weight` than that of `x`.
+        ValueError: Shapes that do not fit each other, or a result without pixels.
     """
     geometry = as_geometry(x, stride, padding, dilation, groups)
     check_weight("weight", x, weight, groups)
     if len(weight) != len(x):
         raise ValueError(f"weight must be of {len(x)} samples as x is, got {len(weight)}")
+    size, kernel = tuple(x.shape[2:]), tuple(weight.shape[3:])
+    if min(geometry.output_size(size, kernel)) < 1:
+        raise ValueError(
+            f"weight's taps must fit into the padded x, got a kernel of {kernel} for a size of "
+            f"{size} with padding {geometry.padding} and dilation {geometry.dilation}"
+        )
+    if is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight = x.to(dtype), weight.to(dtype)
+    if weight.dtype != x.dtype:
+        raise TypeError(f"weight must be {x.dtype} as x is, got {weight.dtype}")
     return _sample_conv_op(x, weight, *geometry, backend)
 
 
