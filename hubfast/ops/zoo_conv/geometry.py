@@ -86,7 +86,7 @@ def check_weight(name: str, x: Tensor, weight: Tensor, groups: int) -> None:
 
 def kernel_fits(x: Tensor, geometry: Geometry) -> bool:
     """Whether the Triton kernels take this convolution."""
-    return x.ndim == 4 and geometry.groups == 1
+    return x.ndim == 4 and geometry.groups == 1 and x.shape[1:].numel() < 2**31
 
 
 def channels_last(x: Tensor) -> bool:

@@ -73,7 +73,7 @@ def zoo_conv(
     """
     geometry = as_geometry(x, stride, padding, dilation, groups)
     check_weight("weights", x, weights, groups)
-    _check(x, weights, gates, groups, form)
+    _check(x, weights, gates, geometry, form)
     if is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type):
         x = x.to(torch.get_autocast_dtype(x.device.type))
     if form == "separate" and gates.shape[0] == x.shape[0]:
@@ -89,11 +89,16 @@ def zoo_conv(
     return y + (gates @ bias).to(y.dtype).view(-1, weights.shape[1], *(1,) * (x.ndim - 2))
 
 
-def _check(x: Tensor, weights: Tensor, gates: Tensor, groups: int, form: str) -> None:
+def _check(x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry, form: str) -> None:
     if form not in get_args(Form):
         raise ValueError(f"form must be one of {get_args(Form)}, got {form!r}")
-    if form != "mix" and groups != 1:
-        raise ValueError(f"form must be 'mix' for {groups} groups, got {form!r}")
+    if form != "mix" and geometry.groups != 1:
+        raise ValueError(f"form must be 'mix' for {geometry.groups} groups, got {form!r}")
+    kernel = tuple(weights.shape[3:])
+    if min(geometry.output_size(tuple(x.shape[2:]), kernel)) < 1:
+        raise ValueError(
+            f"weights must have kernels within the padded x, got {kernel} for {tuple(x.shape)}"
+        )
     wanted = (x.shape[0], weights.shape[0])
     if tuple(gates.shape) not in (wanted, (1, weights.shape[0])):
         raise ValueError(f"gates must be {wanted} or one row, got {tuple(gates.shape)}")

@@ -162,3 +162,36 @@ def test_zoo_conv_equals_reference(case, dtype, channels_last, device, monkeypat
     again = zoo_conv_backward(grad, x, weights, gates, geometry, input_grad=False)
     assert again[0].numel() == 0
     assert all(torch.equal(a, b) for a, b in zip(ours[2:], again[1:], strict=True))
+
+
+@pytest.mark.parametrize("weights_dtype", [torch.float32, torch.float16])
+def test_chunks_of_samples_give_the_same(weights_dtype, device):
+    from hubfast.kernels.zoo_conv import zoo_conv, zoo_conv_backward
+
+    geometry = Geometry((1, 1), (1, 1), (1, 1))
+    x = torch.randn(5, 4, 4, 3, device=device).to(torch.float16)
+    weights = torch.randn(2, 6, 4, 3, 3, device=device).to(weights_dtype)
+    last = weights.movedim(2, -1).contiguous().movedim(-1, 2)
+    gates = torch.rand(5, 2, device=device)
+    grad = torch.randn(5, 6, 4, 3, device=device).to(torch.float16)
+    whole = zoo_conv(x, weights, gates, geometry, chunk=5)
+    gradients = zoo_conv_backward(grad, x, weights, gates, geometry, chunk=5)
+    for chunk in (1, 2, 4, 8):
+        assert torch.equal(zoo_conv(x, last, gates, geometry, chunk=chunk), whole)
+        found = zoo_conv_backward(grad, x, last, gates, geometry, chunk=chunk)
+        assert torch.equal(found[0], gradients[0])
+        assert found[1].stride() == last.stride()
+        assert found[1].dtype == weights_dtype
+        assert_close(found[1:], gradients[1:])
+
+
+def test_no_samples_have_no_gradients(device):
+    from hubfast.kernels.zoo_conv import zoo_conv, zoo_conv_backward
+
+    geometry = Geometry((1, 1), (0, 0), (1, 1))
+    x, weights = torch.empty(0, 4, 5, 5, device=device), torch.randn(2, 6, 4, 3, 3, device=device)
+    gates = torch.empty(0, 2, device=device)
+    y = zoo_conv(x, weights, gates, geometry)
+    assert y.shape == (0, 6, 3, 3)
+    found = zoo_conv_backward(y, x, weights, gates, geometry)
+    assert_close(found, (x, torch.zeros_like(weights), gates))

@@ -200,6 +200,7 @@ def test_error_is_that_of_torch(name, dtype):
     [
         ({"gates": torch.rand(3, 4)}, "gates must be"),
         ({"weights": torch.rand(2, 4, 5, 3, 3)}, "weights must be"),
+        ({"weights": torch.rand(2, 4, 3, 6, 3)}, "weights must have kernels within"),
         ({"stride": (1,)}, "stride must have 2 integers"),
         ({"form": "fused"}, "form must be one of"),
         ({"backend": "scipy"}, "backend must be one of"),
