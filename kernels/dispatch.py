@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from hubfast.ops.routing.reference import memory_format
+from hubfast.ops.routing.reference import memory_format, room
 
 BLOCK = 1024
 
@@ -99,8 +99,7 @@ def dispatch(
     batch: Tensor, order: Tensor, k: int, start: int, stop: int, dtype: torch.dtype
 ) -> Tensor:
     """`reference.dispatch`; images of any strides, other batches contiguous."""
-    shape = (stop - start, *batch.shape[1:])
-    rows = batch.new_empty(shape, dtype=dtype).contiguous(memory_format=memory_format(batch))
+    rows = room(batch, stop - start, dtype)
     if not rows.numel():
         return rows
     plane = batch.ndim == 4 and batch.stride(2) == batch.shape[3] * batch.stride(3)
@@ -112,7 +111,7 @@ def dispatch(
         stride_c, stride_p = batch.stride(1), batch.stride(3)
     _dispatch_fwd[(len(rows), triton.cdiv(channels * pixels, BLOCK))](
         batch,
-        order,
+        order.contiguous(),
         rows,
         start,
         k,
@@ -129,10 +128,9 @@ def dispatch(
 def dispatch_backward(d_rows: Tensor, position: Tensor, start: int, dtype: torch.dtype) -> Tensor:
     """`reference.dispatch_backward`."""
     layout = memory_format(d_rows)
-    d_rows = d_rows.contiguous(memory_format=layout)
+    d_rows, position = d_rows.contiguous(memory_format=layout), position.contiguous()
     samples, k = position.shape
-    d_batch = d_rows.new_empty(samples, *d_rows.shape[1:], dtype=dtype)
-    d_batch = d_batch.contiguous(memory_format=layout)
+    d_batch = room(d_rows, samples, dtype)
     if d_batch.numel():
         size = d_batch[0].numel()
         stop = start + len(d_rows)
@@ -163,7 +161,7 @@ def combine_backward(
 ) -> tuple[Tensor, Tensor]:
     """`reference.combine_backward`, summed in float32."""
     rows, gates = rows.contiguous(), gates.contiguous()
-    d_rows, d_gates = torch.empty_like(rows), torch.empty_like(gates)
+    d_rows, d_gates = rows.new_empty(rows.shape), gates.new_empty(gates.shape)
     if d_gates.numel():
         _combine_bwd[(gates.numel(),)](
             d_out.contiguous(),

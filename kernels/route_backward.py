@@ -85,7 +85,7 @@ def route_backward(
 ) -> tuple[Tensor, Tensor]:
     """`reference.route_backward`, float32."""
     batch, models = probabilities.shape
-    d_logits = torch.empty_like(probabilities)
+    d_logits = probabilities.new_empty(probabilities.shape)
     noisy = spread is not None and noise is not None
     d_spread = torch.empty_like(d_logits) if noisy else torch.zeros_like(d_logits)
     if not batch:
@@ -96,9 +96,9 @@ def route_backward(
         d_gates.contiguous(),
         d_probabilities.contiguous(),
         d_entropy.contiguous(),
-        gates,
-        probabilities,
-        chosen,
+        gates.contiguous(),
+        probabilities.contiguous(),
+        chosen.contiguous(),
         *given,
         d_logits,
         d_spread,

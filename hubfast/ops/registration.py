@@ -141,7 +141,9 @@ def _node(op: Any, setup: Setup | None, backward: Function | None) -> Any:
         return output
 
     def without(*_: Any) -> None:
-        raise RuntimeError(f"{op.name()} has no derivative")
+        name = op.name().removesuffix("_backward")
+        which = "derivative" if name == op.name() else "second derivative"
+        raise RuntimeError(f"{name} has no {which}")
 
     methods = {"forward": staticmethod(forward), "backward": staticmethod(backward or without)}
     return type(op._opname, (torch.autograd.function._SingleLevelFunction,), methods)

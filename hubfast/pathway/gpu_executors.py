@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -9,6 +10,8 @@ from torch import Tensor
 from hubfast.ops.reference import Routes
 from hubfast.pathway.executors import Outputs, batches, run
 from hubfast.pathway.models import HubModel, ResizedBatch
+
+_Captured = tuple[torch.cuda.CUDAGraph, Tensor, Tensor]  # and what it reads and writes
 
 
 class Streams:
@@ -59,8 +62,8 @@ class Graphs:
     """Each model as CUDA graphs for a few batch sizes, up to which its rows are padded.
 
     In eval mode only, where the other rows of a batch do not change a row's result. Graphs are
-    captured when first needed and read the models' weights where they are: call `clear` after
-    anything that moves them.
+    captured when first needed, one per model, shape, dtype, device and mode, and go with their
+    model. They read its weights where they are: call `clear` after anything that moves them.
 
     Args:
         step: Batch sizes are multiples of it.
@@ -74,8 +77,8 @@ class Graphs:
 
     def clear(self) -> None:
         """Forgets all graphs and frees their memory."""
-        self._known: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
-        self._pool: Any = None
+        self._known: WeakKeyDictionary[HubModel, dict[tuple, _Captured]] = WeakKeyDictionary()
+        self._pools: dict[torch.device, Any] = {}
 
     def __call__(
         self, models: Sequence[HubModel], batch: ResizedBatch, routes: Routes, min_count: int
@@ -94,21 +97,23 @@ class Graphs:
         return outputs
 
     def _replay(self, model: HubModel, rows: Tensor) -> Tensor:
+        graphs = self._known.setdefault(model, {})
         size = -(-len(rows) // self.step) * self.step
         half = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
-        key = (id(model), size, rows.shape[1:], rows.dtype, half)
-        if key not in self._known:
-            # Without autocast's cache of cast weights: a graph would read it after it is gone.
-            with torch.autocast("cuda", half, half is not None, cache_enabled=False):
-                self._known[key] = self._capture(model, rows, size)
-        graph, given, found = self._known[key]
-        given[: len(rows)].copy_(rows)
-        graph.replay()
-        return found[: len(rows)].clone()
+        # What was captured under inference mode cannot be written to outside of it.
+        quiet = torch.is_inference_mode_enabled()
+        key = (size, rows.shape[1:], rows.dtype, rows.device, half, quiet)
+        with torch.cuda.device(rows.device):
+            if key not in graphs:
+                # Without autocast's cache of cast weights: a graph would read it after it is gone.
+                with torch.autocast("cuda", half, half is not None, cache_enabled=False):
+                    graphs[key] = self._capture(model, rows, size)
+            graph, given, found = graphs[key]
+            given[: len(rows)].copy_(rows)
+            graph.replay()
+            return found[: len(rows)].clone()
 
-    def _capture(
-        self, model: HubModel, rows: Tensor, size: int
-    ) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+    def _capture(self, model: HubModel, rows: Tensor, size: int) -> _Captured:
         given = rows.new_zeros(size, *rows.shape[1:])
         given = given.contiguous(memory_format=torch.channels_last)
         side = torch.cuda.Stream(rows.device)
@@ -117,10 +122,10 @@ class Graphs:
             for _ in range(3):  # libraries pick their algorithms before the capture
                 model(given)
         torch.cuda.current_stream(rows.device).wait_stream(side)
-        if self._pool is None:  # graphs run in turn, so they share their memory
-            self._pool = torch.cuda.graph_pool_handle()
+        if rows.device not in self._pools:  # a GPU's graphs run in turn, so they share memory
+            self._pools[rows.device] = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        with torch.cuda.graph(graph, pool=self._pools[rows.device]):
             found = model(given)
         return graph, given, found
 

@@ -38,8 +38,6 @@ def bss(features: Tensor, k: int = 1, *, backend: str | None = None) -> Tensor:
         raise ValueError(
             f"features must be (B, D) with k in 1..min(B, D), got k={k}, {tuple(features.shape)}"
         )
-    if not torch.compiler.is_compiling():
-        return _Bss.apply(features, k, backend)
     value, _ = _bss_op(features, k, backend)
     return value.to(torch.promote_types(features.dtype, torch.float32))
 
@@ -56,7 +54,7 @@ def _setup_bss(ctx: Any, inputs: tuple, output: tuple) -> None:
 
 def _grad_bss(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
     features, vectors = ctx.saved_tensors
-    return _gradient(features, vectors, grad), None, None
+    return _bss_backward_op(grad, features, vectors), None, None
 
 
 @register("bss", fake=_fake_bss, setup=_setup_bss, backward=_grad_bss)
@@ -64,21 +62,13 @@ def _bss_op(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tens
     return _smallest(features, k, backend)
 
 
-class _Bss(torch.autograd.Function):
-    """The op without its wrapper, which takes twice as long as the eigenvalue; not compiled."""
+def _fake_bss_backward(grad: Tensor, features: Tensor, vectors: Tensor) -> Tensor:
+    return features.new_empty(features.shape)
 
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, k: int, backend: str | None) -> Tensor:
-        value, vectors = _smallest(features, k, backend)
-        ctx.save_for_backward(features, vectors)
-        return value.to(torch.promote_types(features.dtype, torch.float32))
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        if torch.is_grad_enabled():  # create_graph, which would need derivatives of the vectors
-            raise RuntimeError("bss has no second derivative")
-        features, vectors = ctx.saved_tensors
-        return _gradient(features, vectors, grad), None, None
+@register("bss_backward", fake=_fake_bss_backward)
+def _bss_backward_op(grad: Tensor, features: Tensor, vectors: Tensor) -> Tensor:
+    return _gradient(features, vectors, grad).contiguous()
 
 
 def _smallest(features: Tensor, k: int, backend: str | None) -> tuple[Tensor, Tensor]:

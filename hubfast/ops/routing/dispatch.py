@@ -10,6 +10,8 @@ from hubfast.ops.registration import register
 from hubfast.ops.routing import reference
 from hubfast.ops.routing.reference import Routes
 
+LONGEST = 2**26 - 2**10  # numbers of a row that blocks of 1,024 cover: a grid has 65,535 in y
+
 
 def dispatch(
     batch: Tensor,
@@ -36,17 +38,38 @@ def dispatch(
         `(stop - start, ...)`.
 
     Raises:
-        ValueError: The batch has another number of samples than `routes`, or rows are asked for
-            that do not exist.
+        TypeError: A batch or `dtype` that is not of floats, or routes that are not int64.
+        ValueError: The batch has another number of samples than `routes`, these do not fit each
+            other, or rows are asked for that do not exist.
     """
-    n_samples = len(routes.chosen)
-    if len(batch) != n_samples:
-        raise ValueError(f"batch must hold {n_samples} samples as routed, got {len(batch)}")
+    n_samples = len(routes.position)
+    if not batch.ndim or len(batch) != n_samples:
+        raise ValueError(
+            f"batch must hold {n_samples} samples as routed, got shape {tuple(batch.shape)}"
+        )
+    _check_index("routes.order", routes.order, (routes.position.numel(),))
+    _check_index("routes.position", routes.position, (n_samples, None))
+    _check_float("batch", batch.dtype)
+    _check_float("dtype", dtype or batch.dtype)
     stop = len(routes.order) if stop is None else stop
     if not 0 <= start <= stop <= len(routes.order):
         raise ValueError(f"rows must be within 0..{len(routes.order)}, got {start}..{stop}")
     wanted = batch.dtype if dtype is None else dtype
     return _dispatch_op(batch, routes.order, routes.position, start, stop, wanted, backend)
+
+
+def _check_index(name: str, x: Tensor, shape: tuple[int | None, ...]) -> None:
+    if x.dtype != torch.int64:
+        raise TypeError(f"{name} must be int64, got {x.dtype}")
+    sizes = zip(shape, x.shape, strict=False)
+    if x.ndim != len(shape) or any(want not in (None, got) for want, got in sizes):
+        wanted = ", ".join("any" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name} must have shape ({wanted}), got {tuple(x.shape)}")
+
+
+def _check_float(name: str, dtype: torch.dtype) -> None:
+    if not dtype.is_floating_point:
+        raise TypeError(f"{name} must be of a float dtype, got {dtype}")
 
 
 def _fake_dispatch(
@@ -58,22 +81,24 @@ def _fake_dispatch(
     dtype: torch.dtype,
     backend: str | None,
 ) -> Tensor:
-    out = batch.new_empty(stop - start, *batch.shape[1:], dtype=dtype)
-    return out.contiguous(memory_format=reference.memory_format(batch))
+    return reference.room(batch, stop - start, dtype)
 
 
 def _fake_dispatch_backward(
     d_rows: Tensor, position: Tensor, start: int, dtype: torch.dtype, backend: str | None
 ) -> Tensor:
-    out = d_rows.new_empty(len(position), *d_rows.shape[1:], dtype=dtype)
-    return out.contiguous(memory_format=reference.memory_format(d_rows))
+    return reference.room(d_rows, len(position), dtype)
+
+
+def _fits(batch: Tensor) -> bool:
+    return batch.shape[1:].numel() <= LONGEST
 
 
 @register("dispatch_backward", fake=_fake_dispatch_backward)
 def _dispatch_backward_op(
     d_rows: Tensor, position: Tensor, start: int, dtype: torch.dtype, backend: str | None
 ) -> Tensor:
-    if takes_triton(backend, d_rows):
+    if takes_triton(backend, d_rows, _fits(d_rows)):
         from hubfast.kernels.dispatch import dispatch_backward as kernel
 
         return kernel(d_rows, position, start, dtype)
@@ -103,7 +128,7 @@ def _dispatch_op(
     backend: str | None,
 ) -> Tensor:
     k = position.shape[1]
-    if takes_triton(backend, batch):
+    if takes_triton(backend, batch, _fits(batch)):
         from hubfast.kernels.dispatch import dispatch as kernel  # triton is slow to import
 
         return kernel(batch, order, k, start, stop, dtype)
@@ -125,11 +150,15 @@ def combine(rows: Tensor, gates: Tensor, position: Tensor, *, backend: str | Non
         `(B, E)` in the dtype of the rows.
 
     Raises:
+        TypeError: Rows or gates that are not of a float dtype, or positions that are not int64.
         ValueError: Shapes that do not fit each other.
     """
     if gates.shape != position.shape or gates.ndim != 2:
         shapes = f"{tuple(gates.shape)} and {tuple(position.shape)}"
         raise ValueError(f"gates and position must both be (batch, k), got {shapes}")
+    _check_index("position", position, (None, None))
+    _check_float("rows", rows.dtype)
+    _check_float("gates", gates.dtype)
     if rows.ndim != 2 or len(rows) != gates.numel():
         raise ValueError(f"rows must be ({gates.numel()}, width), got {tuple(rows.shape)}")
     return _combine_op(rows, gates, position, backend)
@@ -142,7 +171,7 @@ def _fake_combine(rows: Tensor, gates: Tensor, position: Tensor, backend: str | 
 def _fake_combine_backward(
     d_out: Tensor, rows: Tensor, gates: Tensor, position: Tensor, backend: str | None
 ) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(rows), torch.empty_like(gates)
+    return rows.new_empty(rows.shape), gates.new_empty(gates.shape)
 
 
 @register("combine_backward", fake=_fake_combine_backward)

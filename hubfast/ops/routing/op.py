@@ -39,7 +39,7 @@ def route(
     Raises:
         ValueError: Shapes that do not fit each other, k out of range, or only one of `spread` and
             `noise`.
-        TypeError: Logits that are not of a float dtype.
+        TypeError: Logits, `spread` or `noise` that are not of a float dtype.
     """
     if logits.ndim != 2 or not logits.shape[1]:
         raise ValueError(f"logits must be (batch, models), got {tuple(logits.shape)}")
@@ -50,8 +50,12 @@ def route(
     if (spread is None) != (noise is None):
         raise ValueError("spread and noise must be given together")
     for name, x in (("spread", spread), ("noise", noise)):
-        if x is not None and x.shape != logits.shape:
+        if x is None:
+            continue
+        if x.shape != logits.shape:
             raise ValueError(f"{name} must be {tuple(logits.shape)}, got {tuple(x.shape)}")
+        if not x.is_floating_point():
+            raise TypeError(f"{name} must be of a float dtype, got {x.dtype}")
     return Routes(*_route_op(logits, spread, noise, k, backend))
 
 
@@ -68,7 +72,8 @@ def _fake_route(
 def _fake_route_backward(
     d_gates: Tensor, d_probabilities: Tensor, *_: object
 ) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(d_probabilities), torch.empty_like(d_probabilities)
+    shape = d_probabilities.shape
+    return d_probabilities.new_empty(shape), d_probabilities.new_empty(shape)
 
 
 @register("route_backward", fake=_fake_route_backward)
@@ -88,7 +93,8 @@ def _route_backward_op(
         from hubfast.kernels.route_backward import route_backward as kernel
 
         return kernel(d_gates, d_probabilities, d_entropy, *saved)
-    return reference.route_backward(d_gates, d_probabilities, d_entropy, *saved)
+    d_logits, d_spread = reference.route_backward(d_gates, d_probabilities, d_entropy, *saved)
+    return d_logits.contiguous(), d_spread.contiguous()
 
 
 def _setup_route(ctx: Any, inputs: tuple, output: tuple) -> None:

@@ -117,6 +117,12 @@ def memory_format(batch: Tensor) -> torch.memory_format:
     return torch.channels_last if batch.ndim == 4 else torch.contiguous_format
 
 
+def room(batch: Tensor, count: int, dtype: torch.dtype) -> Tensor:
+    """Room for `count` rows of the shape of those of `batch`, in the order of `memory_format`."""
+    shape, layout = (count, *batch.shape[1:]), memory_format(batch)
+    return torch.empty(shape, dtype=dtype, device=batch.device, memory_format=layout)
+
+
 def combine(rows: Tensor, gates: Tensor, position: Tensor) -> Tensor:
     """`out[b] = sum_j gates[b, j] rows[position[b, j]]`: (B k, E) to (B, E)."""
     exact = torch.promote_types(rows.dtype, gates.dtype)
@@ -131,6 +137,6 @@ def combine_backward(
     exact = torch.promote_types(rows.dtype, gates.dtype)
     chosen = rows.to(exact).index_select(0, position.flatten()).unflatten(0, position.shape)
     wanted = d_out.to(exact)[:, None]  # (B, 1, E)
-    d_rows = torch.empty_like(rows)
+    d_rows = rows.new_empty(rows.shape)
     d_rows[position.flatten()] = (gates.to(exact)[:, :, None] * wanted).flatten(0, 1).to(rows.dtype)
     return d_rows, (wanted * chosen).sum(2).to(gates.dtype)

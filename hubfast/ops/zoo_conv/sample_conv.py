@@ -83,7 +83,7 @@ def _fake_sample_conv(
 def _fake_sample_conv_backward(
     grad: Tensor, x: Tensor, weight: Tensor, *_: object
 ) -> tuple[Tensor, Tensor]:
-    return empty_like(x, x.shape[1], tuple(x.shape[2:])), weight.new_empty(weight.shape)
+    return empty_like(x, x.shape[1], tuple(x.shape[2:])), torch.empty_like(weight)
 
 
 @register("sample_conv_backward", fake=_fake_sample_conv_backward)
@@ -103,7 +103,8 @@ def _sample_conv_backward_op(
 
         return kernel(grad, x, weight, geometry)
     dx, dw = reference.sample_conv_backward(grad, x, weight, geometry)
-    return empty_like(x, x.shape[1], tuple(x.shape[2:])).copy_(dx), dw.contiguous()
+    room = empty_like(x, x.shape[1], tuple(x.shape[2:]))
+    return room.copy_(dx), torch.empty_like(weight).copy_(dw)
 
 
 def _setup_sample_conv(ctx: Any, inputs: tuple, output: Tensor) -> None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hubfast import ops
 
@@ -76,7 +77,9 @@ def test_registered():
 
 def test_refuses():
     routes = routed(4, 3, 2)
-    with pytest.raises(ValueError, match="batch must hold 4 samples as routed, got 3"):
+    with pytest.raises(
+        ValueError, match=r"batch must hold 4 samples as routed, got shape \(3, 2\)"
+    ):
         ops.dispatch(torch.rand(3, 2), routes)
     with pytest.raises(ValueError, match=r"rows must be within 0..8, got 2..9"):
         ops.dispatch(torch.rand(4, 2), routes, 2, 9)
@@ -84,3 +87,70 @@ def test_refuses():
         ops.combine(torch.rand(7, 2), routes.gates, routes.position)
     with pytest.raises(ValueError, match="gates and position must both be"):
         ops.combine(torch.rand(8, 2), routes.gates[:, :1], routes.position)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"order": torch.arange(7)}, ValueError, r"routes.order must have shape \(8\), got \(7,\)"),
+        ({"order": torch.arange(8.0)}, TypeError, "routes.order must be int64, got torch.float32"),
+        ({"position": torch.zeros(4, 2)}, TypeError, "routes.position must be int64"),
+        ({"position": torch.arange(4)}, ValueError, r"routes.position must have shape \(4, any\)"),
+    ],
+)
+def test_dispatch_refuses_routes_that_do_not_fit(changed, error, message):
+    routes = routed(4, 3, 2)._replace(**changed)
+    if changed.get("position", torch.zeros(0)).ndim == 1 and "position" in changed:
+        routes = routes._replace(order=routes.order[:4])
+    with pytest.raises(error, match=message):
+        ops.dispatch(torch.rand(4, 2), routes)
+
+
+def test_refuses_what_is_not_of_floats():
+    routes = routed(4, 3, 2)
+    with pytest.raises(TypeError, match=r"batch must be of a float dtype, got torch.int64"):
+        ops.dispatch(torch.ones(4, 2, dtype=torch.int64), routes)
+    with pytest.raises(TypeError, match=r"dtype must be of a float dtype, got torch.uint8"):
+        ops.dispatch(torch.ones(4, 2), routes, dtype=torch.uint8)
+    with pytest.raises(TypeError, match=r"rows must be of a float dtype"):
+        ops.combine(torch.ones(8, 2, dtype=torch.int64), routes.gates, routes.position)
+    with pytest.raises(TypeError, match=r"position must be int64, got torch.int32"):
+        ops.combine(torch.rand(8, 2), routes.gates, routes.position.int())
+
+
+class Log(TorchDispatchMode):
+    """Names of the ops that ran."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(function.name().partition(".")[0])
+        return function(*args, **(kwargs or {}))
+
+
+class Unlaunched:
+    """Stands for a kernel that is launched and does nothing."""
+
+    def __getitem__(self, grid):
+        return lambda *args, **options: None
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_the_kernels_write_where_the_result_lies(layout, monkeypatch):
+    pytest.importorskip("triton", reason="triton is not installed")
+    from hubfast.kernels import dispatch as kernels
+
+    monkeypatch.setattr(kernels, "_dispatch_fwd", Unlaunched())
+    monkeypatch.setattr(kernels, "_dispatch_bwd", Unlaunched())
+    routes = routed(4, 3, 2)
+    images = torch.rand(4, 3, 5, 6).contiguous(memory_format=layout)
+    rows = torch.rand(8, 3, 5, 6).contiguous(memory_format=torch.channels_last)
+    with Log() as log:
+        found = kernels.dispatch(images, routes.order, 2, 0, 8, torch.float16)
+        back = kernels.dispatch_backward(rows, routes.position, 0, torch.float32)
+    assert log.names.count("aten::empty") == 2
+    assert not {"aten::clone", "aten::copy_", "aten::_to_copy"} & set(log.names)
+    for x in (found, back):
+        assert x.is_contiguous(memory_format=torch.channels_last)
