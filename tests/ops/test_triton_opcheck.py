@@ -112,10 +112,17 @@ def test_aggregate(kernel, matrix):
     check("aggregate_backward", kernel(2, 4, 5, 3, 3), weights, gates, None)
 
 
-@kernels
-@images
-@pytest.mark.parametrize(("size", "stride", "padding"), [(3, 1, 1), (3, 2, 0), (1, 2, 0)])
-def test_convolutions(kernel, image, size, stride, padding):
+@pytest.mark.parametrize(
+    ("image", "kernel", "size", "stride", "padding"),
+    [
+        (torch.randn, taps_first, 3, 1, 1),
+        (channels_last, torch.randn, 3, 2, 0),
+        (cropped, taps_first, 1, 2, 0),
+        (channels_last, taps_first, 1, 1, 0),
+        (transposed, torch.randn, 3, 1, 0),
+    ],
+)
+def test_convolutions(image, kernel, size, stride, padding):
     how = ([stride, stride], [padding, padding], [1, 1], 1, None)
     x, weight = image(2, 3, 5, 4), kernel(2, 4, 3, size, size)
     y = torch.ops.hubfast.sample_conv(x, weight, *how)
