@@ -4,27 +4,60 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hubfast.scores.fitted import SampleScore
 
-
-def quality(predicted: Tensor, targets: Tensor) -> SampleScore:
-    """Accuracy of class ids `(n,)`, or the mean R^2 of columns `(n, C)`, with influences.
+def check_varies(targets: Tensor) -> None:
+    """Refuses target columns `(n, C)` that do not vary; class ids `(n,)` may be all the same.
 
     Raises:
-        ValueError: Target columns that do not vary.
+        ValueError: Some do not; the message has their positions.
     """
-    if targets.ndim == 1:
-        right = (predicted == targets).double()
-        return SampleScore(float(right.mean()), right)
-    spread = (targets - targets.mean(0)).square()
-    variance = spread.mean(0)
-    if not bool((variance > 0).all()):
-        constant = (variance == 0).nonzero().flatten().tolist()
+    constant = (~_varies(targets)).nonzero().flatten().tolist() if targets.ndim == 2 else []
+    if constant:
         raise ValueError(f"targets must vary, got constant columns: {constant}")
-    lost = (predicted - targets).square() / variance
-    share = lost.mean(0)  # 1 - R^2
-    influence = (1 - lost + share * (spread / variance - 1)).mean(1)
-    return SampleScore(float((1 - share).mean()), influence)
+
+
+def quality(predicted: Tensor, targets: Tensor) -> float:
+    """Accuracy of class ids `(n,)`, or the mean R^2 of those columns `(n, C)` that vary."""
+    if targets.ndim == 1:
+        return float((predicted == targets).double().mean())
+    varying = _varies(targets)
+    missed = (predicted - targets)[:, varying].square().mean(0)
+    return float((1 - missed / targets[:, varying].var(0, correction=0)).mean())
+
+
+def smoothed(margins: Tensor, like: Tensor) -> Tensor:
+    """What a prediction counts: 1 far on the right side, 0 far on the wrong one, `(n,)`.
+
+    Whether a prediction is right takes steps, so that a slight change of a fit turns a few over and
+    says little of how many it turns over on average. Smoothed over the margins near 0 it does; the
+    bandwidth is Silverman's.
+
+    Args:
+        margins: By how much each sample's class leads all others, `(n,)`.
+        like: Margins of the same kind whose spread and number set the bandwidth.
+    """
+    width = 1.06 * float(like.std(correction=0)) * len(like) ** -0.2
+    return torch.special.ndtr(margins / width) if width > 0 else (margins > 0).to(margins)
+
+
+def margins_of(scores: Tensor, labels: Tensor) -> Tensor:
+    """By how much the score of the own class exceeds the highest other one, `(n,)`.
+
+    Args:
+        scores: Of each class, `(n, C)`.
+        labels: Index of each sample's class, `(n,)`; -1 for one that has no column.
+    """
+    own = torch.zeros_like(scores, dtype=torch.bool)
+    known = labels >= 0
+    own[known, labels[known]] = True
+    lowest = scores.amin(1) - 1
+    right = torch.where(known, scores.masked_fill(~own, -torch.inf).amax(1), lowest)
+    others = scores.masked_fill(own, -torch.inf).amax(1)
+    return right - torch.where(others.isfinite(), others, lowest)
+
+
+def _varies(columns: Tensor) -> Tensor:
+    return (columns - columns.mean(0)).square().mean(0) > 0
 
 
 def interleaved(classes: Tensor | None, count: int, folds: int, seed: int) -> Tensor:

@@ -13,8 +13,9 @@ from torch.nn.functional import one_hot
 
 from hubfast.ops import class_sums
 from hubfast.scores.fitted import SampleScore
-from hubfast.scores.held_out import quality
+from hubfast.scores.held_out import check_varies, margins_of, quality, smoothed
 from hubfast.scores.inputs import Task, as_features, as_targets
+from hubfast.scores.left_out import group_influences, groups_of
 from hubfast.scores.own_order import order_free
 from hubfast.scores.scale import of_ordinary_size
 from hubfast.scores.score import ANY_TASK, Score
@@ -49,19 +50,53 @@ def knn(features: Any, targets: Any, *, k: int = NEIGHBOURS, task: Task | None =
 
 @order_free
 def fit_knn(
-    features: Any, targets: Any, *, k: int = NEIGHBOURS, task: Task | None = None
+    features: Any,
+    targets: Any,
+    *,
+    k: int = NEIGHBOURS,
+    task: Task | None = None,
+    groups: Tensor | None = None,
 ) -> SampleScore:
-    """k-NN with the influence of each sample; the arguments are those of `knn`."""
+    """k-NN with the influence of each sample, which some others have among their nearest, too.
+
+    Args:
+        features: As in `knn`.
+        targets: As in `knn`.
+        k: As in `knn`.
+        task: As in `knn`.
+        groups: The group of each sample, `(n,)`, that are left out in turn; None draws them.
+    """
     x = of_ordinary_size(as_features(features).double())
     y, task = as_targets(targets, len(x), task)
     if not 1 <= k < len(x):
         raise ValueError(f"k must be in 1..{len(x) - 1} for {len(x)} samples, got {k}")
     y = y.cpu()
-    places = _equally_near(_unit(x) @ _unit(x).T, x.shape[1], k, leave_out=True)
-    if task == "classification":
-        _, index = y.unique(return_inverse=True)
-        return _vote(places, index)
-    return quality(mean(places, y), y)
+    check_varies(y)
+    cosines = (_unit(x) @ _unit(x).T).fill_diagonal_(-torch.inf).cpu()
+
+    def places(kept: Tensor) -> Iterator[Tensor]:
+        among = cosines[kept][:, kept]
+        return _equally_near(among, x.shape[1], min(k, len(among) - 1))
+
+    def of_mean(mask: Tensor) -> float:
+        return quality(mean(places(mask), y[mask]), y[mask])
+
+    every = torch.ones(len(x), dtype=torch.bool, device="cpu")
+    groups = groups_of(len(x)) if groups is None else groups
+    if task != "classification":
+        score = of_mean(every)
+        return SampleScore(score, group_influences(score, groups, of_mean))
+    index = y.unique(return_inverse=True)[1]
+    labels = one_hot(index).double()
+    found = votes(places(every), labels)
+    right, margins = _rightness(found, labels), margins_of(found, index)
+
+    def of_votes(mask: Tensor) -> float:
+        moved = margins_of(votes(places(mask), labels[mask]), index[mask])
+        turned = smoothed(moved, margins) - smoothed(margins[mask], margins)
+        return float((right[mask] + turned).mean())
+
+    return SampleScore(float(right.mean()), group_influences(float(right.mean()), groups, of_votes))
 
 
 def neighbours(features: Tensor, new: Tensor, k: int = NEIGHBOURS) -> Iterator[Tensor]:
@@ -75,7 +110,7 @@ def neighbours(features: Tensor, new: Tensor, k: int = NEIGHBOURS) -> Iterator[T
     Yields:
         One mask `(m, n)` per place, bool on the CPU, as `votes` and `mean` take them.
     """
-    return _equally_near(_unit(new) @ _unit(features).T, features.shape[1], k)
+    return _equally_near((_unit(new) @ _unit(features).T).cpu(), features.shape[1], k)
 
 
 def votes(places: Iterator[Tensor], labels: Tensor) -> Tensor:
@@ -106,20 +141,14 @@ def _unit(x: Tensor) -> Tensor:
     return torch.where(length > 0, x / length, 0)
 
 
-def _equally_near(
-    cosines: Tensor, width: int, k: int, *, leave_out: bool = False
-) -> Iterator[Tensor]:
+def _equally_near(cosines: Tensor, width: int, k: int) -> Iterator[Tensor]:
     """Yields one mask `(m, n)` per place: which samples are as near as the one at that place.
 
     Args:
-        cosines: Cosines of m samples with n others, `(m, n)`; changed in place by `leave_out`.
+        cosines: Cosines of m samples with n others, `(m, n)` on the CPU; -inf leaves one out.
         width: Number of features that the cosines are of, for their round-off.
         k: Number of places.
-        leave_out: Whether to leave out the diagonal, each sample's cosine with itself.
     """
-    if leave_out:
-        cosines = cosines.fill_diagonal_(-torch.inf)
-    cosines = cosines.cpu()
     same = ROUND_OFF * max(width, 16)
     for place in cosines.topk(k, dim=1).values.split(1, dim=1):
         yield (cosines >= place - same) & (cosines <= place + same)
@@ -132,13 +161,10 @@ def _mean_of(chosen: Tensor, values: Tensor) -> Tensor:
     return sums / chosen.sum(1, keepdim=True)
 
 
-def _vote(places: Iterator[Tensor], index: Tensor) -> SampleScore:
-    """Scores how right the vote of the places is about the class of each sample."""
-    labels = one_hot(index).double()
-    found = votes(places, labels)
+def _rightness(found: Tensor, labels: Tensor) -> Tensor:
+    """How right the votes `(n, C)` are about the class of each sample, labels one-hot, `(n,)`."""
     first = found >= found.amax(1, keepdim=True) - EQUAL_VOTES
-    right = (first * labels).sum(1) / first.sum(1)
-    return SampleScore(float(right.mean()), right)
+    return (first * labels).sum(1) / first.sum(1)
 
 
 SCORE = Score(

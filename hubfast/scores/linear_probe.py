@@ -2,23 +2,33 @@
 
 import math
 import warnings
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hubfast.scores.fitted import SampleScore
-from hubfast.scores.held_out import interleaved, quality
+from hubfast.scores.held_out import (
+    check_varies,
+    interleaved,
+    margins_of,
+    quality,
+    smoothed,
+)
 from hubfast.scores.inputs import Task, as_features, as_targets
+from hubfast.scores.left_out import group_influences, groups_of
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import compact, standardised
 from hubfast.scores.scale import of_ordinary_size
 from hubfast.scores.score import ANY_TASK, Score
-from hubfast.scores.softmax_regression import fit_head, principal_axes
+from hubfast.scores.softmax_regression import SoftmaxHead, fit_head, principal_axes
 
 FOLDS = 5
 TOLERANCE = 1e-5  # of the loss that another step would take off: predictions no longer change
+REFITTED = 1e-3  # the same, of heads that only say how far the score spreads
 PENALTIES = np.logspace(-3, 4, 15)  # of ridge, times n below
 
 
@@ -45,49 +55,139 @@ def linear_probe(features: Any, targets: Any, *, seed: int = 0, task: Task | Non
 
 @order_free
 def fit_linear_probe(
-    features: Any, targets: Any, *, seed: int = 0, task: Task | None = None
+    features: Any,
+    targets: Any,
+    *,
+    seed: int = 0,
+    task: Task | None = None,
+    groups: Tensor | None = None,
 ) -> SampleScore:
-    """The probe with each sample's influence; arguments as in `linear_probe`."""
+    """The probe with each sample's influence, heads refitted without each of some groups.
+
+    Args:
+        features: As in `linear_probe`.
+        targets: As in `linear_probe`.
+        seed: As in `linear_probe`.
+        task: As in `linear_probe`.
+        groups: The group of each sample, `(n,)`; None draws them.
+    """
     x = of_ordinary_size(as_features(features).double().cpu())
     y, task = as_targets(targets, len(x), task)
     y = y.cpu()
     if len(x) < 2:
         raise ValueError("a linear probe needs at least 2 samples, got 1")
+    check_varies(y)
+    classes = task == "classification"
     x = standardised(x)
-    x = torch.from_numpy(principal_axes(x.numpy())) if task == "classification" else compact(x)
-    fold = interleaved(y if task == "classification" else None, len(x), FOLDS, seed)
-    predicted = torch.empty_like(y)
-    unfinished = 0
-    for held in range(min(FOLDS, len(x))):
-        test = fold == held
-        if task == "classification":
-            predicted[test], converged = _classify(x[~test], y[~test], x[test])
-            unfinished += not converged
-        else:
-            predicted[test] = _regress(x[~test], y[~test], x[test])
+    x = torch.from_numpy(principal_axes(x.numpy())) if classes else compact(x)
+    fold = interleaved(y if classes else None, len(x), FOLDS, seed)
+    head_of = _ClassHead.fit if classes else _Ridge.fit
+    heads = [head_of(x, y, fold != held) for held in range(min(FOLDS, len(x)))]
+    unfinished = sum(not head.converged for head in heads)
     if unfinished:
         warnings.warn(
             f"linear_probe: {unfinished} of {FOLDS} heads were stopped before they had converged",
             stacklevel=3,
         )
-    return quality(predicted, y)
+
+    def held_out(by: Sequence[_Head]) -> tuple[Tensor, Tensor]:
+        """What the heads predict of the samples that they have not seen, and the margins."""
+        found, margins = torch.empty_like(y), torch.empty(len(x), dtype=torch.float64)
+        for held, head in enumerate(by):
+            new = fold == held
+            found[new], margins[new] = head.predict(x[new], y[new])
+        return found, margins
+
+    predicted, margins = held_out(heads)
+
+    def without(mask: Tensor) -> float:
+        again, moved = held_out([h.again(x, y, mask & (fold != i)) for i, h in enumerate(heads)])
+        if not classes:
+            return quality(again[mask], y[mask])
+        turned = smoothed(moved[mask], margins) - smoothed(margins[mask], margins)
+        return quality(predicted[mask], y[mask]) + float(turned.mean())
+
+    score = quality(predicted, y)
+    groups = groups_of(len(x)) if groups is None else groups
+    return SampleScore(score, group_influences(score, groups, without))
 
 
-def _classify(x: Tensor, y: Tensor, new: Tensor) -> tuple[Tensor, bool]:
-    """Classes of `new` by a head fitted to `x`, and whether the fit converged."""
-    classes, labels = y.unique(return_inverse=True)
-    if len(classes) == 2:  # scikit-learn's penalty is on the difference of two classes' weights
-        x, new = x / math.sqrt(2), new / math.sqrt(2)
-    head = fit_head(x.numpy(), labels.numpy(), len(classes), TOLERANCE)
-    return classes[torch.from_numpy(head.predict(new.numpy()))], head.converged
+class _Head(Protocol):
+    """A head fitted to some of the samples."""
+
+    converged: bool
+
+    def predict(self, new: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """What is predicted of rows `(m, r)`, and by how much it is right.
+
+        Args:
+            new: The rows.
+            targets: Their targets.
+
+        Returns:
+            Class ids `(m,)` and the margin of each sample's class `(m,)`, or target columns
+            `(m, C)` and zeros.
+        """
+        ...
+
+    def again(self, x: Tensor, y: Tensor, kept: Tensor) -> "_Head":
+        """The head of the samples where a mask is True, most of those that this one is of."""
+        ...
 
 
-def _regress(x: Tensor, y: Tensor, new: Tensor) -> Tensor:
-    """Target columns of `new` by ridge regression on `x`, each with a penalty of its own."""
-    from sklearn.linear_model import RidgeCV  # slow to import
+@dataclass(frozen=True, eq=False)
+class _ClassHead:
+    classes: Tensor
+    head: SoftmaxHead
+    scale: float
 
-    head = RidgeCV(len(x) * PENALTIES, alpha_per_target=True).fit(x.numpy(), y.numpy())
-    return torch.from_numpy(head.predict(new.numpy())).reshape(len(new), *y.shape[1:])
+    @classmethod
+    def fit(cls, x: Tensor, y: Tensor, kept: Tensor) -> "_ClassHead":
+        classes = y[kept].unique()
+        # scikit-learn's penalty is on the difference of two classes' weights.
+        scale = math.sqrt(0.5) if len(classes) == 2 else 1.0
+        labels = torch.searchsorted(classes, y[kept])
+        rows = (x[kept] * scale).numpy()
+        return cls(classes, fit_head(rows, labels.numpy(), len(classes), TOLERANCE), scale)
+
+    @property
+    def converged(self) -> bool:
+        return self.head.converged
+
+    def predict(self, new: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        scores = torch.from_numpy(self.head.log_probabilities((new * self.scale).numpy()))
+        known = torch.isin(targets, self.classes)
+        labels = torch.where(known, torch.searchsorted(self.classes, targets), -1)
+        return self.classes[scores.argmax(1)], margins_of(scores, labels)
+
+    def again(self, x: Tensor, y: Tensor, kept: Tensor) -> "_ClassHead":
+        rows, labels = (x[kept] * self.scale).numpy(), torch.searchsorted(self.classes, y[kept])
+        head = fit_head(rows, labels.numpy(), len(self.classes), REFITTED, self.head)
+        return _ClassHead(self.classes, head, self.scale)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ridge:
+    """Ridge regression, each target column with a penalty of its own."""
+
+    head: Any
+    converged: bool = True
+
+    @classmethod
+    def fit(cls, x: Tensor, y: Tensor, kept: Tensor) -> "_Ridge":
+        from sklearn.linear_model import RidgeCV  # slow to import
+
+        head = RidgeCV(int(kept.sum()) * PENALTIES, alpha_per_target=True)
+        return cls(head.fit(x[kept].numpy(), y[kept].numpy()))
+
+    def predict(self, new: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        found = torch.from_numpy(self.head.predict(new.numpy())).reshape(targets.shape)
+        return found, torch.zeros(len(new), dtype=torch.float64)
+
+    def again(self, x: Tensor, y: Tensor, kept: Tensor) -> "_Ridge":
+        from sklearn.linear_model import Ridge  # slow to import
+
+        return _Ridge(Ridge(self.head.alpha_).fit(x[kept].numpy(), y[kept].numpy()))
 
 
 SCORE = Score(

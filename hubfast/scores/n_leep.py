@@ -6,11 +6,13 @@ Li, Jia, Sang, Zhu, Green, Wang, Gong: "Ranking Neural Checkpoints", CVPR 2021.
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hubfast.scores.fitted import SampleScore
 from hubfast.scores.leep import LEEP
+from hubfast.scores.left_out import group_influences, groups_of
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import class_problem, principal_components
 from hubfast.scores.scale import of_ordinary_size
@@ -41,27 +43,57 @@ def n_leep(features: Any, targets: Any, *, seed: int = 0) -> float:
 
 
 @order_free
-def fit_n_leep(features: Any, targets: Any, *, seed: int = 0) -> SampleScore:
-    """N-LEEP with each sample's influence, the mixture as given; arguments as in `n_leep`."""
+def fit_n_leep(
+    features: Any, targets: Any, *, seed: int = 0, groups: Tensor | None = None
+) -> SampleScore:
+    """N-LEEP with each sample's influence, mixtures refitted without each of some groups.
+
+    Args:
+        features: As in `n_leep`.
+        targets: As in `n_leep`.
+        seed: As in `n_leep`.
+        groups: The group of each sample, `(n,)`; None draws them.
+    """
     x, index, classes = class_problem(features, targets, "N-LEEP")
     x = of_ordinary_size(x)
-    fitted = LEEP.fit(posteriors(x, classes, seed), index.cpu())
-    return SampleScore(fitted.score, fitted.influences)
+    rows, labels = _scaled(principal_components(x, VARIANCE)), index.cpu()
+    clusters = max(1, min(COMPONENTS_PER_CLASS * classes, len(x) // SAMPLES_PER_COMPONENT))
+    mixture = _fitted(rows, clusters, seed)
+
+    def without(mask: Tensor) -> float:
+        kept = rows[mask.numpy()]
+        return _leep(_fitted(kept, clusters, seed, mixture), kept, labels[mask])
+
+    score = _leep(mixture, rows, labels)
+    groups = groups_of(len(x)) if groups is None else groups
+    return SampleScore(score, group_influences(score, groups, without))
 
 
-def posteriors(x: Tensor, classes: int, seed: int) -> Tensor:
-    """P(cluster | sample) of `x` (n, D), `(n, clusters)` float64 on the CPU."""
+def _scaled(reduced: Tensor) -> np.ndarray:
+    """Rows of a mean square of 1: what scikit-learn adds to variances is absolute."""
+    scale = float(reduced.square().mean()) ** 0.5 or 1.0
+    return (reduced / scale).cpu().numpy()
+
+
+def _fitted(rows: np.ndarray, clusters: int, seed: int, start: Any = None) -> Any:
+    """A mixture of Gaussians; from one of most of the same samples few steps are left."""
     from sklearn.exceptions import ConvergenceWarning  # slow to import
     from sklearn.mixture import GaussianMixture
 
-    reduced = principal_components(x, VARIANCE)
-    scale = float(reduced.square().mean()) ** 0.5 or 1.0  # what scikit-learn adds is absolute
-    rows = (reduced / scale).cpu().numpy()
-    clusters = max(1, min(COMPONENTS_PER_CLASS * classes, len(x) // SAMPLES_PER_COMPONENT))
+    begin = {} if start is None else {
+        "weights_init": start.weights_ / start.weights_.sum(),
+        "means_init": start.means_,
+        "precisions_init": start.precisions_,
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # any mixture is a valid source
-        mixture = GaussianMixture(clusters, covariance_type="diag", random_state=seed).fit(rows)
-    return torch.from_numpy(mixture.predict_proba(rows))
+        mixture = GaussianMixture(clusters, covariance_type="diag", random_state=seed, **begin)
+        return mixture.fit(rows)
+
+
+def _leep(mixture: Any, rows: np.ndarray, labels: Tensor) -> float:
+    """LEEP of P(cluster | sample)."""
+    return LEEP.fit(torch.from_numpy(mixture.predict_proba(rows)), labels).score
 
 
 def _one_cluster(count: int, width: int) -> str:

@@ -5,6 +5,7 @@ are drawn by position. Sorted by what they hold, the same samples give the same 
 """
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from hubfast.scores.fitted import SampleScore
 from hubfast.scores.inputs import as_features, as_tensor, check_finite
+from hubfast.scores.left_out import groups_of
 
 Options = ParamSpec("Options")
 Fit = Callable[Concatenate[Any, Any, Options], SampleScore]
@@ -38,8 +40,11 @@ def own_order(features: Tensor, targets: Tensor) -> Tensor:
 def order_free(fit: Fit[Options]) -> Fit[Options]:
     """Makes `fit(features, targets, ...)` see the samples in their own order.
 
-    The influences come back in the caller's order.
+    The influences come back in the caller's order. A fit that takes `groups` is given those of the
+    samples by their positions in the caller's order, which all models share.
     """
+
+    known = inspect.signature(fit).parameters
 
     @functools.wraps(fit)
     def ordered(
@@ -50,6 +55,8 @@ def order_free(fit: Fit[Options]) -> Fit[Options]:
             return fit(features, targets, *rest, **options)  # refuses them
         check_finite(y, "targets")
         order = own_order(x, y)
+        if "groups" in known and options.get("groups") is None:
+            options["groups"] = groups_of(len(x))[order]
         found = fit(x[order.to(x.device)], y[order.to(y.device)], *rest, **options)
         influences = torch.empty_like(found.influences)
         influences[order.to(influences.device)] = found.influences

@@ -7,16 +7,18 @@ Transferability of Pretrained Models to Classification Tasks", ECCV 2022; the Ga
 from typing import Any
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from hubfast.scores.fitted import SampleScore
+from hubfast.scores.left_out import group_influences, groups_of
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import class_problem
 from hubfast.scores.scale import check_squares
 from hubfast.scores.score import CLASSES, NATS, Score
-from hubfast.scores.softmax_regression import fit_head, principal_axes
+from hubfast.scores.softmax_regression import SoftmaxHead, fit_head, principal_axes
 
 TOLERANCE = 1e-10  # of the loss that another step would take off
+REFITTED = 1e-5  # the same, of heads that only say how far the score spreads
 
 
 def pactran(features: Any, targets: Any) -> float:
@@ -40,23 +42,43 @@ def pactran(features: Any, targets: Any) -> float:
 
 
 @order_free
-def fit_pactran(features: Any, targets: Any) -> SampleScore:
-    """PACTran with each sample's influence, the head as given; arguments as in `pactran`."""
+def fit_pactran(features: Any, targets: Any, *, groups: Tensor | None = None) -> SampleScore:
+    """PACTran with each sample's influence, heads refitted without each of some groups.
+
+    Args:
+        features: As in `pactran`.
+        targets: As in `pactran`.
+        groups: The group of each sample, `(n,)`; None draws them.
+    """
     x, index, classes = class_problem(features, targets, "PACTran")
     check_squares(x, "PACTran")
-    count, width = x.shape
-    x = x.cpu()
-    rows, labels = principal_axes(x.numpy()), index.cpu().numpy()
+    lengths = x.cpu().square().sum(1).numpy() + 1  # with the bias
+    rows, labels = principal_axes(x.cpu().numpy()), index.cpu().numpy()
     head = fit_head(rows, labels, classes, TOLERANCE)
+
+    def bound(kept: np.ndarray, head: SoftmaxHead) -> float:
+        return _bound(rows[kept], labels[kept], lengths[kept], head, x.shape[1])
+
+    def without(mask: Tensor) -> float:
+        kept = mask.numpy()
+        return bound(kept, fit_head(rows[kept], labels[kept], classes, REFITTED, head))
+
+    score = bound(np.full(len(rows), True), head)
+    groups = groups_of(len(rows)) if groups is None else groups
+    return SampleScore(score, group_influences(score, groups, without))
+
+
+def _bound(
+    rows: np.ndarray, labels: np.ndarray, lengths: np.ndarray, head: SoftmaxHead, width: int
+) -> float:
     log_p = head.log_probabilities(rows)
-    losses = -log_p[np.arange(count), labels]
+    count, classes = log_p.shape
+    loss = -log_p[np.arange(count), labels].mean()
     penalty = float((head.weights**2).sum()) / (2 * count)
     p = np.exp(log_p)
-    lengths = x.square().sum(1).numpy() + 1  # with the bias
     curvature = lengths @ (p * (1 - p)).sum(1) / count
     flatness = classes / (2 * count) * np.log1p(curvature / (classes * width) * count)
-    score = -(losses.mean() + penalty + flatness)
-    return SampleScore(float(score), torch.from_numpy(score + losses.mean() - losses))
+    return -float(loss + penalty + flatness)
 
 
 SCORE = Score(

@@ -54,7 +54,13 @@ def principal_axes(x: np.ndarray) -> np.ndarray:
     return moved @ vectors[:, kept]
 
 
-def fit_head(rows: np.ndarray, labels: np.ndarray, classes: int, tolerance: float) -> SoftmaxHead:
+def fit_head(
+    rows: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    tolerance: float,
+    start: SoftmaxHead | None = None,
+) -> SoftmaxHead:
     """The head W, b of least loss: the sum of cross-entropies + |W|^2 / 2.
 
     Args:
@@ -63,12 +69,16 @@ def fit_head(rows: np.ndarray, labels: np.ndarray, classes: int, tolerance: floa
         classes: C.
         tolerance: Stop where a Newton step promises to lower the loss by less than this share, or
             by less than round-off of n cross-entropies of 1.
+        start: A head of most of the same samples, from which few steps are left; None for zeros.
     """
     x = np.hstack([rows, np.ones((len(rows), 1))])
     ridge = np.ones((x.shape[1], 1))
     ridge[-1] = 0  # no penalty on the bias
     targets, squares = np.eye(classes)[labels], np.square(x)
-    head, scores = np.zeros((x.shape[1], classes)), np.zeros((len(x), classes))
+    head = np.zeros((x.shape[1], classes))
+    if start is not None:
+        head = np.vstack([start.weights, start.bias])
+    scores = x @ head
     loss, p = _loss(head, scores, targets, ridge)
     left = max(FEWEST, int(WORK / (2 * x.size * classes)))
     converged = False
