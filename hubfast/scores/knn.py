@@ -76,7 +76,7 @@ def fit_knn(
 
     def places(kept: Tensor) -> Iterator[Tensor]:
         among = cosines[kept][:, kept]
-        return _equally_near(among, x.shape[1], min(k, len(among) - 1))
+        return equally_near(among, x.shape[1], min(k, len(among) - 1))
 
     def of_mean(mask: Tensor) -> float:
         return quality(mean(places(mask), y[mask]), y[mask])
@@ -89,7 +89,7 @@ def fit_knn(
     index = y.unique(return_inverse=True)[1]
     labels = one_hot(index).double()
     found = votes(places(every), labels)
-    right, margins = _rightness(found, labels), margins_of(found, index)
+    right, margins = rightness(found, labels), margins_of(found, index)
 
     def of_votes(mask: Tensor) -> float:
         moved = margins_of(votes(places(mask), labels[mask]), index[mask])
@@ -110,7 +110,7 @@ def neighbours(features: Tensor, new: Tensor, k: int = NEIGHBOURS) -> Iterator[T
     Yields:
         One mask `(m, n)` per place, bool on the CPU, as `votes` and `mean` take them.
     """
-    return _equally_near((_unit(new) @ _unit(features).T).cpu(), features.shape[1], k)
+    return equally_near((_unit(new) @ _unit(features).T).cpu(), features.shape[1], k)
 
 
 def votes(places: Iterator[Tensor], labels: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ def _unit(x: Tensor) -> Tensor:
     return torch.where(length > 0, x / length, 0)
 
 
-def _equally_near(cosines: Tensor, width: int, k: int) -> Iterator[Tensor]:
+def equally_near(cosines: Tensor, width: int, k: int) -> Iterator[Tensor]:
     """Yields one mask `(m, n)` per place: which samples are as near as the one at that place.
 
     Args:
@@ -161,7 +161,7 @@ def _mean_of(chosen: Tensor, values: Tensor) -> Tensor:
     return sums / chosen.sum(1, keepdim=True)
 
 
-def _rightness(found: Tensor, labels: Tensor) -> Tensor:
+def rightness(found: Tensor, labels: Tensor) -> Tensor:
     """How right the votes `(n, C)` are about the class of each sample, labels one-hot, `(n,)`."""
     first = found >= found.amax(1, keepdim=True) - EQUAL_VOTES
     return (first * labels).sum(1) / first.sum(1)

@@ -1,4 +1,4 @@
-"""Influences on scores that fit something to their samples: groups are left out, and it is refitted.
+"""Influences on scores that fit something to their samples: groups of samples are left out.
 
 A sample moves such a score in two ways: by its own term, and by what it does to the fit. The second
 is seen by leaving samples out. Deleting groups needs few refits and is right for scores that take
@@ -28,9 +28,7 @@ def groups_of(count: int, groups: int = GROUPS) -> Tensor:
     return torch.randperm(count, generator=generator, device="cpu") % min(groups, count)
 
 
-def group_influences(
-    score: float, groups: Tensor, without: Callable[[Tensor], float]
-) -> Tensor:
+def group_influences(score: float, groups: Tensor, without: Callable[[Tensor], float]) -> Tensor:
     """Influences of samples, one value per group, that have the spread of the whole score.
 
     Their std over sqrt(n) is the delete-a-group estimate of the score's standard error, widened as

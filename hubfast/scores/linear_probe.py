@@ -81,8 +81,8 @@ def fit_linear_probe(
     x = standardised(x)
     x = torch.from_numpy(principal_axes(x.numpy())) if classes else compact(x)
     fold = interleaved(y if classes else None, len(x), FOLDS, seed)
-    head_of = _ClassHead.fit if classes else _Ridge.fit
-    heads = [head_of(x, y, fold != held) for held in range(min(FOLDS, len(x)))]
+    kind: type[_ClassHead | _Ridge] = _ClassHead if classes else _Ridge
+    heads: list[_Head] = [kind.fit(x, y, fold != held) for held in range(min(FOLDS, len(x)))]
     unfinished = sum(not head.converged for head in heads)
     if unfinished:
         warnings.warn(
@@ -115,7 +115,10 @@ def fit_linear_probe(
 class _Head(Protocol):
     """A head fitted to some of the samples."""
 
-    converged: bool
+    @property
+    def converged(self) -> bool:
+        """Whether the fit came to its end."""
+        ...
 
     def predict(self, new: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """What is predicted of rows `(m, r)`, and by how much it is right.

@@ -80,11 +80,15 @@ def _fitted(rows: np.ndarray, clusters: int, seed: int, start: Any = None) -> An
     from sklearn.exceptions import ConvergenceWarning  # slow to import
     from sklearn.mixture import GaussianMixture
 
-    begin = {} if start is None else {
-        "weights_init": start.weights_ / start.weights_.sum(),
-        "means_init": start.means_,
-        "precisions_init": start.precisions_,
-    }
+    begin = (
+        {}
+        if start is None
+        else {
+            "weights_init": start.weights_ / start.weights_.sum(),
+            "means_init": start.means_,
+            "precisions_init": start.precisions_,
+        }
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # any mixture is a valid source
         mixture = GaussianMixture(clusters, covariance_type="diag", random_state=seed, **begin)

@@ -55,8 +55,9 @@ def order_free(fit: Fit[Options]) -> Fit[Options]:
             return fit(features, targets, *rest, **options)  # refuses them
         check_finite(y, "targets")
         order = own_order(x, y)
-        if "groups" in known and options.get("groups") is None:
-            options["groups"] = groups_of(len(x))[order]
+        if "groups" in known:
+            given: Any = options.get("groups")
+            options["groups"] = (groups_of(len(x)) if given is None else given)[order]
         found = fit(x[order.to(x.device)], y[order.to(y.device)], *rest, **options)
         influences = torch.empty_like(found.influences)
         influences[order.to(influences.device)] = found.influences
