@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import timm
 import torch
-from recording import RESULTS, machine
+from recording import RESULTS, on_machine
 from torch import nn
 
 from hubfast.nn.folding import fold_norms
@@ -103,7 +103,7 @@ def main() -> None:
         if options.record:
             kind = "cpu" if options.device == "cpu" else "gpu"
             with (RESULTS / f"{kind}.jsonl").open("a") as file:
-                file.write(json.dumps({**row, **machine()}) + "\n")
+                file.write(json.dumps(on_machine(row)) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
-from recording import RESULTS, machine
+from recording import RESULTS, on_machine
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -220,7 +220,7 @@ def main() -> None:
     print(json.dumps(row, indent=1))
     if given.record:
         with (RESULTS / "cpu.jsonl").open("a") as file:
-            file.write(json.dumps({**row, **machine()}) + "\n")
+            file.write(json.dumps(on_machine(row)) + "\n")
 
 
 def _meta(names: tuple[str, ...]) -> list[nn.Module]:

@@ -35,7 +35,7 @@ HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "tests" / "helpers"))
 
 from rank_hub import MODELS, write_images  # noqa: E402
-from recording import RESULTS, machine  # noqa: E402
+from recording import RESULTS, on_machine  # noqa: E402
 
 PARTS = ("floor", "rank", "again", "former", "kept", "usual")
 
@@ -227,7 +227,7 @@ def main() -> None:
     print(json.dumps({key: row[key] for key in row if key not in ("parts", "models")}))
     if options.record:
         with (RESULTS / "cpu.jsonl").open("a") as file:
-            file.write(json.dumps({**row, **machine()}) + "\n")
+            file.write(json.dumps(on_machine(row)) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import timm
 import torch
-from recording import RESULTS, machine
+from recording import RESULTS, on_machine
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from zoo_rivals import CondConv, Grouped, rival
@@ -140,7 +140,7 @@ def main() -> None:
     print(json.dumps(row))
     if options.record:
         with (RESULTS / "cpu.jsonl").open("a") as file:
-            file.write(json.dumps({**row, **machine()}) + "\n")
+            file.write(json.dumps(on_machine(row)) + "\n")
 
 
 if __name__ == "__main__":

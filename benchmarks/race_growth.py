@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from race_hubs import LATENT, in_proportion, mini_hub
-from recording import RESULTS, machine
+from recording import RESULTS, on_machine
 from rich.console import Console
 from rich.table import Table
 
@@ -132,7 +132,7 @@ def main() -> None:
     Console(width=120).print(shown)
     with (RESULTS / "race.jsonl").open("a") as file:
         for line in lines:
-            file.write(json.dumps({**line, **machine()}) + "\n")
+            file.write(json.dumps(on_machine(line)) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from race_hubs import REAL, SIMULATED, Looks, real, simulated
-from recording import RESULTS, machine
+from recording import RESULTS, on_machine
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import beta
@@ -165,7 +165,7 @@ def main() -> None:
     console.print(table("simulated hubs, by the gap at the last place", by_gap))
     with (RESULTS / "race.jsonl").open("a") as file:
         for line in lines:
-            file.write(json.dumps({**line, **machine()}) + "\n")
+            file.write(json.dumps(on_machine(line)) + "\n")
 
 
 if __name__ == "__main__":

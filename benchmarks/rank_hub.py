@@ -1,5 +1,6 @@
 """What rankings are measured on: small timm models of several geometries, and JPEGs like photos."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -31,19 +32,28 @@ def write_images(folder: Path, count: int) -> Path:
     Noise whose amplitude falls with the frequency, as that of photographs does, and that has a
     part in common within a class. Each image depends on its own number alone.
     """
-    classes = [_noise(np.random.default_rng([SEED, label])) for label in range(CLASSES)]
     for number in range(count):
-        path = folder / f"class_{number % CLASSES}" / f"{number:06d}.jpg"
-        if path.exists():
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise = _noise(np.random.default_rng([SEED, 1, number]))
-        image = CLASS_SHARE * classes[number % CLASSES] + (1 - CLASS_SHARE) * noise
-        pixels = (128 + 60 * image).clip(0, 255).astype(np.uint8)
-        part = path.with_suffix(".part")
-        Image.fromarray(pixels).save(part, "JPEG", quality=QUALITY)
-        part.rename(path)
+        write_image(folder, number)
     return folder
+
+
+def write_image(folder: Path, number: int) -> None:
+    """Writes the JPEG of that number, unless it is there."""
+    path = folder / f"class_{number % CLASSES}" / f"{number:06d}.jpg"
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = _noise(np.random.default_rng([SEED, 1, number]))
+    image = CLASS_SHARE * _of_class(number % CLASSES) + (1 - CLASS_SHARE) * noise
+    pixels = (128 + 60 * image).clip(0, 255).astype(np.uint8)
+    part = path.with_suffix(".part")
+    Image.fromarray(pixels).save(part, "JPEG", quality=QUALITY)
+    part.rename(path)
+
+
+@functools.cache
+def _of_class(label: int) -> np.ndarray:
+    return _noise(np.random.default_rng([SEED, label]))
 
 
 def _noise(rng: np.random.Generator) -> np.ndarray:

@@ -16,7 +16,19 @@ def record(config, row: dict) -> None:
     if config.getoption("--record"):
         name = "gpu.jsonl" if torch.cuda.is_available() else "cpu.jsonl"
         with (RESULTS / name).open("a") as file:
-            file.write(json.dumps({**row, **machine()}) + "\n")
+            file.write(json.dumps(on_machine(row)) + "\n")
+
+
+def on_machine(row: dict) -> dict:
+    """The row with what it was measured on.
+
+    Raises:
+        ValueError: A field of the row would be overwritten.
+    """
+    found = machine()
+    if clash := row.keys() & found.keys():
+        raise ValueError(f"a row must leave {sorted(clash)} to the machine")
+    return {**row, **found}
 
 
 def machine() -> dict:

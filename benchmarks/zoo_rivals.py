@@ -21,7 +21,7 @@ class Grouped(nn.Module):
     def __init__(self, layer: ZooConv2d):
         super().__init__()
         self.how = (layer.stride, layer.padding, layer.dilation)
-        self.weight = nn.Parameter(layer.weight.detach().unflatten(2, layer.kernel[1:]).clone())
+        self.weight = nn.Parameter(layer.weights.detach().contiguous().clone())
         self.alignment = None
         if layer.alignment is not None:
             models, out, _ = layer.alignment.shape
@@ -50,7 +50,7 @@ class CondConv(nn.Module):
         out, inside, *kernel = layer.kernel
         how: dict[str, Any] = {"stride": layer.stride, "padding": layer.padding[0]}
         self.layer = CondConv2d(inside, out, kernel[0], **how, bias=False, num_experts=layer.models)
-        self.layer.weight.data = layer.weight.detach().flatten(1).clone()
+        self.layer.weight.data = layer.weights.detach().flatten(1).clone()
         self.gate = layer.gate
 
     def forward(self, x: Tensor) -> Tensor:

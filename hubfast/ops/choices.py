@@ -2,10 +2,12 @@
 
 One JSON file per GPU lies in the folder `measured`, named by `file_name`; benchmarks/gpu_suite.py
 writes it. Nothing is tuned at run time: where nothing was measured, those who choose go by shapes.
+The environment variable HUBFAST_MEASURED names another folder, for a GPU measured by its user.
 """
 
 import functools
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +32,15 @@ def choices(device: torch.device | str, table: str) -> Mapping[str, Any]:
     device = torch.device(device)
     if device.type != "cuda":
         return MappingProxyType({})
-    return of_gpu(torch.cuda.get_device_name(device)).get(table, MappingProxyType({}))
+    folder = os.environ.get("HUBFAST_MEASURED")
+    index = torch.cuda.current_device() if device.index is None else device.index
+    found = of_gpu(_name(index), FOLDER if folder is None else Path(folder))
+    return found.get(table, MappingProxyType({}))
+
+
+@functools.cache
+def _name(index: int) -> str:
+    return torch.cuda.get_device_name(index)
 
 
 @functools.cache

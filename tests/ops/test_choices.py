@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from hubfast.ops import choices as module
 from hubfast.ops.choices import choices, file_name, of_gpu
 
 
@@ -25,3 +26,11 @@ def test_a_file_of_something_else_is_refused(tmp_path, text):
     (tmp_path / "one.json").write_text(text)
     with pytest.raises(ValueError, match=r"one\.json must hold tables of measured choices"):
         of_gpu("one", tmp_path)
+
+
+def test_another_folder_is_named_by_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_name", lambda index: "Some GPU")
+    (tmp_path / "some_gpu.json").write_text(json.dumps({"tables": {"plan": {"traffic": 10}}}))
+    assert choices("cuda:0", "plan") == {}
+    monkeypatch.setenv("HUBFAST_MEASURED", str(tmp_path))
+    assert choices("cuda:0", "plan") == {"traffic": 10}
