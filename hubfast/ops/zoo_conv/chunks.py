@@ -66,22 +66,23 @@ def chunk_of(layer: Layer, direction: Pass, device: torch.device) -> int:
 def rule(layer: Layer, direction: Pass, device: Device) -> int:
     """Samples per chunk by arithmetic: all of them unless chunks win.
 
-    Mixed weights take a write and a read, and their gradients take another two. Half of the
-    cache keeps them where a chunk of them fits beside the models' weights, which each chunk reads
-    again, and backward beside the sum of these weights' gradients. A chunk must have a program
-    of 64 x 64 results for every multiprocessor. What its memory traffic would have taken must be
-    more than the chunks' launches take on the host: a mix and a convolution forward; backward a
-    mix, two convolutions, the gradients of the mix and a sum.
+    Mixed weights take a write and a read, and their gradients take another two. Two fifths of the
+    cache keep them, since inputs and results pass through it as well, where a chunk of them fits
+    beside the models' weights, which each chunk reads again, and backward beside the sum of these
+    weights' gradients. A chunk must have a program of 64 x 64 results for every multiprocessor.
+    What its memory traffic would have taken must be more than the chunks' launches take on the
+    host: a mix and a convolution forward; backward a mix, two convolutions, the gradients of the
+    mix and a sum.
 
-    Example, an H100 and 5 models in bfloat16: of a ResNet-50's 3x3 convolution with 256 channels,
-    48 samples have 57 MB of mixed weights, and 12 fit beside the models' 12 MB. Forward saves
-    113 MB, 38 us, for 3 more chunks of 2 launches, 24 us: chunks of 12. Backward 2 fit beside
-    24 MB, whose 32 programs would leave multiprocessors idle: none. With 512 channels the models'
-    47 MB leave no room: none.
+    Example, an H100 and 5 models in bfloat16, with 21 MB to keep: of a ResNet-50's 3x3 convolution
+    with 256 channels, 48 samples have 57 MB of mixed weights, and 7 samples' fit beside the models'
+    12 MB, whose 112 programs would leave multiprocessors idle: no chunks. Of the one with 128
+    channels on 28 x 28 pixels, 128 samples have 38 MB and 61 fit: 3 chunks of 43, since 25 us of
+    traffic forward are more than 16 us of launches.
     """
     samples, size = layer.samples, layer.out_channels * layer.patch
     each, kept = size * layer.mixed_bytes, layer.models * size * layer.weight_bytes
-    room, passes, launches = device.cache // 2, 2, 2
+    room, passes, launches = device.cache * 2 // 5, 2, 2
     if direction == "backward":
         kept, passes, launches = 2 * kept, 4, 5
     if samples * each <= room:

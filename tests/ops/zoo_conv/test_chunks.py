@@ -21,11 +21,11 @@ def test_the_layer_is_that_of_the_tensors():
 @pytest.mark.parametrize(
     ("asked", "forward", "backward"),
     [
-        (layer(), 12, 48),  # the example of the docstring
+        (layer(), 48, 48),  # the first example of the docstring
         (layer(out=512, patch=4608, pixels=49), 48, 48),  # the models' weights fill the cache
         (layer(out=128, patch=1152, pixels=784), 48, 48),  # all mixed weights fit
-        (layer(128, out=128, patch=1152, pixels=784), 64, 64),
-        (layer(128, out=1024, patch=256), 32, 26),
+        (layer(128, out=128, patch=1152, pixels=784), 43, 43),  # the second
+        (layer(128, out=1024, patch=256), 26, 128),
     ],
 )
 def test_chunks_by_hand_for_an_h100(asked, forward, backward):
@@ -49,7 +49,7 @@ def test_chunks_fit_the_cache_and_fill_the_device(asked, direction):
     if chunk < asked.samples:
         size = asked.out_channels * asked.patch
         assert chunk * size * asked.mixed_bytes + asked.models * size * asked.weight_bytes <= (
-            device.cache / 2
+            device.cache * 0.4
         )
         # Chunks are of one size, so they may be smaller than those that fit, by less than half.
         programs = (asked.pixels + 63) // 64 * ((asked.out_channels + 63) // 64)
