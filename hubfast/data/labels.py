@@ -100,6 +100,9 @@ def _of_lists(rows: np.ndarray, task: Task | None) -> EncodedTargets:
     lists = [list(row) for row in rows]
     numbers = all(isinstance(x, float | np.floating) for row in lists for x in row)
     if task == "regression" or (task is None and numbers):
+        lengths = sorted({len(row) for row in lists})
+        if len(lengths) > 1:
+            raise ValueError(f"lists of numbers must be of one length, got {brief(lengths)}")
         return EncodedTargets(np.array(lists, dtype=float))
     return _several_of_each(lists)
 

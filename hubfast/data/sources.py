@@ -162,7 +162,12 @@ def _arrays(path: Path) -> Any:
     fault = "cannot be read as arrays of numbers or of words (dtype str)"
     with decoding(path, fault), path.open("rb") as file:  # NumPy itself leaves a broken file open
         found = np.load(file, allow_pickle=False)
-        return found if isinstance(found, np.ndarray) else dict(found)
+        if isinstance(found, np.ndarray):
+            return found
+        arrays = dict(found)
+        if others := [name for name, x in arrays.items() if not isinstance(x, np.ndarray)]:
+            raise ValueError(f"{others[0]!r} in it is no array")  # but the bytes of another file
+        return arrays
 
 
 def _minihub(name: str) -> TargetData:

@@ -139,7 +139,11 @@ def _of_numpy(path: Path) -> Any:
     with found:
         names = _wanted(path, dict.fromkeys(found.files))
         with decoding(path, ARRAYS):
-            return {name: found[name] for name in names}
+            arrays = {name: found[name] for name in names}
+            for name, array in arrays.items():
+                if not isinstance(array, np.ndarray):  # NumPy gives the bytes of another file
+                    raise ValueError(f"{name!r} in it is no array")
+            return arrays
 
 
 def _of_safetensors(path: Path) -> Arrays:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from hubfast.ranking.result import Ranking
 from hubfast.utils.decoding import decoding
+from hubfast.utils.names import printable
 
 NAMES = {
     "model": ("model", "model_name", "architecture"),
@@ -90,5 +91,5 @@ def _scores_of(rankings: Sequence[Ranking]) -> pd.DataFrame:
         for m in ranking.scored:
             scores = {ranking.metric: m.score}
             scores |= {metric: m.scores[metric].score for metric in ranking.metrics}
-            rows.append({"data": ranking.data, "model": m.name, **scores})
+            rows.append({"data": printable(ranking.data), "model": printable(m.name), **scores})
     return pd.DataFrame(rows)
