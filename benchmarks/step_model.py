@@ -1,6 +1,6 @@
 """Arithmetic, no measurement: what the convolutions of a Zoo-Tuning step take on an H100.
 
-python benchmarks/step_model.py
+python benchmarks/step_model.py [--chunks N]
 
 Five ResNet-50, batch 48, bfloat16: each of the 25 shapes forward and backward, as often as it
 occurs. hubfast's own functions run on tensors without memory. Triton's kernels are compiled
@@ -9,6 +9,7 @@ each takes is in `h100`. Beside them stand one model's plain convolutions, and t
 form: mixed weights in memory, kept for backward, and one convolution with a group for each sample.
 """
 
+import argparse
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -85,8 +86,8 @@ def images(channels: int, side: int) -> Tensor:
     return empty(BATCH, side, side, channels, dtype=torch.bfloat16).movedim(-1, 1)
 
 
-def zoo(gpu: AbsentGPU, layer: Layer) -> list[Pass]:
-    """Forward and backward of Zoo-Tuning's layer."""
+def zoo(gpu: AbsentGPU, layer: Layer, chunk: int | None = None) -> list[Pass]:
+    """Forward and backward of Zoo-Tuning's layer, mixed for so many samples at a time."""
     from hubfast.kernels.zoo_conv import zoo_conv, zoo_conv_backward
 
     x, gates = images(layer.inside, layer.size), empty(BATCH, MODELS)
@@ -99,10 +100,11 @@ def zoo(gpu: AbsentGPU, layer: Layer) -> list[Pass]:
     gpu.launches = forward
     if form == "mix":
         with Noted(forward):
-            zoo_conv(x, weights, gates, layer.geometry)
+            zoo_conv(x, weights, gates, layer.geometry, chunk=chunk)
         gpu.launches = backward
         with Noted(backward):
-            zoo_conv_backward(grad, x, weights, gates, layer.geometry, input_grad=needed)
+            how = {"input_grad": needed, "chunk": chunk}
+            zoo_conv_backward(grad, x, weights, gates, layer.geometry, **how)
         return [forward, backward]
     values = [one.requires_grad_() for one in ((x, weights, gates) if needed else (weights, gates))]
     stride, padding, dilation, _ = layer.geometry
@@ -199,11 +201,14 @@ def seconds(layer: Layer, passes: list[Pass], efficiency: float = PRODUCTS) -> C
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--chunks", type=int, help="samples mixed at a time; hubfast's own choice")
+    chunk = parser.parse_args().chunks
     gpu = absent_gpu()
     gpu.capability = 90
     groups: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for layer in layers():
-        row = seconds(layer, zoo(gpu, layer))
+        row = seconds(layer, zoo(gpu, layer, chunk))
         rivals = {"plain": seconds(layer, plain(layer))}
         for part in GROUPED:
             rivals[f"grouped at {part:.0%}"] = seconds(layer, grouped(layer), part)
