@@ -18,7 +18,9 @@ def default_batch_size(device: str | torch.device) -> int:
     return BATCH_ON_CPU if torch.device(device).type == "cpu" else BATCH_ON_GPU
 
 
-def for_inference(module: nn.Module, images: Tensor | None = None) -> nn.Module:
+def for_inference(
+    module: nn.Module, images: Tensor | None = None, *, channels_last: bool = True
+) -> nn.Module:
     """Makes `module` faster in eval mode, in place, and returns it; it must not be trained after.
 
     - A BatchNorm that takes the output of a convolution is folded into it where nothing else sees
@@ -35,6 +37,7 @@ def for_inference(module: nn.Module, images: Tensor | None = None) -> nn.Module:
         images: An input that it takes, of two images or more, in its dtype and on its device. None
             for even ones of the size in timm's configuration; a module without that is then left
             as it is, but for its mode.
+        channels_last: Whether the weights of 2D convolutions are put in that order.
 
     Raises:
         Exception: Whatever the module raises when it runs on `images`.
@@ -44,7 +47,8 @@ def for_inference(module: nn.Module, images: Tensor | None = None) -> nn.Module:
         images = _even(module)
     if images is not None:
         fold_norms(module, images)
-        _put_channels_last_if_it_runs(module, images)
+        if channels_last:
+            _put_channels_last_if_it_runs(module, images)
     return module
 
 

@@ -10,9 +10,9 @@ from hubfast.data import TargetData
 from hubfast.data.checks import check_share
 from hubfast.data.order import seeded_order
 from hubfast.extraction.cache import Cache, default_folder
+from hubfast.extraction.measured import usual_batch_size
 from hubfast.hub import Extraction
 from hubfast.hub.model import Precision
-from hubfast.nn.inference import default_batch_size
 from hubfast.ranking.looks import check_race
 from hubfast.ranking.verdict import Rules
 from hubfast.scores.registry import SCORES, Metric, check_metrics
@@ -73,7 +73,7 @@ class Plan:
             metrics=tuple(metrics),
             samples=samples,
             extraction=Extraction(
-                batch_size or default_batch_size(where),
+                batch_size or usual_batch_size(where),
                 where,
                 _workers(workers, where),
                 precision,

@@ -17,9 +17,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hubfast.ops.choices import choices
+
 NAMES = ("libcusolver.so.12", "libcusolver.so.11")  # CUDA 13, CUDA 12; torch has loaded one
-STREAMS = 4  # a guess; benchmarks/gpu_logme.py measures 1, 2, 4, 8
-BATCHED = 512  # widest matrices that go as a batch; a guess that the same benchmark measures
+STREAMS = 4  # matrices side by side where the GPU was not measured: a guess
+BATCHED = 512  # width up to which they go as a batch where it was not measured: a guess
 VECTORS, LOWER, DOUBLE = 1, 0, 1  # CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_LOWER, CUDA_R_64F
 
 # handle, params, job, triangle, n, type, matrix, leading dimension, type, values, compute type
@@ -72,15 +74,16 @@ def load(names: Sequence[str] = NAMES) -> ctypes.CDLL:
 
 
 def eigh(
-    grams: Sequence[Tensor], streams: int = STREAMS, batched: int = BATCHED
+    grams: Sequence[Tensor], streams: int | None = None, batched: int | None = None
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
     """Eigenvalues and eigenvectors of symmetric matrices of any sizes.
 
     Args:
         grams: Each `(D, D)` float64, all on one CUDA device; their upper triangles are read.
-        streams: How many matrices run side by side. Out of memory halves this number, then ends
-            the batches, with a warning.
-        batched: The largest size whose matrices go as a batch; 0 for none.
+        streams: How many matrices run side by side; None for what was measured on this GPU. Out
+            of memory halves this number, then ends the batches, with a warning.
+        batched: The largest size whose matrices go as a batch, 0 for none; None for what was
+            measured on this GPU.
 
     Returns:
         For each matrix its eigenvalues `(D,)`, ascending; for each matrix V' `(D, D)`, whose row i
@@ -94,6 +97,9 @@ def eigh(
     """
     if not grams:
         return [], [], torch.empty(0, dtype=torch.int32, device="cpu")
+    known = choices(grams[0].device, "cusolver")
+    streams = known.get("streams", STREAMS) if streams is None else streams
+    batched = known.get("batched", BATCHED) if batched is None else batched
     library, sizes = load(), [len(gram) for gram in grams]
     while True:
         jobs = jobs_of(sizes, batched)
@@ -110,7 +116,7 @@ def eigh(
             warnings.warn(f"GPU out of memory: {smaller}", stacklevel=2)
 
 
-def jobs_of(sizes: Sequence[int], batched: int = BATCHED) -> list[list[int]]:
+def jobs_of(sizes: Sequence[int], batched: int) -> list[list[int]]:
     """The indices of the matrices that each call solves, the call that costs most first."""
     groups: dict[int, list[int]] = {}
     jobs = []
