@@ -16,6 +16,7 @@ from hubfast.cli.stopping import Stopping, stopping
 from hubfast.utils.terminal import error_console
 
 CHECKPOINT = "checkpoint.pt"  # the file of the Trainer, in its folder or a folder in that
+HEAD_START = 1.0  # seconds in which the first process says its error, before torchrun ends it
 SPEAKERS = 2  # processes that say that one is gone: one of them may be that one
 
 
@@ -43,6 +44,7 @@ def resumable(folder: Path) -> Iterator[Stopping]:
 
             told.show()
             if isinstance(error.__cause__, FirstProcessFailed):
+                time.sleep(HEAD_START)
                 raise typer.Exit(2) from None
             if not isinstance(error, ProcessLost):
                 raise

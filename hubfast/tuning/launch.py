@@ -15,8 +15,8 @@ def process_options(accelerator: str, devices: int | str) -> dict[str, Any]:
     """Arguments of Fabric: devices of this machine, machines, and who they are.
 
     Processes are there already in an initialised process group, and where the environment holds
-    what torchrun sets. Each of them then trains on one device; else Fabric starts one for each of
-    `devices`.
+    what torchrun sets. Each of them then trains on one device: the first takes the first GPU of its
+    machine, or the first that `devices` lists. Else Fabric starts one for each of `devices`.
 
     Raises:
         ValueError: `devices` differs from the processes that are there, or these are more than
@@ -26,7 +26,9 @@ def process_options(accelerator: str, devices: int | str) -> dict[str, Any]:
     if world <= 1:
         return {"devices": devices}
     local = _from_environment("LOCAL_WORLD_SIZE", world)
-    if devices not in (1, "1", "auto", local, str(local)):
+    if devices in (1, "1", "auto"):
+        devices = local
+    elif str(devices).isdecimal() and int(devices) != local:
         raise ValueError(
             f"devices must be left out where processes are there already, {local} on this machine, "
             f"got {devices}"
@@ -38,7 +40,7 @@ def process_options(accelerator: str, devices: int | str) -> dict[str, Any]:
             f"GPU, got {local} processes"
         )
     environment: Any = _environment(local)
-    return {"devices": local, "num_nodes": world // local, "plugins": [environment]}
+    return {"devices": devices, "num_nodes": world // local, "plugins": [environment]}
 
 
 def _processes_there() -> int:

@@ -16,6 +16,7 @@ from hubfast.pathway import HubModel, HubPathway, PathwayGenerator
 from hubfast.tuning import (
     Recipe,
     Trainer,
+    TrainingDiverged,
     TuningContext,
     build,
     evaluate,
@@ -148,6 +149,28 @@ def kinds(work):
         work()
     except BaseException as error:
         return type(error).__name__, type(error.__cause__).__name__
+    return None
+
+
+def diverged():
+    """What is raised when the loss becomes NaN in the second process only, and after which step."""
+    images, labels = data()
+    method, trainer = small(6, 0), Trainer(RECIPE, accelerator="cpu", progress=False)
+    method.fc = nn.Linear(6, 3)
+    steps = []
+
+    def losses(images, targets):
+        steps.append(None)
+        task = nn.functional.cross_entropy(method(images), targets)
+        with trainer.processes() as processes:
+            broken = processes.rank == 1 and len(steps) == 3
+        return {"task": task * (float("nan") if broken else 1.0)}
+
+    method.losses = losses
+    try:
+        trainer.fit(method, images, labels)
+    except TrainingDiverged as error:
+        return str(error), type(error.__cause__).__name__, len(steps)
     return None
 
 

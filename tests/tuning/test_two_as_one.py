@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import distributed
 
+from hubfast.tuning.images import BatchOrder
 from hubfast.utils import files
 from hubfast.utils.threads import one_torch_thread
 
@@ -27,7 +28,7 @@ with Processes.joined() as processes:
 found = {name: in_processes.run(name, folder / name) for name in in_processes.METHODS}
 found["resumed"] = in_processes.run("single", folder / "one", resume=True)
 in_processes.run("single", folder / "two", stop_at=5)
-found["told"] = told
+found["told"], found["diverged"] = told, in_processes.diverged()
 torch.save(found, folder / f"{'first' if is_first_process() else 'second'}.pt")
 """
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-6}
@@ -122,6 +123,16 @@ def test_what_processes_tell_each_other(two):
         assert torch.equal(found["rows"], torch.arange(5.0).view(5, 1))
     assert torch.equal(first["gradient"], torch.full((2, 1), 5 / 2))
     assert torch.equal(second["gradient"], torch.full((3, 1), 5 / 3))
+
+
+def test_a_loss_that_is_not_finite_in_one_process_stops_both_in_that_step(two):
+    (said, cause, steps), (other, told_cause, other_steps) = (each["diverged"] for each in two)
+    recipe = in_processes.RECIPE
+    rows = BatchOrder(23, recipe.batch_size, recipe.epochs, recipe.seed).whole(2).tolist()
+    assert f"'task' is nan at step 2, batch of samples {', '.join(map(str, rows))};" in said
+    assert said == other
+    assert (cause, told_cause) == ("NoneType", "FirstProcessFailed")
+    assert steps == other_steps == 3
 
 
 def test_only_the_first_process_writes(folder):
