@@ -34,19 +34,20 @@ def resumable(folder: Path) -> Iterator[Stopping]:
     with stopping() as told:
         try:
             yield told
-        except KeyboardInterrupt:
-            told.show()
-            if _rank() == 0:
-                _say(folder, started, sys.argv[1:])
-            raise typer.Exit(told.code or 128 + signal.SIGINT) from None
-        except Exception as error:
+        except (KeyboardInterrupt, Exception) as error:
             from hubfast.tuning.processes import FirstProcessFailed, ProcessLost
 
             told.show()
+            lost = isinstance(error, ProcessLost)
+            # The signal that stops this process may have ended another one before.
+            if isinstance(error, KeyboardInterrupt) or (lost and told.code):
+                if _rank() == 0:
+                    _say(folder, started, sys.argv[1:])
+                raise typer.Exit(told.code or 128 + signal.SIGINT) from None
             if isinstance(error.__cause__, FirstProcessFailed):
                 time.sleep(HEAD_START)
                 raise typer.Exit(2) from None
-            if not isinstance(error, ProcessLost):
+            if not lost:
                 raise
             if _rank() < SPEAKERS:
                 error_console().print(Text.assemble(("error:", "red"), f" {error}"))

@@ -135,9 +135,11 @@ class Processes:
                 told[0] = work()
             except BaseException as raised:
                 error, told[1] = raised, _portable(raised)
-        distributed.broadcast_object_list(told, 0, group=self.group)
-        if error is not None:
-            raise error
+        try:
+            distributed.broadcast_object_list(told, 0, group=self.group)
+        finally:
+            if error is not None:  # also where the others are gone, stopped by the same signal
+                raise error
         if told[1] is not None:
             raise told[1] from FirstProcessFailed("the first process raised this")
         return told[0]

@@ -30,6 +30,7 @@ found["resumed"] = in_processes.run("single", folder / "one", resume=True)
 in_processes.run("single", folder / "two", stop_at=5)
 found["told"], found["diverged"] = told, in_processes.diverged()
 torch.save(found, folder / f"{'first' if is_first_process() else 'second'}.pt")
+torch.distributed.destroy_process_group()
 """
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-6}
 
