@@ -84,7 +84,7 @@ def test_convolutions_multiply_as_the_gpu_does_best(main_layer):
 def test_weights_of_a_mix_are_loaded_by_16_bytes(main_layer):
     for kernel in main_layer:
         if kernel["name"] == "_aggregate":
-            assert kernel["code"]["loads"]["16"] >= 8, kernel  # one load for each of eight models
+            assert kernel["code"]["loads"]["16"] >= kernel["constants"]["MODELS"], kernel
 
 
 REFUSED = """
