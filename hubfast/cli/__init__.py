@@ -9,6 +9,7 @@ import typer
 
 from hubfast.cli import bench, cache, minihub
 from hubfast.cli.atari import atari
+from hubfast.cli.bare_ray import RankCommand
 from hubfast.cli.faults import DEBUG, told, without_debug
 from hubfast.cli.info import info
 from hubfast.cli.rank import demo, rank
@@ -21,7 +22,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (rank, tune, demo, info, atari):
+app.command(cls=RankCommand)(rank)
+for command in (tune, demo, info, atari):
     app.command()(command)
 app.add_typer(minihub.app, name="minihub")
 app.add_typer(bench.app, name="bench")

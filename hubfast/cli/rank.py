@@ -110,6 +110,14 @@ def rank(
         int | None,
         typer.Option(min=8, max=16, help="Bits of 16-bit images that are used, such as 12; all."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Run models on all GPUs of this machine, or on its cores in parts, or on the Ray "
+            "cluster of that address; local:4 is four workers here.",
+        ),
+    ] = None,
     trust: Annotated[
         bool,
         typer.Option(
@@ -161,6 +169,7 @@ def rank(
             confidence=confidence,
             tolerance=tolerance,
             budget=budget,
+            ray=ray,
             cache=cache,
             cache_dir=cache_dir,
             memory=memory,

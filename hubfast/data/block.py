@@ -137,6 +137,12 @@ class Block:
             return self._samples is not None
         return self._samples is not None or framing.geometry in self._pixels
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the samples that are held, decoded or framed."""
+        decoded = 0 if self._samples is None else self.decoded_bytes
+        return decoded + sum(pixels.nbytes for pixels in self._pixels.values())
+
     def drop(self) -> None:
         """Forgets samples and pixels, not what is known of them."""
         self._samples = None

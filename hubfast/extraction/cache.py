@@ -122,18 +122,29 @@ class Cache:
             TypeError, ValueError: JSON cannot hold the key or the facts, or a tensor is not dense.
         """
         text = canonical(key)
-        head, rest = sealed(text, tensors, facts)
-        path = self._path(text)
-        self._announce()
-        if not self.writable:
-            return
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path, durable=True) as partial, partial.open("wb") as file:
-                file.write(head)
-                file.write(rest)
-        except OSError as error:
-            self._only_read(error)
+        self._write(text, *sealed(text, tensors, facts))
+
+    def install(self, content: bytes) -> None:
+        """Keeps an entry as the bytes that another process has sealed.
+
+        Raises:
+            DamagedError: They are not all that was sealed.
+        """
+        self._write(verified(content)["key"], content)
+
+    def delete(self, key: Mapping[str, Any]) -> None:
+        """Deletes what is kept under `key`, if anything is and may be."""
+        with suppress(OSError):
+            self._path(canonical(key)).unlink(missing_ok=True)
+
+    def look_again(self, key: Mapping[str, Any]) -> None:
+        """Lists the folder of an entry.
+
+        A network's file system may remember for a minute that a file was not there; a listing
+        shows what other machines have made since.
+        """
+        with suppress(OSError):
+            os.listdir(self._path(canonical(key)).parent)
 
     def __contains__(self, key: Mapping[str, Any]) -> bool:
         """Whether there is an entry under `key`, be it damaged or not."""
@@ -193,6 +204,19 @@ class Cache:
             file.path.unlink(missing_ok=True)
             left, deleted, freed = left - file.size, deleted + 1, freed + file.size
         return Pruned(deleted, freed, left, in_use)
+
+    def _write(self, key: str, *parts: bytes | memoryview) -> None:
+        path = self._path(key)
+        self._announce()
+        if not self.writable:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path, durable=True) as partial, partial.open("wb") as file:
+                for part in parts:
+                    file.write(part)
+        except OSError as error:
+            self._only_read(error)
 
     def _path(self, key: str) -> Path:
         name = hashlib.sha256(f"{FORMAT}\n{key}".encode()).hexdigest()

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import zip_longest
 
-from torch import nn
-
 from hubfast.extraction.feed import Feed
 from hubfast.extraction.model_run import ModelRun
 from hubfast.hub.fetching import Fetcher
@@ -83,7 +81,7 @@ class Engine:
 
     def _settle(self, run: ModelRun, *, last: bool) -> None:
         """Keeps a model loaded if there is room and more to do, else lets go of it."""
-        size = _size(run)
+        size = 0 if _is_users(run) else run.size
         others = sum(held for other, held in self._loaded.items() if other is not run)
         if last or run.error or size is None or others + size > self.memory:
             self.release(run)
@@ -95,16 +93,3 @@ class Engine:
 def _is_users(run: ModelRun) -> bool:
     """Whether the model is its user's own, who keeps it."""
     return run.source.kind == "object"
-
-
-def _size(run: ModelRun) -> int | None:
-    """Bytes that a loaded model holds; 0 for its user's own, None for one that is not known."""
-    if _is_users(run):
-        return 0
-    model = run.loaded
-    module = getattr(model, "run", getattr(model, "model", None))
-    if isinstance(module, nn.Module):
-        tensors = (*module.parameters(), *module.buffers())
-        if tensors:
-            return sum(x.nbytes for x in tensors)
-    return None

@@ -9,7 +9,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+from hubfast.utils.file_hashes import FileHashes
 
 if TYPE_CHECKING:  # torch is slow to import, and reading a description needs none of it
     from torch import Tensor
@@ -49,6 +51,37 @@ class CachedFile:
     used: float
     key: dict[str, Any] | None
     facts: dict[str, Any]
+
+
+class EntryStore(Protocol):
+    """Where entries are kept: a `hubfast.extraction.cache.Cache`, or what stands for one."""
+
+    @property
+    def hashes(self) -> FileHashes:
+        """Hashes of files that are known."""
+        ...
+
+    def get(self, key: Mapping[str, Any]) -> CacheEntry | None:
+        """What is kept under `key`; None where nothing is."""
+        ...
+
+    def put(
+        self, key: Mapping[str, Any], tensors: Mapping[str, "Tensor"], facts: Mapping[str, Any]
+    ) -> None:
+        """Keeps copies of `tensors`, and `facts`, under `key`."""
+        ...
+
+    def delete(self, key: Mapping[str, Any]) -> None:
+        """Deletes what is kept under `key`, if anything is."""
+        ...
+
+    def look_again(self, key: Mapping[str, Any]) -> None:
+        """Makes sure that an entry is found which another machine has just made."""
+        ...
+
+    def __contains__(self, key: Mapping[str, Any]) -> bool:
+        """Whether there is an entry under `key`."""
+        ...
 
 
 def canonical(key: Mapping[str, Any]) -> str:

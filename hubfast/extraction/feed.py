@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -13,13 +14,13 @@ from hubfast.data.block import Block, ImageFraming
 from hubfast.data.order import block_ends
 from hubfast.data.reading import ORDINARY, Findings, Seen
 from hubfast.data.target import TargetData
-from hubfast.extraction.cache import Cache
 from hubfast.extraction.digests import (
     block_digest,
     digest_of,
     hashed_by_reading,
     sample_digests,
 )
+from hubfast.extraction.entry import EntryStore
 
 LONGEST = 12  # blocks held at once however small they are: a model is soon loaded again
 
@@ -48,7 +49,7 @@ class Feed:
         max_unreadable: float,
         workers: int = 0,
         ahead: bool = False,
-        cache: Cache | None = None,
+        cache: EntryStore | None = None,
     ):
         self.data, self.memory, self.max_unreadable = data, memory, max_unreadable
         self.ends = block_ends(len(data))
@@ -120,6 +121,19 @@ class Feed:
         self._tell(index)
         return block
 
+    def tells(self, index: int) -> bool:
+        """Whether `known` needs no look at the samples, or a look here is the only one.
+
+        Samples that are hashed by reading are read here, wherever models run.
+        """
+        if index in self._told or self.data.samples is None or self.hashed_by_reading:
+            return True
+        return self._facts(index) is not None
+
+    def hashes(self, index: int) -> bool:
+        """Whether the digest of a block needs no look at its samples, but for their bytes."""
+        return not self.hashed_by_reading or index in self._told
+
     def ready(self, index: int, framing: ImageFraming | None) -> Block:
         """The block, with what a model of this framing needs; None for decoded samples."""
         block = self.known(index)
@@ -128,8 +142,16 @@ class Feed:
         if self._pool is not None and index + 1 < self._until:
             following = self._blocks[index + 1]
             if index + 1 not in self._reading and not following.holds(framing):
-                self._reading[index + 1] = self._pool.submit(self._read_block, following)
+                self._reading[index + 1] = self._pool.submit(
+                    copy_context().run, self._read_block, following
+                )
         return block
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the samples that are held, decoded or framed."""
+        reading = {self._blocks[index] for index in self._reading}
+        return sum(block.held_bytes for block in self._blocks if block not in reading)
 
     def drop(self, start: int, stop: int) -> None:
         """Forgets the samples of blocks that no model needs any more."""

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from hubfast.data.block import Block
-from hubfast.extraction.cache import Cache
-from hubfast.extraction.entry import CacheEntry
+from hubfast.extraction.entry import CacheEntry, EntryStore
 from hubfast.hub.model import Extraction, Model
 from hubfast.utils.global_state import global_state_kept
 
@@ -63,11 +62,21 @@ class OutputStore:
         model: What determines the model's outputs, as `hubfast.hub.identity` gives it.
         options: How it is run; the kind of the device and the precision are part of the key.
         folds: Whether it is first made ready to run, which changes last bits.
+        hardware: What `device_kind` gives where it is run; empty for this process.
     """
 
-    def __init__(self, cache: Cache, model: Mapping[str, Any], options: Extraction, *, folds: bool):
+    def __init__(
+        self,
+        cache: EntryStore,
+        model: Mapping[str, Any],
+        options: Extraction,
+        *,
+        folds: bool,
+        hardware: str = "",
+    ):
         self.cache, self.device = cache, options.device
-        how = {"device": device_kind(options.device), "precision": options.precision}
+        kind = hardware or device_kind(options.device)
+        how = {"device": kind, "precision": options.precision}
         self.base = {"model": dict(model), **how, "folded": folds}
         self._rows: _Rows | None = None
 
@@ -103,6 +112,10 @@ class OutputStore:
         """Whether there is something for the block of that digest."""
         return self._key(samples) in self.cache
 
+    def look_again(self, samples: str) -> None:
+        """Lists the folder of the entry for a block, which refreshes what a network told of it."""
+        self.cache.look_again(self._key(samples))
+
     def put(
         self,
         samples: str,
@@ -132,16 +145,30 @@ class OutputStore:
         if "features" in tensors:
             flat = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8)
             tensors["digests"] = flat.view(len(digests), -1)
-            self._list(samples)
         facts = {"tally": dict(outputs.tally), "has_classifier": outputs.has_classifier}
         self.cache.put(self._key(samples), tensors, facts)
 
-    def _list(self, samples: str) -> None:
-        """Adds a block to the list of those whose features are kept.
+    def drop_features(self, samples: str, *, logits: bool) -> bool:
+        """Deletes the features of a block, with its logits or without; gives if there were any."""
+        key = self._key(samples)
+        entry = self.cache.get(key)
+        if entry is None or "features" not in entry.tensors:
+            return False
+        left = {name: x for name, x in entry.tensors.items() if logits and name == "logits"}
+        if left:
+            self.cache.put(key, left, entry.facts)
+        else:
+            self.cache.delete(key)
+        return True
+
+    def enlist(self, samples: str) -> None:
+        """Adds a block to the list of those whose features are kept, if they are.
 
         Another process that does so at the same time may undo it: the block is then not found by
         its samples, and still by its own digest.
         """
+        if not self.has(samples):
+            return
         listed = self.cache.get(self._catalogue)
         blocks = [] if listed is None else listed.facts["blocks"]
         if samples not in blocks:

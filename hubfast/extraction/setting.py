@@ -60,6 +60,7 @@ class Setting:
     full: int | None = None  # samples of the full data set; None where only some are used
     advanced: Callable[[int], object] = lambda count: None  # with the samples of each block
     loading: Callable[[], object] = lambda: None  # called behind each load
+    hardware: str = ""  # that runs the models, by `outputs.device_kind`; empty for this process's
 
     def folds(self, source: Source) -> bool:
         """Whether a module is first made ready to run and no longer to train.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from hubfast.extraction.cache import Cache
+from hubfast.extraction.entry import EntryStore
 from hubfast.extraction.outputs import OutputStore
 from hubfast.extraction.setting import Setting
 from hubfast.extraction.sums import StatisticsStore, targets_digest
@@ -18,7 +18,7 @@ class Stores(NamedTuple):
 
 
 def stores_of(
-    cache: Cache | None,
+    cache: EntryStore | None,
     identity: Mapping[str, Any] | None,
     source: Source,
     setting: Setting,
@@ -36,7 +36,8 @@ def stores_of(
     """
     if cache is None or identity is None:
         return Stores()
-    outputs = OutputStore(cache, identity, setting.options, folds=setting.folds(source))
+    folds, hardware = setting.folds(source), setting.hardware
+    outputs = OutputStore(cache, identity, setting.options, folds=folds, hardware=hardware)
     if not sums:
         return Stores(outputs)
     data = setting.feed.data

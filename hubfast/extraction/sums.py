@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from hubfast.extraction.cache import Cache
+from hubfast.extraction.entry import EntryStore
 from hubfast.extraction.feed import Feed
 from hubfast.scores.statistics import FeatureStatistics
 
@@ -33,7 +33,7 @@ class StatisticsStore:
         targets: Digest of their targets, which the sums depend on.
     """
 
-    def __init__(self, cache: Cache, base: Mapping[str, Any], feed: Feed, targets: str):
+    def __init__(self, cache: EntryStore, base: Mapping[str, Any], feed: Feed, targets: str):
         self.cache, self.feed = cache, feed
         self._facts = {"kind": "statistics", **base, "targets": targets, "count": len(feed.data)}
         self._written = time.monotonic()
@@ -51,10 +51,14 @@ class StatisticsStore:
 
     def put(
         self, statistics: FeatureStatistics, tally: Mapping[str, int], end: int, *, last: bool
-    ) -> None:
-        """Keeps the sums over the blocks before `end`, unless it has just kept others."""
+    ) -> bool:
+        """Keeps the sums over the blocks before `end`, unless it has just kept others.
+
+        Returns:
+            Whether it did.
+        """
         if not last and time.monotonic() - self._written < EVERY:
-            return
+            return False
         tensors, state = statistics.state()
         facts = {
             "end": end,
@@ -64,6 +68,7 @@ class StatisticsStore:
         }
         self.cache.put(self._key(), tensors, facts)
         self._written = time.monotonic()
+        return True
 
     def _key(self) -> dict[str, Any]:
         return {**self._facts, "first": self.feed.digest(0)}

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,9 +10,11 @@ from hubfast.data import TargetData
 from hubfast.data.checks import check_share
 from hubfast.data.order import seeded_order
 from hubfast.extraction.cache import Cache, default_folder
+from hubfast.extraction.cluster.ray_cluster import Cluster
 from hubfast.extraction.measured import usual_batch_size
 from hubfast.hub import Extraction
 from hubfast.hub.model import Precision
+from hubfast.nn.inference import default_batch_size
 from hubfast.ranking.looks import check_race
 from hubfast.ranking.verdict import Rules
 from hubfast.scores.registry import SCORES, Metric, check_metrics
@@ -37,6 +39,8 @@ class Plan:
     cache: Cache | None
     rules: Rules | None  # of a race; None for none
     budget: float | None  # seconds
+    cluster: Cluster | None  # that runs the models; None for this process
+    node_memory: int | None  # bytes on each of its machines; None for a quarter of that machine
 
     @classmethod
     def of(
@@ -52,6 +56,7 @@ class Plan:
         cache: bool,
         cache_dir: str | Path | None,
         budget: float | str | None,
+        cluster: Cluster | None = None,
         **given: Any,
     ) -> "Plan":
         """Makes the plan of what is given.
@@ -66,24 +71,35 @@ class Plan:
         if precision not in get_args(Precision):
             raise ValueError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
         check_share(given["max_unreadable"])
-        where, store = find_device(device), _cache(cache, cache_dir)
+        where = find_device(device) if cluster is None else cluster.device
+        here = where == "cpu" or torch.cuda.is_available()  # else only workers have a GPU
+        store = _cache(cache, cache_dir)
+        size = None if memory is None else parse_size(memory, "memory")
         # The source classifier's output costs little, so it is also asked for to be kept.
         logits = store is not None or any(_needs_source(name) for name in metrics)
         return cls(
             metrics=tuple(metrics),
             samples=samples,
             extraction=Extraction(
-                batch_size or usual_batch_size(where),
+                batch_size or (usual_batch_size if here else default_batch_size)(where),
                 where,
                 _workers(workers, where),
                 precision,
                 logits,
             ),
-            memory=machine_memory() // 4 if memory is None else parse_size(memory, "memory"),
+            memory=machine_memory() // 4 if size is None else size,
+            node_memory=size,
             cache=store,
+            cluster=cluster,
             budget=None if budget is None else parse_duration(budget, "budget"),
             **given,
         )
+
+    @property
+    def here(self) -> Extraction:
+        """How this process computes: on a GPU only where it has one itself."""
+        alone = self.extraction.device != "cpu" and not torch.cuda.is_available()
+        return replace(self.extraction, device="cpu") if alone else self.extraction
 
     def in_order(self, target: TargetData) -> TargetData:
         """The samples in the order in which they are looked at, as many as the scores are of."""

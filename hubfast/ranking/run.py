@@ -1,11 +1,12 @@
 """rank(): runs every model of a hub over the target data once and scores it."""
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 from hubfast.data import MAX_UNREADABLE, as_target_data
+from hubfast.extraction.cluster.ray_cluster import cluster_of
 from hubfast.hub import as_hub
 from hubfast.hub.model import Precision
 from hubfast.ranking.plan import Plan, check_target
@@ -46,6 +47,7 @@ def rank(
     confidence: float = 0.95,
     tolerance: float = 0.0,
     budget: float | str | None = None,
+    ray: str | None = None,
     progress: bool = True,
 ) -> Ranking:
     """Ranks the models of a hub for a target task, without fine-tuning any.
@@ -95,26 +97,38 @@ def rank(
         tolerance: In a race, by how much, in units of the score, a model that is left out may be
             better than one that is not.
         budget: How long models may run at most, such as `"10m"`, or seconds.
+        ray: Run models on several GPUs, or on many machines, by Ray; see docs/ray.md. `"auto"` is
+            the cluster that `RAY_ADDRESS` names, else one of this machine that ends with the call,
+            as `"local"` is, and `"local:4"` with four workers; others are addresses of clusters.
+            The ranking is the local one to the last bit on like hardware. None runs them here.
         progress: Show a live table with the time left, or plain lines where there is no terminal.
 
     Raises:
         ValueError, TypeError: An argument is wrong; this is found before any model runs.
     """
-    plan = Plan.of(
-        metrics=(metric,) if metrics is None else metrics,
-        samples=samples,
-        batch_size=batch_size,
-        precision=precision,
-        device=device,
-        workers=workers,
-        seed=seed,
-        max_unreadable=max_unreadable,
-        memory=memory,
-        cache=cache,
-        cache_dir=cache_dir,
-        rules=Rules(top, confidence, tolerance) if race else None,
-        budget=budget,
-    )
+    with nullcontext() if ray is None else cluster_of(ray, device) as cluster:
+        plan = Plan.of(
+            metrics=(metric,) if metrics is None else metrics,
+            samples=samples,
+            batch_size=batch_size,
+            precision=precision,
+            device=device,
+            workers=workers,
+            seed=seed,
+            max_unreadable=max_unreadable,
+            memory=memory,
+            cache=cache,
+            cache_dir=cache_dir,
+            rules=Rules(top, confidence, tolerance) if race else None,
+            budget=budget,
+            cluster=cluster,
+        )
+        return _ranked(plan, hub, data, task=task, trust=trust, progress=progress)
+
+
+def _ranked(
+    plan: Plan, hub: Any, data: Any, *, task: Task | None, trust: bool, progress: bool
+) -> Ranking:
     remarks = Remarks()
     with hearing(remarks.add) as heard, progress_bar(progress) as bars:
         sources = as_hub(hub, trust=trust, progress=progress)

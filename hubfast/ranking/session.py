@@ -1,14 +1,19 @@
 """One ranking on its way: its models, its samples, and what libraries say meanwhile."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
 from hubfast.data import TargetData, class_sizes_note
+from hubfast.extraction.cluster.crew import Crew, PassingCache, runs_of
+from hubfast.extraction.cluster.engine import ClusterEngine
+from hubfast.extraction.cluster.messages import Reply
+from hubfast.extraction.cluster.ray_cluster import Cluster
 from hubfast.extraction.engine import Engine
 from hubfast.extraction.feed import Feed
-from hubfast.extraction.model_run import ModelRun, Setting
+from hubfast.extraction.model_run import ModelRun
+from hubfast.extraction.setting import Setting
 from hubfast.hub import Source
 from hubfast.ranking.budget import Budget
 from hubfast.ranking.consensus import CONSENSUS
@@ -23,7 +28,7 @@ from hubfast.ranking.result import Ranking
 from hubfast.ranking.rows import RankedModel
 from hubfast.ranking.scoring import Outcome, rank_rows
 from hubfast.ranking.verdict import Rules
-from hubfast.ranking.warned import Hearing
+from hubfast.ranking.warned import Hearing, hearing
 from hubfast.ranking.watch import Watch
 from hubfast.scores.registry import SCORES
 from hubfast.utils.progress import Bars
@@ -54,24 +59,32 @@ class Session:
         self.remarks, self.heard = remarks, heard
         self.budget = Budget(plan.budget)
         for_models = plan.memory // 4
+        self.open = ExitStack()  # what goes on beside the models
+        passing = None
+        if plan.cluster is not None:
+            passing = self.open.enter_context(closing(PassingCache(plan.cache)))
         self.feed = Feed(
             plan.in_order(target),
             memory=plan.memory - for_models,
             max_unreadable=plan.max_unreadable,
             workers=plan.extraction.workers,
             ahead=plan.extraction.device != "cpu",
-            cache=plan.cache,
+            cache=plan.cache or passing,
         )
         setting = Setting(
             self.feed,
-            plan.extraction,
+            plan.here,
             plan.seed,
             full=len(target) if target.positions is None else None,
             advanced=self._advanced,
             loading=self._loaded,
         )
-        self.runs = [ModelRun(source, plan.metrics, setting, plan.cache) for source in sources]
-        self.engine = Engine(self.feed, for_models, self._about)
+        self.crew = None
+        if plan.cluster is not None and passing is not None:
+            self.crew = self._hired(sources, setting, plan.cluster, passing)
+        self.runs = runs_of(sources, plan.metrics, setting, plan.cache, self.crew)
+        self.engine = self._engine(for_models)
+        self.open.callback(self.engine.close)
         self.looks = look_sizes(len(self.feed.data), self._columns)
         rules, self.alone = plan.rules, ""  # why nobody can be stopped
         if rules is not None:
@@ -92,7 +105,46 @@ class Session:
 
     def close(self) -> None:
         """Ends what goes on beside the models."""
-        self.engine.close()
+        self.open.close()
+
+    def _hired(
+        self,
+        sources: Sequence[Source],
+        setting: Setting,
+        cluster: Cluster,
+        passing: PassingCache,
+    ) -> Crew:
+        plan = self.plan
+        crew = Crew(
+            cluster,
+            self.feed,
+            sources,
+            plan.metrics,
+            options=plan.extraction,
+            seed=plan.seed,
+            full=setting.full,
+            memory=plan.node_memory,
+            cache=plan.cache,
+            passing=passing,
+            hearing=hearing,
+            tick=self.budget.check,
+            stays=plan.rules is None,
+        )
+        return self.open.enter_context(closing(crew))
+
+    def _engine(self, memory: int) -> Engine:
+        if self.crew is None or self.crew.pool is None:
+            return Engine(self.feed, memory, self._about)
+        return ClusterEngine(
+            self.feed,
+            memory,
+            self._about,
+            crew=self.crew,
+            runs=self.runs,
+            tick=self.budget.check,
+            working=self._working,
+            told=self._told,
+        )
 
     def _all(self) -> dict[str, Any]:
         done = run_all(self.runs, self.engine, self.bars, self.watch.scored)
@@ -134,13 +186,14 @@ class Session:
     def _described(self, found: dict[str, Any], notes: tuple[str, ...], location: str) -> Ranking:
         self.heard.collect()
         seen, metrics = self.feed.readable(), self.plan.metrics
-        uneven = class_sizes_note(seen)
+        uneven = class_sizes_note(seen) if len(seen) else None  # no model came so far
         names = [run.source.name for run in self.runs]
         said = self.remarks.lines(names, _silences(found["models"]))
         about_data = seen.notes if uneven is None else (*seen.notes, uneven)
         classified = seen.task == "classification"
+        of_workers = () if self.crew is None else self.crew.notes
         return Ranking(
-            **{**found, "notes": (*about_data, *found["notes"], *notes, *said)},
+            **{**found, "notes": (*about_data, *found["notes"], *notes, *of_workers, *said)},
             metric=self._metric,
             data=self.target.name,
             task=self.target.task,
@@ -167,6 +220,17 @@ class Session:
     def _loaded(self) -> None:
         self.watch.loaded()
         self.heard.listen()  # libraries that loading imported
+
+    def _working(self, runs: Collection[ModelRun], workers: int) -> None:
+        self.watch.working(runs, workers)
+
+    def _told(self, run: ModelRun, reply: Reply) -> None:
+        """A worker has answered."""
+        if reply.computed:
+            self.watch.took(run, reply.spent.prepare + reply.spent.forward)
+        with self.remarks.about(run.source.name):
+            for text in reply.said:
+                self.remarks.add(text)
 
     @contextmanager
     def _about(self, run: ModelRun) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
@@ -73,6 +73,7 @@ class Watch:
         self.models = [WatchedModel(run) for run in runs]
         self.total, self.rules = len(feed.data), rules
         self.scored_of = 0  # samples that scores are of; 0 in a race, for estimates for all
+        self.workers = 1  # that run models
         self.changes = 0  # grows with each change of what is to be seen
         self._feed, self._budget, self._bars = feed, budget, bars
         self._by_run = {model.run: model for model in self.models}
@@ -88,7 +89,7 @@ class Watch:
     def begin(self, run: ModelRun) -> None:
         """Something is done for this model now."""
         self._now = model = self._by_run[run]
-        unloaded = run.loaded is None and run.done < len(self._feed)
+        unloaded = run.loaded is None and run.done < len(self._feed) and not run.away
         if model.doing not in OVER:
             model.doing = "loading" if unloaded else "running"
         self._mark()
@@ -114,6 +115,19 @@ class Watch:
         if model.doing == "loading":  # it was not needed: its outputs were kept
             model.doing = "running"
         self._mark()
+
+    def working(self, runs: Collection[ModelRun], workers: int) -> None:
+        """So many workers run these models now, and no others that are away."""
+        self.workers = max(workers, 1)
+        for model in self.models:
+            if model.run.away and model.doing not in OVER:
+                model.doing = "running" if model.run in runs else "waiting"
+        self.changes += 1
+
+    def took(self, run: ModelRun, seconds: float) -> None:
+        """A worker has run a model over more samples in so many seconds."""
+        model = self._by_run[run]
+        model.seconds, model.ran = model.seconds + seconds, run.computed
 
     def end(self, run: ModelRun) -> None:
         """The present model pauses, or ends."""
@@ -190,6 +204,7 @@ class Watch:
                 need += load
             left += max(need - self._elapsed(), 0.0) if model is self._now else need
             most = max(most, rest)
+        left /= self.workers
         read = max(model.samples for model in self.models)
         if read:
             left += self._feed.seconds / read * min(self.total - read, most)

@@ -39,6 +39,11 @@ def worker_processes(wanted: int) -> int:
     return min(wanted, most)
 
 
+def limit_cores(count: int) -> None:
+    """From now on `cores` gives `count` in this thread, and in contexts that are copied from it."""
+    _CORES.set(count)
+
+
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
     """Runs torch on one thread: around LAPACK, and where BLAS calls alternate with torch ops.

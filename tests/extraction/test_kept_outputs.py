@@ -174,9 +174,9 @@ class TestMoreSamplesThanAreKept:
 
     def stopped(self, monkeypatch, after):
         """Makes the models stop the process, as it were, after so many batches."""
-        from hubfast.extraction import model_run
+        from hubfast.extraction import model_outputs
 
-        plain, count = model_run.run_block, [0]
+        plain, count = model_outputs.run_block, [0]
 
         def counting(*args):
             count[0] += 1
@@ -184,7 +184,7 @@ class TestMoreSamplesThanAreKept:
                 raise KeyboardInterrupt
             return plain(*args)
 
-        monkeypatch.setattr(model_run, "run_block", counting)
+        monkeypatch.setattr(model_outputs, "run_block", counting)
         monkeypatch.setattr("hubfast.extraction.sums.EVERY", 0.0)
 
     @pytest.mark.parametrize("metrics", [["logme"], ["h_score", "leep"], ["nce", "knn"]])

@@ -1,0 +1,1 @@
+"""Runs models on other processes and machines, by Ray: what they give comes by the cache."""
