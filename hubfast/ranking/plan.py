@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
+
 from hubfast.data import TargetData
 from hubfast.data.checks import check_share
 from hubfast.data.order import seeded_order

@@ -62,7 +62,7 @@ def test_a_worker_is_killed(tmp_path, plain):
     killing.join(0)
     assert not killing.is_alive()
     assert numbers(found) == plain
-    assert len(ran(tmp_path)) == 3
+    assert len(ran(tmp_path)) >= 2
     assert sum(ran(tmp_path).values()) <= 4 * COUNT + 2 * BLOCK
 
 
