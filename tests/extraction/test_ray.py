@@ -96,6 +96,7 @@ def _tensor_of(image, side):
     return torch.from_numpy(np.array(image.resize((side, side)))).permute(2, 0, 1).float() / 255
 
 
+@pytest.mark.filterwarnings("default")
 def test_faults_of_models_are_rows_as_they_are_locally(tmp_path):
     for name in ("here", "away"):
         (tmp_path / name).mkdir()

@@ -16,6 +16,7 @@ class Run:
     def __init__(self, name):
         self.source = SimpleNamespace(name=name)
         self.loaded, self.done, self.error, self.computed = None, 0, "", 0
+        self.away = False
         self.spent = SimpleNamespace(load=0.0)
 
 
