@@ -9,6 +9,7 @@ from weakref import ReferenceType, ref
 from torch import nn
 
 from hubfast.extraction.entry import EntryStore
+from hubfast.extraction.measured import channels_last_wins
 from hubfast.extraction.outputs import Outputs, run_block
 from hubfast.extraction.setting import Known, Setting, Spent
 from hubfast.extraction.stores import stores_of
@@ -99,7 +100,8 @@ class ModelOutputs:
                 if self.store is not None:
                     self.store.put_facts(self.known.as_facts())
             if self.setting.folds(self.source) and isinstance(model, Network):
-                for_inference(cast(nn.Module, model.run))
+                how = channels_last_wins(self.setting.options)
+                for_inference(cast(nn.Module, model.run), channels_last=how)
             if self.setting.full is not None and hasattr(model, "check_count"):
                 model.check_count(self.setting.full)
             self.spent.load += time.perf_counter() - begun

@@ -151,6 +151,8 @@ class Watch:
             self._fail(model, outcome.row.error or "")
         elif len(outcome.scores) == 1:  # a consensus is not known before all have scores
             (found,) = outcome.scores.values()
+            if not isfinite(found.score):
+                return
             low, high, _ = bootstrap([found.score], [found.influence], found.count, 0)
             ends = (float(low[0]), float(high[0]))
             model.score, self.scored_of = found.score, found.count
