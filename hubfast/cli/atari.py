@@ -6,7 +6,7 @@ from typing import Annotated, Any, cast
 import typer
 from rich.table import Table
 
-from hubfast.cli.output import Quiet
+from hubfast.cli.output import Quiet, check_output_folder
 from hubfast.utils.terminal import output_console
 
 MOST = 10**12  # frames
@@ -58,6 +58,7 @@ def atari(
             raise ValueError(f"method must be one of {known}, got {name!r}")
     sources = tuple(source or ("Pong", "SpaceInvaders", "DemonAttack"))
     find_device(device)
+    check_output_folder(out)
     keep_freed_memory()
     study = Study(out, sources, target, source_frames, frames, environments, device)
     games = study.run(cast(Any, methods), seeds, progress=not quiet)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from hubfast.cli.output import Output, check_folders
+from hubfast.cli.output import Output, check_outputs
 from hubfast.utils.files import write_csv
 from hubfast.utils.terminal import output_console
 
@@ -21,7 +21,7 @@ def cost(csv: Output = None) -> None:
     """
     from hubfast.bench.cost import cost_rows
 
-    check_folders(csv)
+    check_outputs(csv)
     rows = cost_rows()
     console = output_console()
     for number, stage in enumerate(("training", "inference")):

@@ -7,7 +7,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from hubfast.cli.output import Output, Quiet, check_folders
+from hubfast.cli.output import Output, Quiet, check_outputs
 from hubfast.utils.files import write_csv
 from hubfast.utils.terminal import output_console
 
@@ -52,7 +52,7 @@ def bench_ranking(
     from hubfast.bench.ranking import evaluate, minihub_records, read_records
     from hubfast.ranking import Ranking
 
-    check_folders(json, csv)
+    check_outputs(json, csv)
     if records is None:
         if ranking:
             raise ValueError("--ranking needs RECORDS, a CSV file of fine-tuned qualities")

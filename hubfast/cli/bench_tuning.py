@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hubfast.cli.completion import complete_method
-from hubfast.cli.output import Output, Quiet, check_folders
+from hubfast.cli.output import Output, Quiet, check_outputs
 from hubfast.utils.files import write_csv
 from hubfast.utils.terminal import UNLIMITED, WideTable, natural_width, output_console
 
@@ -46,7 +46,7 @@ def tuning(
     from hubfast.bench.tuning.trials import SHARES, TARGETS, compare
     from hubfast.tuning import Method
 
-    check_folders(results, csv)
+    check_outputs(results, csv)
     methods = tuple(method or get_args(Method))
     if speed:
         _speed(methods, csv, quiet)

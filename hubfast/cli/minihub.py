@@ -6,7 +6,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from hubfast.cli.output import Output, Quiet, check_folders
+from hubfast.cli.output import Output, Quiet, check_outputs
 from hubfast.utils.files import write_csv
 from hubfast.utils.terminal import WideTable, output_console
 
@@ -61,7 +61,7 @@ def minihub_truth(
 
     from hubfast.minihub import truth
 
-    check_folders(csv)
+    check_outputs(csv)
     runs = truth(target, full=full, seeds=seeds, rebuild=rebuild, progress=not quiet)
     frame = pd.DataFrame(runs)
     if csv:

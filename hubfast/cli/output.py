@@ -1,9 +1,11 @@
 """What commands share: options, and where results go."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -41,6 +43,7 @@ FIRST = (
     *("budget", "memory", "confidence", "tolerance", "precision"),
 )
 FIRST_WORD = re.compile(rf"^({'|'.join(FIRST)})(?= must | is for )")
+PAGE = 4096  # bytes, which a full disk does not take
 ARGUMENT = re.compile(rf"(?<![\w'\"/.-])({'|'.join(OPTIONS)})(?![\w'\"/.-])")
 
 
@@ -74,11 +77,47 @@ def read_data(
     )
 
 
-def check_folders(*paths: Path | None) -> None:
-    """Refuses missing folders before the work, so that no result is lost to a misspelt one."""
-    for path in paths:
-        if path is not None and not path.parent.is_dir():
+def check_outputs(*paths: Path | None) -> None:
+    """Refuses files that cannot be written before the work, so that no result is lost to that.
+
+    Raises:
+        FileNotFoundError: A folder is not there, be it misspelt.
+        OSError: A folder takes no file: it is read-only, another user's, or its disk is full.
+        ValueError: Two of them are one file.
+    """
+    given = [path for path in paths if path is not None]
+    for path in given:
+        if not path.parent.is_dir():
             raise FileNotFoundError(f"no such folder: {path.parent}")
+        if path.is_symlink() or (path.exists() and not path.is_file()):  # it is written in place
+            if not os.access(path, os.W_OK):
+                raise PermissionError(f"{path} cannot be written")
+        else:
+            _check_folder(path.parent)
+    names = [path.resolve() for path in given if path.is_file() or not path.exists()]
+    if twice := [path for path in names if names.count(path) > 1]:
+        raise ValueError(f"each output must have a file of its own, got {twice[0]} for two of them")
+
+
+def check_output_folder(folder: Path) -> None:
+    """Refuses a folder that cannot be made or written to, before the work.
+
+    Raises:
+        OSError: It, or the nearest folder above it that is there, takes no file.
+    """
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(f"an output folder cannot be made in {folder}, which is a file")
+    _check_folder(folder)
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        with TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(bytes(PAGE))
+    except OSError as error:
+        raise OSError(f"nothing can be written to the folder {folder}: {error.strerror}") from error
 
 
 def build_named(hub: list[str], quiet: bool) -> None:

@@ -10,7 +10,7 @@ from hubfast.cli.output import (
     Output,
     Quiet,
     build_named,
-    check_folders,
+    check_outputs,
     read_data,
     show_ranking,
     starting,
@@ -139,7 +139,7 @@ def rank(
 
     Ctrl-C or SIGTERM end it: the models that are done are ranked, shown and written.
     """
-    check_folders(json, csv, html)
+    check_outputs(json, csv, html)
     with starting(quiet), collection_paused():  # torch
         from hubfast.ranking import rank as rank_hub
         from hubfast.utils.allocator import keep_freed_memory
@@ -206,13 +206,13 @@ def demo(
     Ten trained models and their fine-tuned accuracies come with hubfast, so that it takes seconds.
     Others, and all with --rebuild, are trained here and kept.
     """
+    check_outputs(json, csv, html)
     with starting(quiet), collection_paused():  # torch
         from hubfast.bench.demo import demo as run_demo
         from hubfast.ranking.agreement import agreement
         from hubfast.utils.allocator import keep_freed_memory
 
     keep_freed_memory()
-    check_folders(json, csv, html)
     console = output_console()
     found = run_demo(
         target,

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from hubfast.cli.completion import complete_method
 from hubfast.cli.names import method_names
-from hubfast.cli.output import Quiet, build_named, read_data
+from hubfast.cli.output import Quiet, build_named, check_output_folder, read_data
 from hubfast.cli.resume import resumable
 from hubfast.cli.stopping import Stopping
 from hubfast.utils.extras import collection_paused
@@ -118,6 +118,7 @@ def tune(
     quiet: Quiet = False,
 ) -> None:
     """Rank models for training data and tune the best ones."""
+    check_output_folder(output)
     with collection_paused():  # torch
         from hubfast.ranking import Ranking
         from hubfast.tuning import Recipe, Trainer
