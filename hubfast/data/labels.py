@@ -59,6 +59,7 @@ def encoded(
             _check_plain(row, names[0])
         return _of_lists(array, task)
     _check_plain(array, names[0])
+    _check_named(array, names[0])
     texts = [str(value) for value in array]
     alike = [value for value in {*array} if str(value) in {*array} and not isinstance(value, str)]
     if alike:  # 7 and "7" would become one class
@@ -80,6 +81,18 @@ def _check_plain(values: Any, name: str) -> None:
             raise ValueError(
                 f"{name!r} must hold words, numbers or lists of them, got {brief(value)}"
             )
+
+
+def _check_named(values: Any, name: str) -> None:
+    """Refuses objects that only their place in memory names: each would be a class of its own.
+
+    Raises:
+        TypeError: There is one.
+    """
+    for value in values:
+        kind = type(value)
+        if kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
+            raise TypeError(f"{name!r} must hold words or numbers, got {kind.__name__} objects")
 
 
 def is_missing(value: Any) -> bool:

@@ -1,7 +1,8 @@
 """From what people have, a folder, a table, arrays, to target data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
+from os.path import exists  # which holds a name that no file can have for none
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hubfast.data.target import TargetData
 from hubfast.data.torch_datasets import from_dataset
 from hubfast.scores.inputs import Task, as_targets
 from hubfast.utils.decoding import decoding
+from hubfast.utils.names import brief
 
 
 def as_target_data(
@@ -70,6 +72,8 @@ def _found(
     progress: bool,
 ) -> TargetData:
     match data:
+        case str() if not data:
+            raise ValueError("data must be a path or a name, got an empty string")
         case str() if data.startswith("minihub:"):
             return _minihub(data.removeprefix("minihub:"))
         case str() if data.startswith("hfdata:"):
@@ -93,10 +97,8 @@ def _found(
 
 
 def _from_arrays(samples: Any, targets: Any, task: Task | None, name: str) -> TargetData:
-    given, targets = _by_position(samples), _by_position(targets)
-    for what, values in (("samples", given), ("targets", targets)):
-        if getattr(values, "ndim", 1) == 0:
-            raise ValueError(f"{what} must have an entry for each sample, got the one {values}")
+    given = None if samples is None else _by_position(samples, "samples")
+    targets = _by_position(targets, "targets")
     count = len(targets if given is None else given)
     names = sample_names = None
     if _need_encoding(targets):
@@ -109,10 +111,29 @@ def _from_arrays(samples: Any, targets: Any, task: Task | None, name: str) -> Ta
     return TargetData(name, given, values, task, names, names=sample_names)
 
 
-def _by_position(values: Any) -> Any:
-    """Values that an integer reaches by position: a Series has an index of its own."""
+def _by_position(values: Any, what: str) -> Any:
+    """Values that an integer reaches by position: a Series has an index of its own.
+
+    Raises:
+        TypeError: They have no order, no length, or are a word or a table.
+        ValueError: There is one value only, or some are masked.
+    """
     as_list = getattr(values, "to_list", None)
-    return values if as_list is None else as_list()
+    values = values if as_list is None else as_list()
+    if getattr(values, "ndim", 1) == 0:
+        raise ValueError(f"{what} must have an entry for each sample, got the one {values}")
+    table = what == "samples" and hasattr(values, "iloc")
+    if table or isinstance(values, str | bytes | Mapping | Set) or not _is_sized(values):
+        kind = type(values).__name__
+        raise TypeError(f"{what} must be an array, a list or another sequence, got {kind}")
+    if np.ma.is_masked(values):
+        raise ValueError(f"{what} must be there for each sample, got an array with masked values")
+    plain = isinstance(values, Sequence) and what == "targets"
+    return list(values) if plain else values  # a deque cannot be sliced
+
+
+def _is_sized(values: Any) -> bool:
+    return hasattr(type(values), "__len__") and hasattr(type(values), "__getitem__")
 
 
 def _need_encoding(targets: Any) -> bool:
@@ -130,10 +151,10 @@ def _from_path(
     columns: tuple[str | None, str | Sequence[str] | None],
 ) -> TargetData:
     suffix = path.suffix.lower()
+    if not exists(path):
+        raise FileNotFoundError(f"data not found: {brief(str(path))}")
     if path.is_dir():
         return from_folder(path, task, name)
-    if not path.exists():
-        raise FileNotFoundError(f"data not found: {path}")
     if suffix in TABLES:
         return from_table(path, task, name, *columns)
     if suffix == ".npy":

@@ -48,8 +48,7 @@ def from_dataset(
     Raises:
         ValueError: The data set has no length, gives no pairs, or more than 5 % of it fails.
     """
-    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
-        raise ValueError(f"data must be a Dataset with a length, got {type(dataset).__name__}")
+    _check_length(dataset)
     title = name or type(dataset).__name__
     dataset = joined(dataset, _class_names)
     certain = known_targets(dataset)
@@ -60,6 +59,22 @@ def from_dataset(
         return _target_data(dataset, labels, None, (note,) if note else (), task, title)
     found = from_pairs(dataset, task, title, names, progress=progress)
     return replace(found, notes=(*found.notes, note)) if note else found
+
+
+def _check_length(dataset: Any) -> None:
+    """Refuses what has no length, or no whole number for one.
+
+    Raises:
+        ValueError: The message says what it has instead.
+    """
+    kind = type(dataset).__name__
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        raise ValueError(f"data must be a Dataset with a length, got {kind}")
+    try:
+        len(dataset)
+    except Exception as error:  # the data set's own code
+        said = reason(error)
+        raise ValueError(f"data must be a Dataset with a length, got {kind}: {said}") from error
 
 
 def from_pairs(
@@ -164,6 +179,7 @@ def _target_of(pair: Any, index: int) -> Any:
     if not isinstance(pair, tuple | list) or len(pair) < 2:
         raise ValueError(
             f"data must give pairs (sample, target), item {index} is a {type(pair).__name__}"
+            + (f" of {len(pair)}" if isinstance(pair, tuple | list) else "")
             + (f" of {sorted(map(str, pair))}" if isinstance(pair, Mapping) else "")
         )
     target = pair[1]
@@ -175,7 +191,10 @@ def _as_labels(targets: list[Any], task: Task | None) -> EncodedTargets:
         raise TypeError("targets must be numbers or words, got dicts")
     if any(t is None or isinstance(t, str) or _has_words(t) for t in targets):
         return encoded([targets], ["targets"], task)
-    shapes = {np.shape(target) for target in targets}
+    try:
+        shapes = {np.shape(target) for target in targets}
+    except ValueError as error:
+        raise ValueError(f"targets must be numbers or arrays of one shape: {error}") from error
     if len(shapes) > 1:
         raise ValueError(f"targets must have one shape, got {sorted(shapes)[:5]}")
     return EncodedTargets(np.asarray(targets))

@@ -17,12 +17,19 @@ def one_line(error: BaseException) -> str:
     behind an announcement such as "Error(s) in loading state_dict:" what it announces. A failed
     assertion without a message is shown as it is written.
     """
-    text = ANSI.sub("", str(error))
+    text = ANSI.sub("", _said(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     kind = type(error).__name__
     if not lines and isinstance(error, AssertionError | NotImplementedError):
         return f"{kind}{_place(error)}"
     return f"{kind}: {_reason(lines)}" if lines else kind
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # its own code fails
+        return "(it has no message)"
 
 
 def _reason(lines: list[str]) -> str:

@@ -91,8 +91,9 @@ class Network:
                 run = partial(features_of, self.run, logits=options.logits)
                 features, logits = within_memory(run, inputs)
             count = min(options.batch_size, len(data) - seen)
-            if len(features) != count:
-                raise shape_error("features", f"({count}, D) for {count}", features)
+            for what, rows in (("features", features), ("logits", logits)):
+                if rows is not None and len(rows) != count:
+                    raise shape_error(what, f"({count}, D) for {count}", rows)
             index = torch.arange(seen, seen + count, device="cpu")
             yield Batch(index, features, logits, prepared, forward)
             seen, waiting = seen + count, time.perf_counter()
@@ -141,6 +142,10 @@ def features_of(
     run = unwrapped(run)
     if not isinstance(run, nn.Module) or isinstance(run, FeatureModule):
         result = run(inputs)
+        if isinstance(result, tuple) and len(result) != 2:
+            raise ValueError(
+                f"a model must return features or (features, logits), got {len(result)} values"
+            )
         features, out = result if isinstance(result, tuple) else (result, None)
         features = np.asarray(features) if isinstance(features, list) else features
         return _rows(features), _rows(out, "logits")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from os.path import isdir  # which holds a name that no file can have for none
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hubfast.hub.loaders import FORMS, kind_of, loader
 from hubfast.hub.model import Loading, Source
 from hubfast.hub.network import Network
 from hubfast.nn.last_layers import unwrapped
+from hubfast.utils.names import brief
 
 
 def as_hub(hub: Any, *, trust: bool = False, progress: bool = False) -> list[Source]:
@@ -75,11 +77,16 @@ def as_source(
 
     Raises:
         ValueError: `transform` or `key` is given for a spec, or the spec has no known form.
-        TypeError: `spec` is none of what a hub may hold.
+        TypeError: `spec` is none of what a hub may hold, or its name is no string.
     """
+    if name is not None and not (isinstance(name, str) and name.strip()):
+        kind = ValueError if isinstance(name, str) else TypeError
+        raise kind(f"the name of a model must be a string with a character, got {brief(name)}")
     match spec:
         case Source():
             return replace(spec, name=name or spec.name, key=key or spec.key)
+        case type():
+            raise TypeError(f"hub must hold modules, not classes of them, got {spec.__name__}")
         case nn.DataParallel() | nn.parallel.DistributedDataParallel():
             return as_source(unwrapped(spec), name=name, transform=transform, key=key)
         case str() | Path():
@@ -125,6 +132,8 @@ def _expand(spec: Any, loading: Loading) -> list[Source]:
     if not isinstance(spec, str | Path):
         return [as_source(spec)]
     text = str(spec)
+    if spec == "":
+        raise ValueError(f"hub must hold {FORMS}, got an empty string")
     kind, colon, rest = text.partition(":")
     if text == "minihub":
         from hubfast.minihub import model_names
@@ -144,7 +153,7 @@ def _expand(spec: Any, loading: Loading) -> list[Source]:
     if query.is_query(text):
         start, pattern = (f"{kind}:", rest) if colon else ("", text)
         return [_named(f"{start}{path}", None, loading) for path in query.matching_files(pattern)]
-    if Path(text).is_dir():
+    if isdir(text):
         return _in_folder(Path(text), loading)
     return [_named(text, None, loading)]
 

@@ -74,14 +74,18 @@ def like(result: Tensor, given: Any) -> Any:
 
 
 def as_tensor(x: Any, name: str) -> Tensor:
-    """`x` as a tensor: a tensor's own data, or that of an array or a list of numbers.
+    """`x` as a dense tensor: a tensor's own data, or that of an array or a list of numbers.
 
     Raises:
-        TypeError: It holds anything but numbers; names the argument.
+        TypeError: It holds anything but numbers, or none at all; names the argument.
+        ValueError: It is a list of rows of several lengths.
     """
     if isinstance(x, Tensor):
-        return x.detach()
-    array = np.asarray(x)
+        return _dense(x.detach(), name)
+    try:
+        array = np.asarray(x)
+    except ValueError as error:  # lists of several lengths
+        raise ValueError(f"{name} must be one array, rows of one length: {error}") from error
     if array.dtype.kind not in "biuf":
         raise TypeError(
             f"{name} must be numeric, got dtype {array.dtype}; "
@@ -90,6 +94,13 @@ def as_tensor(x: Any, name: str) -> Tensor:
     if array.dtype == np.longdouble or (array.dtype.kind == "u" and array.dtype.itemsize > 1):
         array = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
     return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _dense(x: Tensor, name: str) -> Tensor:
+    kinds = {"meta": x.is_meta, "nested": x.is_nested, "quantized": x.is_quantized}
+    if odd := [kind for kind, so in kinds.items() if so]:
+        raise TypeError(f"{name} must be a dense tensor that holds numbers, got a {odd[0]} one")
+    return x if x.layout == torch.strided else x.to_dense()
 
 
 def check_finite(x: Tensor, name: str) -> None:
