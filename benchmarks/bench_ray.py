@@ -21,11 +21,9 @@ import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).parent
-
-from rank_hub import MODELS, write_images  # noqa: E402
-from recording import RESULTS, machine  # noqa: E402
-from simulated_workers import Timing, simulated  # noqa: E402
+from rank_hub import MODELS, write_images
+from recording import RESULTS, machine
+from simulated_workers import Timing, simulated
 
 WAYS = {"local": None, "one worker": "local:1", "two workers": "local:2"}
 WORKERS, COUNT, SAMPLES, SPREAD = (8, 64, 512), 1000, (2_000, 20_000), 0.5
@@ -77,6 +75,8 @@ def workers(options: argparse.Namespace) -> dict:
 
 def simulation(options: argparse.Namespace) -> dict:
     """Runs the queue of tasks for clusters of several sizes."""
+    if not MEASURED.exists():
+        raise SystemExit("measure the models first: --only workers")
     measured = json.loads(MEASURED.read_text())["pace and load"]
     chance, found = random.Random(0), {}
     models = []

@@ -201,3 +201,15 @@ def test_the_simulation_comes_near_the_bound():
     assert simulated(models, 8, 10_000).share > 0.9
     alone = simulated(models, 8, 10_000, slow=50.0)
     assert alone.seconds < 1.5 * simulated(models, 7, 10_000).seconds
+
+
+def test_a_model_that_was_never_measured_is_late_by_the_longest_of_the_others():
+    queue = BlockQueue(SIZES[:1])
+    queue.add([Task(0, 0), Task(1, 0)])
+    queue.join("slow")
+    queue.join("quick")
+    assert queue.next("slow", 0.0) == Task(0, 0)
+    assert queue.next("quick", 0.0) == Task(1, 0)
+    queue.finished("quick", Task(1, 0), 3.0, seconds=1.0, load=2.0)
+    assert queue.next("quick", 19.0) is None  # 10 + 3 x (1 + 2)
+    assert queue.next("quick", 19.1) == Task(0, 0)

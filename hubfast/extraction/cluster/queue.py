@@ -16,6 +16,7 @@ STRIKES = 3  # workers that may die of one model
 WORTH = 0.5  # of the time that a model still takes: below that, loading it once more is worth it
 LATE = 3.0  # times as long as expected, a block takes before an idle worker runs it, too
 SHORT = 1.0  # seconds that it may take in any case before that
+UNKNOWN = 10.0  # the same for a model of which it is not known what it takes
 PATIENCE = 20.0  # times as long as expected, a block may take before its worker counts as lost
 GRACE = 60.0  # seconds that it may take in any case
 LOADING = 1800.0  # seconds in which a model must be there, be it fetched, with its first block
@@ -276,10 +277,13 @@ class BlockQueue(Generic[Worker]):
     def _is_late(self, flight: Flight, now: float) -> bool:
         job, block = self._job(flight.task.model), flight.task.block
         over = not job.wanted or block in job.finished or block < job.taken
-        if job.pace is None or over:
+        paces = [other.pace for other in self._jobs.values() if other.pace is not None]
+        if over or not paces:
             return False
-        expected = job.pace * self.sizes[block] + job.load
-        return now - flight.since > SHORT + LATE * expected
+        if job.pace is not None:
+            return now - flight.since > SHORT + LATE * (job.pace * self.sizes[block] + job.load)
+        longest = max(paces) * self.sizes[block] + max(j.load for j in self._jobs.values())
+        return now - flight.since > UNKNOWN + LATE * longest
 
     def _limit(self, flight: Flight) -> float:
         job = self._job(flight.task.model)
