@@ -213,3 +213,20 @@ def test_a_model_that_was_never_measured_is_late_by_the_longest_of_the_others():
     queue.finished("quick", Task(1, 0), 3.0, seconds=1.0, load=2.0)
     assert queue.next("quick", 19.0) is None  # 10 + 3 x (1 + 2)
     assert queue.next("quick", 19.1) == Task(0, 0)
+
+
+def test_what_waits_behind_a_late_task_is_done_elsewhere_too():
+    queue = BlockQueue(SIZES[:2])
+    queue.add([Task(0, 0), Task(0, 1), Task(1, 0)])
+    queue.join("slow")
+    queue.join("quick")
+    assert queue.next("slow", 0.0) == Task(0, 0)
+    assert queue.next("quick", 0.0) == Task(1, 0)
+    assert queue.next("slow", 0.0) == Task(0, 1)
+    queue.finished("quick", Task(1, 0), 1.0, seconds=1.0)
+    assert queue.next("quick", 100.0) == Task(0, 0)
+    queue.finished("quick", Task(0, 0), 101.0, seconds=1.0)
+    assert queue.next("quick", 101.0) == Task(0, 1)
+    assert queue.finished("quick", Task(0, 1), 102.0, seconds=1.0)
+    assert not queue.finished("slow", Task(0, 0), 300.0, seconds=300.0)
+    assert not queue.finished("slow", Task(0, 1), 301.0, seconds=1.0)

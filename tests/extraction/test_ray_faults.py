@@ -83,7 +83,7 @@ def test_a_slow_worker_is_not_waited_for(tmp_path, plain):
     found = rank(hub, problem(COUNT), ray="local:2", cache=False)
     assert numbers(found) == plain
     assert (tmp_path / "first").exists()
-    assert time.monotonic() - begun < 90
+    assert time.monotonic() - begun < 200  # it sleeps 240 s over the first block alone
 
 
 DRIVER = """

@@ -265,20 +265,21 @@ class BlockQueue(Generic[Worker]):
     def _late(self, worker: Worker, now: float) -> Task | None:
         """A task that another worker has had for far too long, to be done twice."""
         if self._late_ones[0] != now:
-            firsts = (hand.flights[0] for hand in self._hands.values() if hand.flights)
-            late = ((flight.since, flight.task) for flight in firsts if self._is_late(flight, now))
-            self._late_ones = now, [task for _, task in sorted(late)]
+            hands = (hand for hand in self._hands.values() if hand.flights)
+            late = (hand for hand in hands if self._is_late(hand.flights[0], now))
+            flights = [(flight.since, flight.task) for hand in late for flight in hand.flights]
+            self._late_ones = now, [task for _, task in sorted(flights)]
         for model, block in self._late_ones[1]:
             job = self._job(model)
-            if job.wanted and job.flying.get(block) == 1:
+            over = block in job.finished or block < job.taken
+            if job.wanted and not over and job.flying.get(block) == 1:
                 return Task(model, block)
         return None
 
     def _is_late(self, flight: Flight, now: float) -> bool:
         job, block = self._job(flight.task.model), flight.task.block
-        over = not job.wanted or block in job.finished or block < job.taken
         paces = [other.pace for other in self._jobs.values() if other.pace is not None]
-        if over or not paces:
+        if not paces:
             return False
         if job.pace is not None:
             return now - flight.since > SHORT + LATE * (job.pace * self.sizes[block] + job.load)
