@@ -24,7 +24,7 @@ from hubfast.scores.registry import SCORES, names_of
 from hubfast.scores.streamed import INTERVAL_SAMPLES, StreamedScores
 
 HIDDEN = 16
-CASES = ((60, 10, 3), (300, 50, 5), (300, 200, 5), (1000, 100, 10))  # samples, features, classes
+CASES = ((60, 10, 3), (300, 50, 5), (300, 200, 5))  # samples, features, classes
 STRENGTHS = (0.4, 1.0)  # of what the features know of the class
 
 
