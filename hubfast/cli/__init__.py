@@ -13,6 +13,7 @@ from hubfast.cli.bare_ray import RankCommand
 from hubfast.cli.faults import DEBUG, told, without_debug
 from hubfast.cli.info import info
 from hubfast.cli.rank import demo, rank
+from hubfast.cli.stopping import ended_by_sigterm
 from hubfast.cli.threads import let_idle_threads_sleep
 from hubfast.cli.tune import tune
 from hubfast.utils.terminal import show_any_text
@@ -45,5 +46,5 @@ def main() -> None:
     show_any_text()
     atexit.register(gc.freeze)  # the process ends: looking for garbage once more takes a second
     arguments, debug = without_debug(sys.argv[1:])
-    with told(debug):
+    with told(debug), ended_by_sigterm():
         app(args=arguments)

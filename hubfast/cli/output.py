@@ -132,13 +132,15 @@ def build_named(hub: list[str], quiet: bool) -> None:
 def show_ranking(
     ranking: "Ranking", json: Path | None, csv: Path | None, html: Path | None
 ) -> None:
-    """Prints a ranking and writes the files that were asked for."""
-    output_console().print(ranking)
-    if json:
-        ranking.to_json(json)
-    if csv:
-        ranking.to_csv(csv)
-    if html:
-        from hubfast.report import write_ranking  # draws with Matplotlib, slow to import
+    """Writes the files that were asked for, and prints the ranking even where one of them fails."""
+    try:
+        if json:
+            ranking.to_json(json)
+        if csv:
+            ranking.to_csv(csv)
+        if html:
+            from hubfast.report import write_ranking  # draws with Matplotlib, slow to import
 
-        write_ranking(html, ranking)
+            write_ranking(html, ranking)
+    finally:
+        output_console().print(ranking)

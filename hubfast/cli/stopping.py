@@ -44,6 +44,23 @@ class Stopping:
 
 
 @contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM inside ends a command as Ctrl-C does, what it has begun cleaned up; exit code 143."""
+    told = Stopping()
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, told.handle) if main else None
+    try:
+        yield
+    except SystemExit:
+        if told.code:
+            raise SystemExit(told.code) from None
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def stopping() -> Iterator[Stopping]:
     """Raises KeyboardInterrupt inside at Ctrl-C and SIGTERM; the exit code says which it was.
 

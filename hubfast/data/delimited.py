@@ -18,6 +18,7 @@ MARKS = {  # a longer mark comes before those that it begins with
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+MOST = 2**30  # bytes, which are several times that as cells of Python
 LOOKED_AT = 200  # records that tell the separator
 NAMED = 5  # rows in a message; more are counted
 
@@ -63,7 +64,10 @@ def read_delimited(path: Path) -> Delimited:
 
 
 def _decoded(path: Path) -> tuple[str, list[str]]:
-    content = path.read_bytes()
+    with path.open("rb") as file:
+        content = file.read(MOST + 1)
+    if len(content) > MOST:
+        raise ValueError(f"{path} must have at most {MOST} bytes; give larger tables as .parquet")
     encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), None)
     if encoding is None and content.startswith(b"PK\x03\x04"):
         raise ValueError(f"{path} is no text but a zip or Excel file; export it as CSV")

@@ -108,7 +108,12 @@ def sealed(
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in tensors.items()
     }
-    described = {"format": FORMAT, "key": key, "facts": json.dumps(facts), "checksum": UNSEALED}
+    described = {
+        "format": FORMAT,
+        "key": key,
+        "facts": json.dumps(facts, allow_nan=False),
+        "checksum": UNSEALED,
+    }
     content = memoryview(save(copies, described))
     end = LENGTH + int.from_bytes(content[:LENGTH], "little")
     head, rest = bytes(content[:end]), content[end:]

@@ -47,7 +47,7 @@ def write(name: str, weights: Mapping[str, Tensor], description: Mapping[str, An
     path.parent.mkdir(parents=True, exist_ok=True)
     described = {**description, "digest": digest(weights)}
     with replacing(path) as partial:
-        save_file(dict(weights), partial, metadata={KEY: json.dumps(described)})
+        save_file(dict(weights), partial, metadata={KEY: json.dumps(described, allow_nan=False)})
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:

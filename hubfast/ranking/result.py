@@ -17,7 +17,7 @@ from hubfast.ranking.rows import Seconds as Seconds  # its home for users of for
 from hubfast.scores.logme.expected import name_of
 from hubfast.utils.documents import read_json, write_json
 from hubfast.utils.files import replacing
-from hubfast.utils.names import brief
+from hubfast.utils.names import brief, encodable
 from hubfast.utils.records import as_record
 from hubfast.utils.terminal import as_text
 
@@ -39,7 +39,7 @@ class Ranking(RankedModels):
         import pandas as pd  # slow to import
 
         rows = zip(self.places, self.models, strict=True)
-        frame = pd.DataFrame([self._row(place, m) for place, m in rows])
+        frame = pd.DataFrame([_storable(self._row(place, m)) for place, m in rows])
         whole = ["rank", "width", "parameters"]
         return frame.astype(dict.fromkeys(whole, "Int64"))
 
@@ -118,6 +118,11 @@ class Ranking(RankedModels):
         name, found = f"expected_{name_of(self.task)}", m.expected
         ends = {"": "value", "_low": "low", "_high": "high"}
         return {f"{name}{end}": getattr(found, field, None) for end, field in ends.items()}
+
+
+def _storable(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with text that pandas can keep."""
+    return {key: encodable(x) if isinstance(x, str) else x for key, x in row.items()}
 
 
 def _race_columns(m: RankedModel) -> dict[str, Any]:

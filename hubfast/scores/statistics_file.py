@@ -50,7 +50,7 @@ def unpacked(
 def write(path: str | Path, tensors: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Writes a safetensors file, whole or not at all."""
     with replacing(path) as partial:
-        save_file(tensors, partial, metadata={"hubfast": json.dumps(facts)})
+        save_file(tensors, partial, metadata={"hubfast": json.dumps(facts, allow_nan=False)})
 
 
 def read(path: str | Path, device: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -10,10 +10,17 @@ ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 ENDS = (1 / 3, 1 / 2, 2 / 3, 1.0, 0.0)  # shares of the room for a name's end, tried in turn
 
 
+def encodable(text: str) -> str:
+    """`text` as any UTF-8 file takes it.
+
+    File names that are not UTF-8, or are read where the locale is ASCII, have lone surrogates.
+    """
+    return text.encode("utf-8", "replace").decode()
+
+
 def printable(name: str) -> str:
     """`name` on one line that any terminal can show."""
-    # File names that are not UTF-8 have lone surrogates, which no stream takes.
-    text = " ".join(name.split()).encode("utf-8", "replace").decode()
+    text = encodable(" ".join(name.split()))
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

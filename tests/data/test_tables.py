@@ -8,7 +8,7 @@ from PIL import Image
 
 import hubfast
 from hubfast import as_target_data
-from hubfast.data import class_sizes_note, readable
+from hubfast.data import class_sizes_note, delimited, readable
 
 WORDS = ["cat", "dog", "cat", "eel", "dog", "cat"]
 COUNT = len(WORDS)
@@ -305,3 +305,14 @@ def test_uneven_classes_are_said():
     columns[:, 0] = 1
     assert "class 0 has 20 samples, class 1 has 0" in class_sizes_note(as_target_data(columns))
     assert class_sizes_note(as_target_data(np.linspace(0, 1, 5))) is None
+
+
+def test_a_table_of_text_is_bounded(tmp_path, monkeypatch):
+    path = tmp_path / "t.csv"
+    path.write_text("text,label\na,x\nb,y\n")
+    whole = path.stat().st_size
+    monkeypatch.setattr(delimited, "MOST", whole)
+    assert len(as_target_data(path)) == 2
+    monkeypatch.setattr(delimited, "MOST", whole - 1)
+    with pytest.raises(ValueError, match=rf"t.csv must have at most {whole - 1} bytes"):
+        as_target_data(path)
