@@ -37,6 +37,7 @@ def gbc(features: Any, targets: Any) -> float:
     return fit_gbc(features, targets).score
 
 
+@torch.inference_mode(False)  # it takes gradients
 @order_free
 def fit_gbc(features: Any, targets: Any) -> SampleScore:
     """GBC with each sample's influence, the components as given; arguments as in `gbc`."""

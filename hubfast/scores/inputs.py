@@ -100,6 +100,8 @@ def _dense(x: Tensor, name: str) -> Tensor:
     kinds = {"meta": x.is_meta, "nested": x.is_nested, "quantized": x.is_quantized}
     if odd := [kind for kind, so in kinds.items() if so]:
         raise TypeError(f"{name} must be a dense tensor that holds numbers, got a {odd[0]} one")
+    if x.is_inference() and not torch.is_inference_mode_enabled():
+        x = x.clone()  # fit for gradients, which some scores take
     return x if x.layout == torch.strided else x.to_dense()
 
 

@@ -36,6 +36,7 @@ def transrate(features: Any, targets: Any) -> float:
     return fit_transrate(features, targets).score
 
 
+@torch.inference_mode(False)  # it takes gradients
 @order_free
 @one_torch_thread()
 def fit_transrate(features: Any, targets: Any) -> SampleScore:
