@@ -74,7 +74,7 @@ class ModelRun(ModelOutputs):
                     break
         except UnreadableDataError:
             raise
-        except Exception as error:  # any fault of one model must not lose the others
+        except (Exception, SystemExit) as error:  # any fault of one model must not lose the others
             self.error = one_line(error)
             self._model = None
         finally:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from hubfast.data.block import Block
 from hubfast.extraction.entry import CacheEntry, EntryStore
 from hubfast.hub.model import Extraction, Model
 from hubfast.utils.global_state import global_state_kept
+from hubfast.utils.names import brief
 
 MOST_CLASSES = 4096  # source classes up to which logits are kept that no score asked for yet
 
@@ -40,8 +41,12 @@ def run_block(
     """
     if not len(block):
         return None
+    options = replace(options, batch_size=min(options.batch_size, len(block)))
     with global_state_kept(), _seeded(seed):
         batches = list(model.batches(block, options))
+    widths = sorted({batch.features.shape[1] for batch in batches})
+    if len(widths) > 1:
+        raise ValueError(f"features must have one width in all batches, got {brief(widths)}")
     features = torch.cat([batch.features for batch in batches])
     given = [batch.logits for batch in batches if batch.logits is not None]
     return Outputs(

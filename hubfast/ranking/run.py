@@ -5,6 +5,8 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hubfast.data import MAX_UNREADABLE, as_target_data
 from hubfast.extraction.cluster.ray_cluster import cluster_of
 from hubfast.hub import as_hub
@@ -18,11 +20,13 @@ from hubfast.ranking.warned import hearing
 from hubfast.scores.inputs import Task
 from hubfast.scores.registry import Metric
 from hubfast.utils.allocator import freed_memory_kept
-from hubfast.utils.global_state import global_state_kept
+from hubfast.utils.global_state import alone, global_state_kept
 from hubfast.utils.progress import progress_bar
 
 
+@alone()
 @global_state_kept()
+@torch.inference_mode(False)  # else some scores could take no gradients
 @freed_memory_kept()
 def rank(
     hub: Any,
@@ -57,8 +61,9 @@ def rank(
     call goes on where it was stopped, and another metric, other labels or another subset of the
     samples need no model to run. One that fails becomes a row with its error. On Ctrl-C the models
     scored so far are ranked and returned. A module that is given comes back in its mode and on its
-    device; random states, torch's threads and filters of warnings stay as they were. A score that
-    says nothing for so few samples (`Score.says_nothing`) gives a model no place, and no vote.
+    device; random states, torch's threads and filters of warnings stay as they were. Calls in
+    several threads take turns. A score that says nothing for so few samples
+    (`Score.says_nothing`) gives a model no place, and no vote.
 
     Args:
         hub: Models; see `hubfast.hub.as_hub`: `["timm:resnet50.a1_in1k", my_module, "f.npy"]`.

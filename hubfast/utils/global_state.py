@@ -5,11 +5,26 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
+from threading import RLock
 from typing import Any
 
 import numpy as np
 import torch
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Lets one thread at a time in: others wait, as each may change what the process shares."""
+    with _turns(os.getpid()):
+        yield
+
+
+@cache
+def _turns(process: int) -> AbstractContextManager[object]:
+    """One lock for each process: after a fork nobody waits for a thread of the parent's."""
+    return RLock()
 
 
 @contextmanager

@@ -243,6 +243,7 @@ def partly_nan(rows):
 
 
 FAILING = {
+    "width": (Changing(lambda x, n: x[:, : 2 + n % 2]), r"one width in all batches, got \[2, 3\]"),
     "NaN": (partly_nan, "features must be finite, got 3 NaN or inf"),
     "late": (Changing(late), "RuntimeError: at sample 32"),
     "none": (lambda rows: None, r"features must be a tensor \(batch, D\), got NoneType"),
@@ -251,6 +252,7 @@ FAILING = {
     "meta": (lambda rows: rows.to("meta"), "features must be a dense tensor"),
     "complex": (lambda rows: rows + 1j, "features must hold real numbers"),
     "empty": (lambda rows: rows[:, :0], "both > 0"),
+    "exit": (raising(SystemExit(3)), "SystemExit: 3"),
     "stop": (raising(StopIteration()), "StopIteration"),
     "memory": (raising(MemoryError()), "MemoryError"),
     "mute": (raising(Mute()), "Mute"),

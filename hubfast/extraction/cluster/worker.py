@@ -100,7 +100,7 @@ class Worker:
             return _reply(order, model, samples=self._run(model, order.task.block))
         except UnreadableDataError as fault:
             return Reply(order.task, unreadable=str(fault))
-        except Exception as fault:  # any fault of a model is an answer
+        except (Exception, SystemExit) as fault:  # any fault of a model is an answer
             self._models.pop(number, None)
             told: dict[str, Any] = {"error": one_line(fault), "poisoned": poisons(fault)}
             if model is None:
