@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hubfast.data.reading import Findings, listed, need_no_look, read_each
 from hubfast.data.target import TargetData
+from hubfast.utils.arguments import check_number
 from hubfast.utils.progress import progress_bar
 
 MAX_UNREADABLE = 0.05
@@ -55,8 +56,10 @@ def check_share(max_unreadable: float) -> None:
     """Refuses what is no share of the samples.
 
     Raises:
+        TypeError: `max_unreadable` is no number.
         ValueError: `max_unreadable` is not in [0, 1].
     """
+    check_number(max_unreadable, "max_unreadable")
     if not 0 <= max_unreadable <= 1:
         raise ValueError(f"max_unreadable must be in 0..1, got {max_unreadable}")
 

@@ -21,8 +21,10 @@ from hubfast.ranking.looks import check_race
 from hubfast.ranking.verdict import Rules
 from hubfast.scores.registry import SCORES, Metric, check_metrics
 from hubfast.scores.streamed import useful_samples
+from hubfast.utils.arguments import as_whole
 from hubfast.utils.devices import find_device
 from hubfast.utils.durations import parse_duration
+from hubfast.utils.names import brief
 from hubfast.utils.sizes import machine_memory, parse_size
 
 MOST_WORKERS = 8
@@ -64,15 +66,19 @@ class Plan:
         """Makes the plan of what is given.
 
         Raises:
-            ValueError: An argument is wrong; the message names it.
+            ValueError, TypeError: An argument is wrong; the message names it.
         """
-        counts = {"batch_size": batch_size, "samples": samples}
-        for name, value in counts.items():
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        given["seed"] = as_whole(given["seed"], "seed", 0)
+        batch_size = None if batch_size is None else as_whole(batch_size, "batch_size", 1)
+        samples = None if samples is None else as_whole(samples, "samples", 1)
+        workers = None if workers is None else as_whole(workers, "workers", 0)
         if precision not in get_args(Precision):
             raise ValueError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
         check_share(given["max_unreadable"])
+        if isinstance(metrics, str) or not isinstance(metrics, Sequence):
+            raise TypeError(f"metrics must be a list of names, got {brief(metrics)}")
+        if odd := [name for name in metrics if not isinstance(name, str)]:
+            raise TypeError(f"metric must be the name of a score, got {brief(odd[0])}")
         where = find_device(device) if cluster is None else cluster.device
         here = where == "cpu" or torch.cuda.is_available()  # else only workers have a GPU
         store = _cache(cache, cache_dir)

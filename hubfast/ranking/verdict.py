@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from hubfast.utils.arguments import as_whole, check_number
+
 State = Literal["in", "accepted", "dropped", "failed"]
 
 
@@ -21,6 +23,7 @@ class Rules:
     Raises:
         ValueError: `top` is below 1, `confidence` not between 0 and 1, or `tolerance` negative
             or not finite.
+        TypeError: One of them is no number.
     """
 
     top: int = 3
@@ -28,8 +31,9 @@ class Rules:
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.top < 1:
-            raise ValueError(f"top must be at least 1, got {self.top}")
+        as_whole(self.top, "top", 1)
+        check_number(self.confidence, "confidence")
+        check_number(self.tolerance, "tolerance")
         if not 0 < self.confidence < 1:
             raise ValueError(f"confidence must be between 0 and 1, got {self.confidence}")
         if not (self.tolerance >= 0 and math.isfinite(self.tolerance)):
