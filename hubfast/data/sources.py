@@ -20,7 +20,9 @@ from hubfast.data.target import TargetData
 from hubfast.data.torch_datasets import from_dataset
 from hubfast.scores.inputs import Task, as_targets
 from hubfast.utils.decoding import decoding
-from hubfast.utils.names import brief
+from hubfast.utils.names import shortened
+
+LONGEST = 400  # characters of a path in a message
 
 
 def as_target_data(
@@ -152,7 +154,7 @@ def _from_path(
 ) -> TargetData:
     suffix = path.suffix.lower()
     if not exists(path):
-        raise FileNotFoundError(f"data not found: {brief(str(path))}")
+        raise FileNotFoundError(f"data not found: {shortened([str(path)], LONGEST)[0]}")
     if path.is_dir():
         return from_folder(path, task, name)
     if suffix in TABLES:
