@@ -11,19 +11,27 @@ SOURCES := pyproject.toml setup.py $(wildcard csrc/*)
 demo: $(VENV)/.installed
 	$(BIN)/hubfast demo --html demo.html
 
+# Two processes of one thread each take half as long as one of two threads. The first one's output
+# comes at the end.
+HALF := tests/ops tests/extraction tests/hub tests/scores
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q
+	mkdir -p build
+	export OMP_NUM_THREADS=1; status=0; \
+	$(BIN)/python -m pytest -q $(HALF) > build/tests.log 2>&1 & half=$$!; \
+	$(BIN)/python -m pytest -q $(addprefix --ignore=,$(HALF)) || status=1; \
+	wait $$half || status=1; cat build/tests.log; exit $$status
 
-# The operators' tests, kernels interpreted and compiled, with torch and Triton as GPU machines have
-# them, in build/pair. All else is the environment's, CUDA's libraries for this torch too. NumPy is
-# older because Triton 3.6's interpreter fails with 2.4. test_global_defaults.py builds models of
-# torchvision, which goes with another torch.
+# The tests of kernels, interpreted and compiled, with torch and Triton as GPU machines have them, in
+# build/pair. All else is the environment's, CUDA's libraries for this torch too. NumPy is older
+# because Triton 3.6's interpreter fails with 2.4.
 PAIR := build/pair
 PAIR_PACKAGES := torch==2.11.0 triton==3.6.0 numpy<2.4
-PAIR_PYTHON := PYTHONPATH=$(abspath $(PAIR)) $(BIN)/python
+PAIR_TESTS := tests/ops/routing tests/ops/zoo_conv tests/ops/test_triton_opcheck.py \
+	tests/ops/test_compiled_kernels.py
+PAIR_PYTHON := OMP_NUM_THREADS=1 PYTHONPATH=$(abspath $(PAIR)) $(BIN)/python
 test-pair: $(VENV)/.installed-dev
 	@if $(MAKE) --no-print-directory $(PAIR)/.installed; then \
-		$(PAIR_PYTHON) -m pytest -q tests/ops --ignore tests/ops/test_global_defaults.py; \
+		$(PAIR_PYTHON) -m pytest -q $(PAIR_TESTS); \
 	else \
 		echo "test-pair: NOT RUN, these cannot be installed here: $(PAIR_PACKAGES)"; \
 	fi
