@@ -52,6 +52,11 @@ class CachedTeachers(nn.Module):
         super().__init__()
         self.values = list(values)
 
+    @property
+    def count(self) -> int:
+        """Number of teachers."""
+        return len(self.values)
+
     def forward(self, images: Tensor, rows: Tensor | None = None) -> list[Tensor]:
         if rows is None:
             raise ValueError("rows must say which samples these are: the teachers are cached")
