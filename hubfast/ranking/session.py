@@ -58,8 +58,13 @@ class Session:
         self.plan, self.target, self.bars = plan, target, bars
         self.remarks, self.heard = remarks, heard
         self.budget = Budget(plan.budget)
+        with ExitStack() as self.open:  # what goes on beside the models ends here if this fails
+            self._begin(sources)
+            self.open = self.open.pop_all()
+
+    def _begin(self, sources: Sequence[Source]) -> None:
+        plan, target, bars = self.plan, self.target, self.bars
         for_models = plan.memory // 4
-        self.open = ExitStack()  # what goes on beside the models
         passing = None
         if plan.cluster is not None:
             passing = self.open.enter_context(closing(PassingCache(plan.cache)))

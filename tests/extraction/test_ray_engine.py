@@ -152,3 +152,14 @@ def test_a_fault_of_the_third_block(tmp_path, monkeypatch):
     found = rank([failing, *hub_of(tmp_path, 0)], data, ray="local", cache=False)
     assert found[0].error == "RuntimeError: the third block is cursed"
     assert found.classes == away_models.CLASSES
+
+
+def test_a_cluster_that_has_no_worker_leaves_nothing_behind(tmp_path, monkeypatch):
+    def fail(*args, **options):
+        raise RuntimeError("no worker could be hired")
+
+    use(monkeypatch, FakeCluster(1))
+    monkeypatch.setattr("hubfast.ranking.session.Crew", fail)
+    with pytest.raises(RuntimeError, match="no worker could be hired"):
+        rank(hub_of(tmp_path, 2), problem(300), ray="local", cache_dir=tmp_path / "cache")
+    assert [*(tmp_path / "cache").glob("passing-*")] == []
