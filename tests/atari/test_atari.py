@@ -87,7 +87,7 @@ def test_zoo_holds_every_source_and_all_of_it_learns(breakout, sources, method):
     for name, layer in layers.items():
         for number, source in enumerate(sources):
             original = source.policy.features_extractor.get_submodule(name).weight
-            assert layer.weight[number].equal(original.flatten(1).squeeze(-1))
+            assert layer.weights[number].equal(original)
     before, originals = weights(agent), [weights(source) for source in sources]
     record_returns(agent, 1024)
     after = weights(agent)

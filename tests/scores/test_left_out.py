@@ -59,7 +59,7 @@ def test_smoothed_margins():
 
 @pytest.mark.parametrize("metric", ["knn", "n_leep", "pactran", "linear_probe"])
 def test_intervals_cover_the_mean_of_the_score(metric):
-    """Over 40 data sets; the intervals of before held it in 64 to 95 % of such sets (benchmarks/coverage.py)."""
+    """It is the mean over 40 data sets; see benchmarks/coverage.py for more of them."""
     draw = np.random.default_rng(0)
     means, mix = draw.normal(size=(4, 8)), draw.normal(size=(8, 20)) / 3
     scores, lows, highs = [], [], []
