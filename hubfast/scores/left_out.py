@@ -46,7 +46,7 @@ def group_influences(score: float, groups: Tensor, without: Callable[[Tensor], f
     found = [without(groups != group) for group in range(int(groups.max()) + 1)]
     values = torch.tensor(found, dtype=torch.float64, device="cpu")
     if len(values) < 2:
-        return torch.full((count,), math.nan, dtype=torch.float64)
+        return torch.full((count,), math.nan, dtype=torch.float64, device="cpu")
     widened = _student(len(values) - 1) / NormalDist().inv_cdf((1 + LEVEL) / 2)
     moved = (values.mean() - values) * math.sqrt(count * (len(values) - 1)) * widened
     each = moved[groups]

@@ -92,7 +92,7 @@ def fit_linear_probe(
 
     def held_out(by: Sequence[_Head]) -> tuple[Tensor, Tensor]:
         """What the heads predict of the samples that they have not seen, and the margins."""
-        found, margins = torch.empty_like(y), torch.empty(len(x), dtype=torch.float64)
+        found, margins = torch.empty_like(y), torch.empty(len(x), dtype=torch.float64, device="cpu")
         for held, head in enumerate(by):
             new = fold == held
             found[new], margins[new] = head.predict(x[new], y[new])
@@ -185,7 +185,7 @@ class _Ridge:
 
     def predict(self, new: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         found = torch.from_numpy(self.head.predict(new.numpy())).reshape(targets.shape)
-        return found, torch.zeros(len(new), dtype=torch.float64)
+        return found, torch.zeros(len(new), dtype=torch.float64, device="cpu")
 
     def again(self, x: Tensor, y: Tensor, kept: Tensor) -> "_Ridge":
         from sklearn.linear_model import Ridge  # slow to import
