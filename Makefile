@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 
 # Two processes of one thread each take half as long as one of two threads. The first one's output
 # comes at the end.
-HALF := tests/ops tests/extraction tests/hub tests/scores
+HALF := tests/ops tests/extraction tests/scores
 test: $(VENV)/.installed-dev
 	mkdir -p build
 	export OMP_NUM_THREADS=1; status=0; \

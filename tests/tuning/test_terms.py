@@ -279,7 +279,7 @@ def test_b_tuning_takes_logme_of_any_widths():
     online = Teachers(teachers)
     cached = cache(online, pictures)
     targets = pictures.data.targets
-    fits = [LogME.fit(cached.get_buffer(f"values_{k}"), targets) for k in range(2)]
+    fits = [LogME.fit(cached.values[k], targets) for k in range(2)]
     own = LogME.fit(cache(Teachers([copy.deepcopy(model)]), pictures).values[0], targets)
     found = {}
     images, rows = pictures.batch([3, 1, 4]), torch.tensor([3, 1, 4])
