@@ -190,6 +190,8 @@ class ClusterEngine(Engine):
         if run.error:
             return run
         if reply.error:
+            for index in range(reply.task.block + 1):  # which a run here would have looked at
+                self.feed.known(index)
             self._fail(run, reply.error)
         elif run in self._identified and reply.identity != run.identity:
             self._fail(run, "workers do not have the same of it: its files or its code differ")
