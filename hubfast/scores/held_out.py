@@ -1,5 +1,7 @@
 """How good held-out predictions are: accuracy for classes, R^2 for anything else."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,10 +19,15 @@ def check_varies(targets: Tensor) -> None:
 
 
 def quality(predicted: Tensor, targets: Tensor) -> float:
-    """Accuracy of class ids `(n,)`, or the mean R^2 of those columns `(n, C)` that vary."""
+    """Accuracy of class ids `(n,)`, or the mean R^2 of those columns `(n, C)` that vary.
+
+    It is NaN where no column varies.
+    """
     if targets.ndim == 1:
         return float((predicted == targets).double().mean())
     varying = _varies(targets)
+    if not bool(varying.any()):
+        return math.nan
     missed = (predicted - targets)[:, varying].square().mean(0)
     return float((1 - missed / targets[:, varying].var(0, correction=0)).mean())
 
