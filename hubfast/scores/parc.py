@@ -15,6 +15,8 @@ from hubfast.scores.sample_score import class_problem, standardised
 from hubfast.scores.scale import of_ordinary_size
 from hubfast.scores.score import CLASSES, Score
 
+NOTHING = 1e-12  # of a sum of squares: round-off
+
 
 def parc(features: Any, targets: Any) -> float:
     """Spearman correlation, over pairs of samples, of feature and of label dissimilarity.
@@ -59,7 +61,10 @@ def fit_parc(features: Any, targets: Any) -> SampleScore:
     mean_a, mean_b = -of_sample[3] / left, -of_sample[4] / left
     without = sums[:, None] - of_sample[:3]
     without = without - left * torch.stack([mean_a * mean_b, mean_a**2, mean_b**2])
-    influence = count * score - (count - 1) * _ratio(without) if left > 1 else score + 0 * mean_a
+    # Without some sample there may be nothing left to correlate, but for round-off.
+    nothing = (without[1:] <= NOTHING * sums[1:, None]).any(0)
+    others = torch.where(nothing, 0.0, _ratio(without.masked_fill(nothing, 1.0)))
+    influence = count * score - (count - 1) * others if left > 1 else score + 0 * mean_a
     return SampleScore(float(score), influence)
 
 
