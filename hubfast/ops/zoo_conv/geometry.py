@@ -27,6 +27,16 @@ class Geometry(NamedTuple):
         return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
 
 
+def autocasts(x: Tensor) -> bool:
+    """Whether autocast is on for the device of `x`; torch's own question is not for every device.
+
+    torch.compile of torch 2.11 cannot trace `torch.amp.is_autocast_available`.
+    """
+    return x.device.type in ("cpu", "cuda", "mps", "xpu") and torch.is_autocast_enabled(
+        x.device.type
+    )
+
+
 def convolve(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """torch's convolution in as many dimensions as `x` `(B, I, ...)` has."""
     nothing = (0,) * len(geometry.stride)

@@ -4,7 +4,6 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.amp import is_autocast_available
 
 from hubfast.ops.backends import choose, on_device, takes_triton
 from hubfast.ops.registration import register
@@ -14,6 +13,7 @@ from hubfast.ops.zoo_conv.forms import concatenated, dense, separate
 from hubfast.ops.zoo_conv.geometry import (
     Geometry,
     as_geometry,
+    autocasts,
     check_weight,
     empty_in_order,
     empty_like,
@@ -74,7 +74,7 @@ def zoo_conv(
     geometry = as_geometry(x, stride, padding, dilation, groups)
     check_weight("weights", x, weights, groups)
     _check(x, weights, gates, geometry, form)
-    if is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type):
+    if autocasts(x):
         x = x.to(torch.get_autocast_dtype(x.device.type))
     if form == "separate" and gates.shape[0] == x.shape[0]:
         y = separate(x, weights, gates, alignment, geometry)
@@ -100,7 +100,8 @@ def _check(x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry, form: 
             f"weights must have kernels within the padded x, got {kernel} for {tuple(x.shape)}"
         )
     wanted = (x.shape[0], weights.shape[0])
-    if tuple(gates.shape) not in (wanted, (1, weights.shape[0])):
+    fits = gates.ndim == 2 and gates.shape[1] == weights.shape[0]
+    if not fits or (gates.shape[0] != x.shape[0] and gates.shape[0] != 1):
         raise ValueError(f"gates must be {wanted} or one row, got {tuple(gates.shape)}")
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.amp import is_autocast_available
 
 from hubfast.ops.backends import takes_triton
 from hubfast.ops.registration import register
@@ -12,6 +11,7 @@ from hubfast.ops.zoo_conv import reference
 from hubfast.ops.zoo_conv.geometry import (
     Geometry,
     as_geometry,
+    autocasts,
     check_weight,
     empty_like,
     kernel_fits,
@@ -58,7 +58,7 @@ def sample_conv(
             f"weight's taps must fit into the padded x, got a kernel of {kernel} for a size of "
             f"{size} with padding {geometry.padding} and dilation {geometry.dilation}"
         )
-    if is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type):
+    if autocasts(x):
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight = x.to(dtype), weight.to(dtype)
     if weight.dtype != x.dtype:
