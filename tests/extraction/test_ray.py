@@ -18,16 +18,8 @@ from hubfast import as_source
 
 pytest.importorskip("ray")
 rank = partial(hubfast.rank, progress=False)
+pytestmark = pytest.mark.usefixtures("one_thread")
 COUNT = 3000  # more than are kept as features: sums over blocks are merged
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Workers have one thread of torch each, and last bits may depend on how many there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

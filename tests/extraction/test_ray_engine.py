@@ -4,7 +4,6 @@ from functools import partial
 
 import away_models
 import pytest
-import torch
 from away_models import Failing, hub_of, numbers, problem, ran
 from fake_cluster import FakeCluster, use
 
@@ -12,15 +11,8 @@ import hubfast
 from hubfast import as_source
 
 rank = partial(hubfast.rank, progress=False)
+pytestmark = pytest.mark.usefixtures("one_thread")
 COUNT = 3000  # more than are kept as features: sums over blocks are merged
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 CASES = [

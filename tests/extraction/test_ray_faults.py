@@ -11,7 +11,6 @@ from pathlib import Path
 
 import away_models
 import pytest
-import torch
 from away_models import Poison, Sleeping, hub_of, numbers, problem, ran
 
 import hubfast
@@ -19,17 +18,9 @@ from hubfast import as_source
 
 ray = pytest.importorskip("ray")
 rank = partial(hubfast.rank, progress=False)
+pytestmark = pytest.mark.usefixtures("one_thread")
 COUNT, PAUSE = 3000, 0.01
 BLOCK = 1024
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Workers have one thread of torch each, and last bits may depend on how many there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
