@@ -5,6 +5,7 @@ so resampling the influences is the bootstrap of the score without computing it 
 """
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 RESAMPLES = 2000
 LEVEL = 0.95
+NORMAL = NormalDist().inv_cdf((1 + LEVEL) / 2)  # half the width of an interval, in standard errors
 
 
 class Intervals(NamedTuple):

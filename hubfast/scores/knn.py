@@ -15,7 +15,7 @@ from hubfast.ops import class_sums
 from hubfast.scores.fitted import SampleScore
 from hubfast.scores.held_out import check_varies, margins_of, quality, smoothed
 from hubfast.scores.inputs import Task, as_features, as_targets
-from hubfast.scores.left_out import group_influences, groups_of
+from hubfast.scores.left_out import group_influences
 from hubfast.scores.own_order import order_free
 from hubfast.scores.scale import of_ordinary_size
 from hubfast.scores.score import ANY_TASK, Score
@@ -82,7 +82,6 @@ def fit_knn(
         return quality(mean(places(mask), y[mask]), y[mask])
 
     every = torch.ones(len(x), dtype=torch.bool, device="cpu")
-    groups = groups_of(len(x)) if groups is None else groups
     if task != "classification":
         score = of_mean(every)
         return SampleScore(score, group_influences(score, groups, of_mean))

@@ -9,13 +9,13 @@ Official Statistics 2001.
 
 import math
 from collections.abc import Callable
-from statistics import NormalDist
 
 import torch
 from torch import Tensor
 
+from hubfast.scores.bootstrap import LEVEL, NORMAL
+
 GROUPS = 10
-LEVEL = 0.95
 
 
 def groups_of(count: int, groups: int = GROUPS) -> Tensor:
@@ -28,7 +28,9 @@ def groups_of(count: int, groups: int = GROUPS) -> Tensor:
     return torch.randperm(count, generator=generator, device="cpu") % min(groups, count)
 
 
-def group_influences(score: float, groups: Tensor, without: Callable[[Tensor], float]) -> Tensor:
+def group_influences(
+    score: float, groups: Tensor | None, without: Callable[[Tensor], float]
+) -> Tensor:
     """Influences of samples, one value per group, that have the spread of the whole score.
 
     Their std over sqrt(n) is the delete-a-group estimate of the score's standard error, widened as
@@ -36,18 +38,19 @@ def group_influences(score: float, groups: Tensor, without: Callable[[Tensor], f
 
     Args:
         score: The score of all samples.
-        groups: What `groups_of` gives, `(n,)`.
+        groups: What `groups_of` gives, `(n,)`. `order_free` gives them to every fit that it wraps.
         without: Gives the score of the samples where a mask `(n,)` is True.
 
     Returns:
         `(n,)` float64; NaN where all samples are one group.
     """
+    assert groups is not None
     count = len(groups)
     found = [without(groups != group) for group in range(int(groups.max()) + 1)]
     values = torch.tensor(found, dtype=torch.float64, device="cpu")
     if len(values) < 2:
         return torch.full((count,), math.nan, dtype=torch.float64, device="cpu")
-    widened = _student(len(values) - 1) / NormalDist().inv_cdf((1 + LEVEL) / 2)
+    widened = _student(len(values) - 1) / NORMAL
     moved = (values.mean() - values) * math.sqrt(count * (len(values) - 1)) * widened
     each = moved[groups]
     return score + each - each.mean()

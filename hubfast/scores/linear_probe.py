@@ -19,7 +19,7 @@ from hubfast.scores.held_out import (
     smoothed,
 )
 from hubfast.scores.inputs import Task, as_features, as_targets
-from hubfast.scores.left_out import group_influences, groups_of
+from hubfast.scores.left_out import group_influences
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import compact, standardised
 from hubfast.scores.scale import of_ordinary_size
@@ -108,7 +108,6 @@ def fit_linear_probe(
         return quality(predicted[mask], y[mask]) + float(turned.mean())
 
     score = quality(predicted, y)
-    groups = groups_of(len(x)) if groups is None else groups
     return SampleScore(score, group_influences(score, groups, without))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hubfast.scores.fitted import SampleScore
 from hubfast.scores.leep import LEEP
-from hubfast.scores.left_out import group_influences, groups_of
+from hubfast.scores.left_out import group_influences
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import class_problem, principal_components
 from hubfast.scores.scale import of_ordinary_size
@@ -65,7 +65,6 @@ def fit_n_leep(
         return _leep(_fitted(kept, clusters, seed, mixture), kept, labels[mask])
 
     score = _leep(mixture, rows, labels)
-    groups = groups_of(len(x)) if groups is None else groups
     return SampleScore(score, group_influences(score, groups, without))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from hubfast.scores.fitted import SampleScore
-from hubfast.scores.left_out import group_influences, groups_of
+from hubfast.scores.left_out import group_influences
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import class_problem
 from hubfast.scores.scale import check_squares
@@ -64,7 +64,6 @@ def fit_pactran(features: Any, targets: Any, *, groups: Tensor | None = None) ->
         return bound(kept, fit_head(rows[kept], labels[kept], classes, REFITTED, head))
 
     score = bound(np.full(len(rows), True), head)
-    groups = groups_of(len(rows)) if groups is None else groups
     return SampleScore(score, group_influences(score, groups, without))
 
 

@@ -9,16 +9,14 @@ Technometrics 1974.
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hubfast.scores.bootstrap import NORMAL
 from hubfast.scores.inputs import Task
 from hubfast.scores.logme.logme import LogME
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def _first_of_highest(predicted: Tensor, shares: Tensor) -> Tensor:
 
 def _wilson(share: float, count: int) -> tuple[float, float]:
     """The interval of a share of `count` samples. Wilson, JASA 1927."""
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    z = NORMAL
     centre = share + z**2 / (2 * count)
     half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     low, high = ((centre + sign * half) / (1 + z**2 / count) for sign in (-1, 1))
@@ -82,8 +80,7 @@ def _around_mean(values: Tensor, low: float, high: float) -> tuple[float, float,
     """The mean of the values, and its interval within these limits."""
     mean, half = float(values.mean()), 0.0
     if len(values) > 1:
-        z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-        half = z * float(values.std()) / math.sqrt(len(values))
+        half = NORMAL * float(values.std()) / math.sqrt(len(values))
     return mean, max(mean - half, low), min(mean + half, high)
 
 
