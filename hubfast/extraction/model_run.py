@@ -42,16 +42,31 @@ class ModelRun(ModelOutputs):
         ends = {max(start, self.done), stop - 1}  # a look at all would read all before any is used
         return not all(self.store.has(feed.digest(index)) for index in ends)
 
-    def finds(self, index: int) -> bool:
-        """Whether what it gave for a block is there, as far as that is told without samples."""
+    def finds(self, index: int, stop: int) -> bool:
+        """Whether what it gave for a block is there, as far as that is told without samples.
+
+        Args:
+            index: The block.
+            stop: The block that it goes to next.
+        """
         feed = self.setting.feed
         if self.store is None or not feed.hashes(index):
             return False
-        if self.store.has(feed.digest(index)):
+        if self.store.has(feed.digest(index)) or index < self._reach(index, stop):
             return True
         logits = self.scores.needs_logits
         digests = feed.digests(index) if feed.tells(index) else None
         return digests is not None and self.store.gather(digests, logits=logits) is not None
+
+    def _reach(self, index: int, stop: int) -> int:
+        """The block behind those that kept sums have, which serve where none of them is left out.
+
+        What stops there will be behind `stop` is not known: sums over more are hoped to serve.
+        """
+        last = stop if index < stop else len(self.setting.feed)
+        if last not in self._reaches:
+            self._reaches[last] = 0 if self.sums is None else self.sums.reach(last)
+        return self._reaches[last]
 
     def look_again(self) -> None:
         """Has the next block looked for anew, which a network may hold for missing."""
@@ -84,6 +99,7 @@ class ModelRun(ModelOutputs):
         self.done, self.tally = 0, Counter[str]()
         self._saved = 0  # the block behind those that kept sums have
         self._tried = 0  # the block up to which sums were looked for
+        self._reaches: dict[int, int] = {}  # what kept sums have, by where they must end
         super()._begin(known)
 
     def _step(self) -> bool:

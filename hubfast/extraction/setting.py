@@ -1,6 +1,6 @@
 """What goes with the run of a model: how all are run, what is known of one, what it took."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -60,6 +60,7 @@ class Setting:
     full: int | None = None  # samples of the full data set; None where only some are used
     advanced: Callable[[int], object] = lambda count: None  # with the samples of each block
     loading: Callable[[], object] = lambda: None  # called behind each load
+    looks: Collection[int] = ()  # numbers of samples at which a race looks at its models
     hardware: str = ""  # that runs the models, by `outputs.device_kind`; empty for this process's
 
     def folds(self, source: Source) -> bool:

@@ -42,4 +42,5 @@ def stores_of(
         return Stores(outputs)
     data = setting.feed.data
     targets = targets_digest(data.targets, data.task)
-    return Stores(outputs, StatisticsStore(cache, outputs.base, setting.feed, targets))
+    ends = [end for end, count in enumerate(setting.feed.ends, 1) if count in setting.looks]
+    return Stores(outputs, StatisticsStore(cache, outputs.base, setting.feed, targets, ends))

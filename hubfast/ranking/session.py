@@ -76,11 +76,13 @@ class Session:
             ahead=plan.extraction.device != "cpu",
             cache=plan.cache or passing,
         )
+        self.looks = look_sizes(len(self.feed.data), self._columns)
         setting = Setting(
             self.feed,
             plan.here,
             plan.seed,
             full=len(target) if target.positions is None else None,
+            looks=self.looks if plan.rules is not None else (),
             advanced=self._advanced,
             loading=self._loaded,
         )
@@ -90,7 +92,6 @@ class Session:
         self.runs = runs_of(sources, plan.metrics, setting, plan.cache, self.crew)
         self.engine = self._engine(for_models)
         self.open.callback(self.engine.close)
-        self.looks = look_sizes(len(self.feed.data), self._columns)
         rules, self.alone = plan.rules, ""  # why nobody can be stopped
         if rules is not None:
             self.alone = nothing_to_race(len(sources), rules.top, self.looks)

@@ -203,6 +203,23 @@ class TestMoreSamplesThanAreKept:
         assert numbers(found) == numbers(whole)
         assert before + ran(calls) == every
 
+    @pytest.mark.parametrize("metric", ["logme", "h_score"])
+    def test_the_same_race_again_needs_no_model(self, rank, monkeypatch, metric):
+        """Each look finds the sums of then, be it of a race that ended or of one that was cut off."""
+        samples, targets, features = problem(3 * self.COUNT)
+        hub, calls = hub_of(dict.fromkeys(features, features["m0"]))  # so that none is dropped
+        race = partial(rank, hub, (samples, targets), race=True, top=1, metric=metric)
+        whole = race(cache=False)
+        every = ran(calls)
+        with monkeypatch.context() as patch:
+            self.stopped(patch, 30)
+            assert race().interrupted
+        before = ran(calls)
+        assert numbers(race()) == numbers(whole)
+        assert before + ran(calls) == every
+        assert numbers(race()) == numbers(whole)
+        assert ran(calls) == 0
+
     def test_other_labels_are_no_stale_sums(self, rank):
         samples, targets, features = problem(self.COUNT)
         hub, calls = hub_of(features)

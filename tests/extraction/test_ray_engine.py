@@ -49,8 +49,8 @@ def test_any_order_of_arrival(tmp_path, monkeypatch, options, sharing, cached):
         (tmp_path / "ran").unlink(missing_ok=True)
         again = rank(hub[:2], data, cache_dir=tmp_path / "cache 0", ray=ray, **options)
         assert {m.name for m in again} == {"m0", "m1"}
-        if not options.get("race"):
-            assert not ran(tmp_path)
+        ahead = options.get("race") and ray  # workers may run blocks that the race does not need
+        assert ahead or not ran(tmp_path)
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -114,6 +114,10 @@ def test_the_driver_is_killed_or_interrupted(tmp_path, plain, how):
     assert before >= 5000
     # No more than the blocks that were in flight were run again.
     assert sum(ran(tmp_path).values()) <= 4 * COUNT + 3 * BLOCK
+    every = ran(tmp_path)
+    again = rank(hub_of(tmp_path, 4), problem(COUNT), ray="local:2", cache_dir=tmp_path / "cache")
+    assert numbers(again) == plain
+    assert ran(tmp_path) == every  # nothing was left to be run, and nothing was
 
 
 def gone(processes, within=30.0):

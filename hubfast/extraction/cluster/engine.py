@@ -93,7 +93,7 @@ class ClusterEngine(Engine):
             yield run
         for rank, blocks in enumerate(self._stretches(away, start, stop)):
             for run in away:
-                missing = [i for i in blocks if i >= run.done and not run.finds(i)]
+                missing = [i for i in blocks if i >= run.done and not run.finds(i, stop)]
                 if missing and not run.error:
                     number = self._number[run]
                     self.pool.add([Task(number, index) for index in missing], rank)
