@@ -205,7 +205,7 @@ class TestMoreSamplesThanAreKept:
 
     @pytest.mark.parametrize("metric", ["logme", "h_score"])
     def test_the_same_race_again_needs_no_model(self, rank, monkeypatch, metric):
-        """Each look finds the sums of then, be it of a race that ended or of one that was cut off."""
+        """Each look finds the sums of then, of a race that ended as of one that was cut off."""
         samples, targets, features = problem(3 * self.COUNT)
         hub, calls = hub_of(dict.fromkeys(features, features["m0"]))  # so that none is dropped
         race = partial(rank, hub, (samples, targets), race=True, top=1, metric=metric)
