@@ -1,6 +1,6 @@
 """Arithmetic, no measurement: what the convolutions of a Zoo-Tuning step take on an H100.
 
-python benchmarks/step_model.py [--chunks N]
+python benchmarks/step_model.py [--chunks N | --kept]
 
 Five ResNet-50, batch 48, bfloat16: each of the 25 shapes forward and backward, as often as it
 occurs. hubfast's own functions run on tensors without memory. Triton's kernels are compiled
@@ -86,13 +86,22 @@ def images(channels: int, side: int) -> Tensor:
     return empty(BATCH, side, side, channels, dtype=torch.bfloat16).movedim(-1, 1)
 
 
-def zoo(gpu: AbsentGPU, layer: Layer, chunk: int | None = None) -> list[Pass]:
-    """Forward and backward of Zoo-Tuning's layer, mixed for so many samples at a time."""
+def zoo(gpu: AbsentGPU, layer: Layer, chunk: int | None = None, *, kept: bool) -> list[Pass]:
+    """Forward and backward of Zoo-Tuning's layer.
+
+    Args:
+        gpu: Notes what is launched.
+        layer: The layer.
+        chunk: Samples that are mixed at a time; None for hubfast's own choice.
+        kept: Whether mixed weights are kept for backward.
+    """
     from hubfast.kernels.zoo_conv import zoo_conv, zoo_conv_backward
+
+    from hubfast.kernels import aggregate, sample_conv, sample_conv_backward
 
     x, gates = images(layer.inside, layer.size), empty(BATCH, MODELS)
     weights = empty(MODELS, layer.out, layer.side, layer.side, layer.inside).movedim(-1, 2)
-    form = plan(BATCH, MODELS, layer.weight, layer.pixels, device="cuda")
+    form = plan(BATCH, MODELS, layer.weight, layer.pixels, device="cuda", recompute=not kept)
     grad = images(layer.out, layer.size // layer.stride)
     needed = layer.group != "stem"  # nobody asks for the gradient of the images
     forward: Pass = []
@@ -105,6 +114,17 @@ def zoo(gpu: AbsentGPU, layer: Layer, chunk: int | None = None) -> list[Pass]:
         with Noted(backward):
             how = {"input_grad": needed, "chunk": chunk}
             zoo_conv_backward(grad, x, weights, gates, layer.geometry, **how)
+        return [forward, backward]
+    if form == "keep":
+        with Noted(forward):
+            mixed = aggregate.aggregate(weights, gates, x.dtype)
+            sample_conv.sample_conv(x, mixed, layer.geometry)
+        gpu.launches = backward
+        with Noted(backward):
+            _, d_mixed = sample_conv_backward.sample_conv_backward(
+                grad, x, mixed, layer.geometry, input_grad=needed
+            )
+            aggregate.aggregate_backward(d_mixed, weights, gates)
         return [forward, backward]
     values = [one.requires_grad_() for one in ((x, weights, gates) if needed else (weights, gates))]
     stride, padding, dilation, _ = layer.geometry
@@ -203,12 +223,13 @@ def seconds(layer: Layer, passes: list[Pass], efficiency: float = PRODUCTS) -> C
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chunks", type=int, help="samples mixed at a time; hubfast's own choice")
-    chunk = parser.parse_args().chunks
+    parser.add_argument("--kept", action="store_true", help="mixed weights are kept for backward")
+    options = parser.parse_args()
     gpu = absent_gpu()
     gpu.capability = 90
     groups: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for layer in layers():
-        row = seconds(layer, zoo(gpu, layer, chunk))
+        row = seconds(layer, zoo(gpu, layer, options.chunks, kept=options.kept))
         rivals = {"plain": seconds(layer, plain(layer))}
         for part in GROUPED:
             rivals[f"grouped at {part:.0%}"] = seconds(layer, grouped(layer), part)

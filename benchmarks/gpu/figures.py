@@ -11,6 +11,7 @@ RATIOS = {
     "zoo.step.times_grouped": ("zoo.step.grouped_ms", "zoo.step.hubfast_ms"),
     "zoo.step.over_plain": ("zoo.step.hubfast_ms", "zoo.step.plain_ms"),
     "zoo.step.lite_over_plain": ("zoo.step.lite_ms", "zoo.step.plain_ms"),
+    "zoo.step.kept_over_hubfast": ("zoo.step.kept_ms", "zoo.step.hubfast_ms"),
     "zoo.step.peak_share": ("zoo.step.hubfast_peak_mib", "zoo.step.grouped_peak_mib"),
     "zoo.step.measured_choices_win": ("zoo.step.hubfast_ms", "zoo.step.hubfast_measured_ms"),
     "zoo.layers.times_grouped": ("zoo.layers.all.grouped_ms", "zoo.layers.all.hubfast_ms"),

@@ -17,7 +17,7 @@ from gpu.rows import ROWS, alike, read
 from gpu.timing import milliseconds
 from torch import nn
 
-FORMS = ("plain", "hubfast", "grouped", "lite")
+FORMS = ("plain", "hubfast", "kept", "grouped", "lite")
 
 
 def network(form: str, sizes: Sizes) -> nn.Module:
@@ -32,7 +32,8 @@ def network(form: str, sizes: Sizes) -> nn.Module:
     models = [timm.create_model(sizes.network, num_classes=sizes.classes) for _ in range(count)]
     if form == "plain":
         return models[0].cuda().to(memory_format=torch.channels_last).train()
-    zoo = ZooTuning.from_models(models, sizes.classes, lite=form == "lite").train()
+    how = {"lite": form == "lite", "recompute": form != "kept"}
+    zoo = ZooTuning.from_models(models, sizes.classes, **how).train()
     if form == "grouped":  # weights of five dimensions
         return rival(zoo, Grouped).cuda()
     return zoo.cuda().to(memory_format=torch.channels_last)

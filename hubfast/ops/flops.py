@@ -37,9 +37,10 @@ def sample_conv(
 
 
 def sample_conv_backward(
-    grad: torch.Size, x: torch.Size, weight: torch.Size, *_: object, **__: object
+    grad: torch.Size, x: torch.Size, weight: torch.Size, *options: object, **__: object
 ) -> int:
-    return 4 * grad[2:].numel() * weight.numel()
+    gradients = 2 if options[-1] else 1  # of the weight, and of x where it is asked for
+    return 2 * gradients * grad[2:].numel() * weight.numel()
 
 
 def zoo_conv(

@@ -43,12 +43,14 @@ class ZooLayer(nn.Module):
         gate: Activation,
         lite: bool,
         form: Form | None,
+        recompute: bool,
     ):
         super().__init__()
         if models < 1:
             raise ValueError(f"models must be at least 1, got {models}")
         out = weight[0]
-        self.models, self.groups, self.form = models, groups, form
+        self.models, self.groups = models, groups
+        self.form, self.recompute = form, recompute
         self.kernel = weight  # of one model
         self.native = missing("native") is None  # asked here: a compiled forward cannot import
         shape = (models, *weight) if len(weight) == 2 else (models * out, *weight[1:])
@@ -121,4 +123,5 @@ class ZooLayer(nn.Module):
             aligned=self.alignment is not None,
             device=device,
             native=self.native,
+            recompute=self.recompute,
         )

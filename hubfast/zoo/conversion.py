@@ -37,6 +37,7 @@ class ConversionOptions:
     gate: Activation | None
     lite: bool
     running_stats: RunningStatistics
+    recompute: bool = True
     shares: Tensor | None = None  # (M,), of the largest; None: all alike
 
 
@@ -74,7 +75,12 @@ def convert(
             if activation is None:
                 # A missing bias tells that BatchNorm follows, which absorbs the gates' sum.
                 activation = "sigmoid" if normalised and layer.bias is None else "softmax"
-            kind = {"align": name in wide, "gate": activation, "lite": options.lite}
+            kind = {
+                "align": name in wide,
+                "gate": activation,
+                "lite": options.lite,
+                "recompute": options.recompute,
+            }
             originals = [model.get_submodule(name) for model in models]
             made[layer] = _converted(originals, kind, samples, options.shares)
         network.set_submodule(name, made[layer])

@@ -35,6 +35,7 @@ class _ZooConv(ZooLayer):
         gate: Activation = "sigmoid",
         lite: bool = False,
         form: Form | None = None,
+        recompute: bool = True,
     ):
         for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
             if channels % groups:
@@ -50,6 +51,7 @@ class _ZooConv(ZooLayer):
             gate=gate,
             lite=lite,
             form=form,
+            recompute=recompute,
         )
         self.kernel_size, self.stride, self.dilation = (
             kernel,
@@ -123,6 +125,7 @@ class ZooConv2d(_ZooConv):
         gate: The gate's activation, see `Gate`.
         lite: Whether gates are shared by all samples, see `LiteGate`.
         form: The form of `hubfast.ops.zoo_conv`; None lets `plan` choose by shapes.
+        recompute: Whether a GPU mixes weights again in backward, and keeps none until then.
 
     Parameters are `weight` `(M O, I / groups, k, k)`, of which `weights` is a view
     `(M, O, I / groups, k, k)`, `bias` `(M, O)`, `alignment` `(M, O, O / groups)`, and the gate's.
@@ -158,6 +161,7 @@ class ZooLinear(ZooLayer):
         gate: The gate's activation, see `Gate`.
         lite: Whether gates are shared by all samples, see `LiteGate`.
         form: The form of `hubfast.ops.zoo_conv`; None lets `plan` choose by shapes.
+        recompute: Whether a GPU mixes weights again in backward, and keeps none until then.
         samples: Where a network cuts samples into windows and makes those its rows, tells how many
             samples there are; `ZooTuning` keeps it up to date.
     """
@@ -173,6 +177,7 @@ class ZooLinear(ZooLayer):
         gate: Activation = "softmax",
         lite: bool = False,
         form: Form | None = None,
+        recompute: bool = True,
         samples: Samples | None = None,
     ):
         super().__init__(
@@ -185,6 +190,7 @@ class ZooLinear(ZooLayer):
             gate=gate,
             lite=lite,
             form=form,
+            recompute=recompute,
         )
         self.samples = samples or Samples()
 

@@ -23,11 +23,11 @@ class Costs(NamedTuple):
 COSTS = {"cpu": Costs(100, 1.1), "native": Costs(30, 1.1), "cuda": Costs(190, 1.0)}
 
 # Of input channels, a GPU's kernels for one sample's own weights take 16 at a time, load fewer one
-# by one, and read the output's gradient again for each tap. A 7x7 stem of 3 channels takes at
-# least 3.8 ms of a training step for 48 images by the instructions of its machine code; its 15
-# gated channels in one plain convolution take 0.3 ms at half of an H100's peak, and so do up to
-# 128 channels less. This is arithmetic, not measured yet.
+# by one, and read the output's gradient again for each tap. A 7x7 stem of 3 channels takes 0.57 ms
+# of a training step for 48 images by the instructions of its machine code, and its 15 gated
+# channels in one plain convolution take 0.46. This is arithmetic, not measured yet.
 NARROW, MOST_JOINED = 16, 128
+DIMENSIONS = 4  # of the weights that the Triton kernels take
 
 
 def plan(
@@ -40,6 +40,7 @@ def plan(
     aligned: bool = False,
     device: str = "cpu",
     native: bool = False,
+    recompute: bool = True,
 ) -> Form:
     """The form with the fewest multiply-adds, traffic counted as such.
 
@@ -53,15 +54,18 @@ def plan(
             results instead, which costs less than aligning kernels where pixels are few.
         device: Type of the device.
         native: Whether the native core is there for a CPU.
+        recompute: Whether a GPU mixes weights again in backward, and keeps none until then. Those
+            of layers that no kernel of ours convolves are mixed again in any case.
     """
     if groups > 1 or samples == 1:
         return "mix"
     if device == "cuda" and weight[1] < NARROW and models * weight[1] <= MOST_JOINED:
         return "concatenate"
+    kept = not recompute and device == "cuda" and len(weight) == DIMENSIONS
     costs = _costs("native" if native and device == "cpu" else device)
     # Of each weight, for each sample.
     together, apart = models * pixels * costs.product, pixels + costs.traffic
-    form: Form = "concatenate" if together < apart else "mix"
+    form: Form = "concatenate" if together < apart else "keep" if kept else "mix"
     if not aligned:
         return form
     size, channels = prod(weight), weight[0]

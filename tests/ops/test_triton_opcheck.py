@@ -127,7 +127,8 @@ def test_convolutions(image, kernel, size, stride, padding):
     x, weight = image(2, 3, 5, 4), kernel(2, 4, 3, size, size)
     y = torch.ops.hubfast.sample_conv(x, weight, *how)
     check("sample_conv", learned(x), learned(weight), *how)
-    check("sample_conv_backward", torch.randn_like(y), x, weight, *how)
+    for wanted in (True, False):
+        check("sample_conv_backward", torch.randn_like(y), x, weight, *how, wanted)
     weights, gates = kernel(5, 4, 3, size, size), torch.randn(2, 5)
     check("zoo_conv", learned(x), learned(weights), learned(gates), *how)
     for wanted in (True, False):

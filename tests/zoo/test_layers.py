@@ -130,6 +130,18 @@ def test_plan_joins_narrow_inputs_on_a_gpu():
     assert plan(48, 5, (64, 1, 3, 3), 12544, groups=64, device="cuda") == "mix"
 
 
+@pytest.mark.parametrize("weight", [(64, 16, 3, 3), (256, 64, 1, 1)])
+def test_plan_keeps_mixed_weights_only_where_that_is_asked_for(weight):
+    on_gpu = {"device": "cuda", "recompute": False}
+    assert plan(48, 5, weight, 12544, device="cuda") == "mix"
+    assert plan(48, 5, weight, 12544, **on_gpu) == "keep"
+    assert plan(48, 5, weight, 12544, recompute=False) == "mix"  # a CPU mixes them in its cache
+    assert plan(48, 5, weight, 1, **on_gpu) == "concatenate"
+    # No kernel of ours convolves with groups, or multiplies tokens.
+    assert plan(48, 5, weight, 12544, groups=2, **on_gpu) == "mix"
+    assert plan(48, 5, weight[:2], 12544, **on_gpu) == "mix"
+
+
 def test_plan_takes_what_was_measured(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     measured = {"traffic": 1e6}

@@ -72,7 +72,7 @@ def test_checkpointing(lite):
 
 
 @BOTH
-@pytest.mark.parametrize("form", [None, "concatenate", "separate"])
+@pytest.mark.parametrize("form", [None, "keep", "concatenate", "separate"])
 def test_compiles_as_one_graph(lite, form):
     zoo = network(lite, [tiny() for _ in range(2)])
     for layer in zoo.zoo_layers().values():
@@ -86,6 +86,30 @@ def test_compiles_as_one_graph(lite, form):
 
     for a, b in zip(run(compiled), run(zoo), strict=True):
         assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_keeping_mixed_weights_changes_no_number(monkeypatch):
+    """On a GPU, whose planner this CPU is given."""
+    from hubfast.zoo import base, planner
+
+    monkeypatch.setattr(planner, "NARROW", 1)  # else these few channels are joined
+    planned = []
+
+    def on_a_gpu(*args, device, native, **options):
+        planned.append(plan(*args, device="cuda", **options))
+        return planned[-1]
+
+    plan = base.plan
+    monkeypatch.setattr(base, "plan", on_a_gpu)
+    models, images = [tiny() for _ in range(3)], torch.rand(4, 3, 12, 12)
+    found = []
+    for recompute in (True, False):
+        torch.manual_seed(0)
+        zoo = ZooTuning.from_models(models, 5, recompute=recompute).double()
+        found.append(gradients(zoo, zoo(images.double()).square().sum()))
+    assert {"mix", "keep"} <= {*planned}
+    for a, b in zip(*found, strict=True):
+        assert_close(a, b)
 
 
 def _train_rank(rank, folder):

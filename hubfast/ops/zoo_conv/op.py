@@ -1,4 +1,4 @@
-"""The convolution of a Zoo-Tuning layer, in three forms that compute the same."""
+"""The convolution of a Zoo-Tuning layer, in four forms that compute the same."""
 
 from typing import Any, Literal, get_args
 
@@ -24,8 +24,9 @@ from hubfast.ops.zoo_conv.geometry import (
     pointwise,
 )
 from hubfast.ops.zoo_conv.reference import align, align_and_mix
+from hubfast.ops.zoo_conv.sample_conv import sample_conv
 
-Form = Literal["mix", "concatenate", "separate"]
+Form = Literal["mix", "keep", "concatenate", "separate"]
 
 
 def zoo_conv(
@@ -58,12 +59,13 @@ def zoo_conv(
         padding: Zeros added on either side, per spatial dimension; none by default.
         dilation: Distance of the kernel's taps, per spatial dimension; ones by default.
         groups: Groups of channels, as in torch's convolutions.
-        form: `"mix"` mixes the weights of each sample and keeps none for backward;
+        form: `"mix"` mixes the weights of each sample and keeps none for backward; `"keep"` keeps
+            them, B times a model's weights in the dtype of x, and need not mix again;
             `"concatenate"` convolves the M gated copies of x at once; `"separate"` convolves x
             with all M models' weights and sums: for maps of few pixels. The latter two take one
             group.
         backend: Who runs `"mix"`: `"triton"` (CUDA, two spatial dimensions or kernels of size one,
-            one group), `"native"` (CPU, float32), `"torch"`, or None.
+            one group), `"native"` (CPU, float32), `"torch"`, or None. `"keep"` has no `"native"`.
 
     Returns:
         `(B, O, ...)`.
@@ -92,8 +94,8 @@ def zoo_conv(
 def _check(x: Tensor, weights: Tensor, gates: Tensor, geometry: Geometry, form: str) -> None:
     if form not in get_args(Form):
         raise ValueError(f"form must be one of {get_args(Form)}, got {form!r}")
-    if form != "mix" and geometry.groups != 1:
-        raise ValueError(f"form must be 'mix' for {geometry.groups} groups, got {form!r}")
+    if form not in ("mix", "keep") and geometry.groups != 1:
+        raise ValueError(f"form must be 'mix' or 'keep' for {geometry.groups} groups, got {form!r}")
     kernel = tuple(weights.shape[3:])
     if min(geometry.output_size(tuple(x.shape[2:]), kernel)) < 1:
         raise ValueError(
@@ -117,6 +119,9 @@ def _mixed(
         return dense(x, aggregate(weights, gates, dtype=x.dtype, backend=backend)[0], geometry)
     if form == "concatenate":
         return concatenated(x, weights, gates, geometry)
+    if form == "keep":
+        mixed = aggregate(weights, gates, dtype=x.dtype, backend=backend)
+        return sample_conv(x, mixed, **geometry._asdict(), backend=backend)
     return _zoo_conv_op(x, weights, gates, *geometry, backend)
 
 

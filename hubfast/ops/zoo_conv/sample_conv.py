@@ -81,9 +81,18 @@ def _fake_sample_conv(
 
 
 def _fake_sample_conv_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, *_: object
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    backend: str | None,
+    input_grad: bool,
 ) -> tuple[Tensor, Tensor]:
-    return empty_like(x, x.shape[1], tuple(x.shape[2:])), torch.empty_like(weight)
+    dx = empty_like(x, x.shape[1], tuple(x.shape[2:])) if input_grad else x.new_empty(0)
+    return dx, torch.empty_like(weight)
 
 
 @register("sample_conv_backward", fake=_fake_sample_conv_backward)
@@ -96,15 +105,18 @@ def _sample_conv_backward_op(
     dilation: list[int],
     groups: int,
     backend: str | None,
+    input_grad: bool,
 ) -> tuple[Tensor, Tensor]:
     geometry = Geometry.of(stride, padding, dilation, groups)
     if takes_triton(backend, x, kernel_fits(x, geometry)):
         from hubfast.kernels.sample_conv_backward import sample_conv_backward as kernel
 
-        return kernel(grad, x, weight, geometry)
+        return kernel(grad, x, weight, geometry, input_grad=input_grad)
     dx, dw = reference.sample_conv_backward(grad, x, weight, geometry)
-    room = empty_like(x, x.shape[1], tuple(x.shape[2:]))
-    return room.copy_(dx), torch.empty_like(weight).copy_(dw)
+    room = x.new_empty(0)
+    if input_grad:
+        room = empty_like(x, x.shape[1], tuple(x.shape[2:])).copy_(dx)
+    return room, torch.empty_like(weight).copy_(dw)
 
 
 def _setup_sample_conv(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -113,8 +125,9 @@ def _setup_sample_conv(ctx: Any, inputs: tuple, output: Tensor) -> None:
 
 
 def _grad_sample_conv(ctx: Any, grad: Tensor) -> tuple:
-    dx, dw = _sample_conv_backward_op(grad, *ctx.saved_tensors, *ctx.options)
-    return dx, dw, None, None, None, None, None
+    wanted = ctx.needs_input_grad[0]
+    dx, dw = _sample_conv_backward_op(grad, *ctx.saved_tensors, *ctx.options, wanted)
+    return dx if wanted else None, dw, None, None, None, None, None
 
 
 @register(

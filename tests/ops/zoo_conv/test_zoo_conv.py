@@ -76,10 +76,10 @@ def test_shared_gates_align_and_mix_in_one_product(models, groups):
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("form", ["mix", "concatenate", "separate"])
+@pytest.mark.parametrize("form", ["mix", "keep", "concatenate", "separate"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_zoo_conv_equals_reference(case, form, channels_last):
-    if case[6] > 1 and form != "mix":
+    if case[6] > 1 and form not in ("mix", "keep"):
         pytest.skip("one group only")
     values, geometry = arguments(case, channels_last=channels_last)
     y = ops.zoo_conv(*values, **by_hand(geometry), form=form)
