@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from hubfast.hub.model import Keys
+from hubfast.hub.transformers.options import split_options
 from hubfast.utils.documents import read_toml, read_yaml
 from hubfast.utils.names import brief
 
@@ -103,6 +104,9 @@ def _from_folder(spec: str, folder: Path) -> str:
     if not mark:
         start, rest = "", spec
     head, slash, entry = rest.rpartition("/") if start == "torchhub" else (rest, "", "")
+    if start == "hf":
+        head, entry = split_options(rest)
+        slash = "?" if entry else ""
     if head and _exists(folder, head):
         return f"{start}{mark}{folder / head}{slash}{entry}"
     return spec

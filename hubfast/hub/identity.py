@@ -16,10 +16,12 @@ from hubfast.hub.keras.settings import settings
 from hubfast.hub.model import Source
 from hubfast.hub.object_identity import of_object
 from hubfast.hub.query import wants_training
+from hubfast.hub.transformers.options import split_options
 from hubfast.utils.extras import require, slow_import
 from hubfast.utils.file_hashes import FileHashes
 
 FORMAT = 1  # of the features that hubfast takes of models; a change makes all of them anew
+OF_TEXTS = 2  # as FORMAT, of models of transformers alone
 OFTEN = 10.0  # seconds, after which new hashes of files are kept
 SHA256 = 64  # hexadecimal digits
 IMAGES = ("torch", "torchvision")  # versions that count for every model of images
@@ -114,6 +116,7 @@ def _of_library(function: Any) -> bool:
 
 
 def _transformers(name: str, hashes: FileHashes) -> Facts | None:
+    name, options = split_options(name)
     folder = local_files.transformers_folder(name)
     if folder is None or (folder / "adapter_config.json").exists():  # its weights are elsewhere
         return None
@@ -123,15 +126,16 @@ def _transformers(name: str, hashes: FileHashes) -> Facts | None:
     more = ["timm"] if any("timm" in text for text in described) else []
     needed = versions(*IMAGES, "transformers", "tokenizers", *more)
     files = local_files.below(folder)
+    said = {"reading": OF_TEXTS, "options": options, "versions": needed}
     if Path(name).is_dir():
-        return {"files": _hashed(files, hashes), "versions": needed}
+        return {"files": _hashed(files, hashes), **said}
     # A commit tells of all files of the repository, also of those that are fetched only later.
     edited = {file: path for file, path in files.items() if not _as_fetched(path, hashes)}
     return {
         "name": name,
         "commit": folder.name,
         "edited": _hashed(edited, hashes),
-        "versions": needed,
+        **said,
     }
 
 

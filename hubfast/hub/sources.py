@@ -14,6 +14,7 @@ from hubfast.hub import hub_file, query, stored, timm_models
 from hubfast.hub.loaders import FORMS, kind_of, loader
 from hubfast.hub.model import Loading, Source
 from hubfast.hub.network import Network
+from hubfast.hub.transformers.options import split_options
 from hubfast.nn.last_layers import unwrapped
 from hubfast.utils.names import brief
 
@@ -150,9 +151,15 @@ def _expand(spec: Any, loading: Loading) -> list[Source]:
             replace(_named(f"timm:{name}", None, loading), licence=licence)
             for name, licence in matching
         ]
+    options = ""
+    if kind == "hf":
+        rest, options = split_options(rest)
+        text, options = f"hf:{rest}", f"?{options}" if options else ""
     if query.is_query(text):
         start, pattern = (f"{kind}:", rest) if colon else ("", text)
-        return [_named(f"{start}{path}", None, loading) for path in query.matching_files(pattern)]
+        paths = query.matching_files(pattern)
+        return [_named(f"{start}{path}{options}", None, loading) for path in paths]
+    text += options
     if isdir(text):
         return _in_folder(Path(text), loading)
     return [_named(text, None, loading)]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hubfast.hub.network import FeatureModule
 from hubfast.hub.outputs import pooled
+from hubfast.hub.transformers.pooling import SentenceHead
 from hubfast.hub.transformers.quiet import quiet
 from hubfast.nn.heads import linear_calls
 
@@ -45,15 +46,23 @@ class ImageReader(FeatureModule):
         return pooled((last_hidden(out) if pooler is None else pooler).float()), logits
 
 
-def text_features(model: nn.Module, part: nn.Module, inputs: dict[str, Tensor]) -> Outputs:
+def text_features(
+    model: nn.Module,
+    part: nn.Module,
+    inputs: dict[str, Tensor],
+    head: SentenceHead | None = None,
+) -> Outputs:
     """Gives features and logits of texts that all have the same number of tokens.
 
     Args:
         model: The whole model.
         part: That part of it which reads texts, such as the encoder of a translator.
         inputs: Token ids `(b, tokens)` and what else the model takes.
+        head: What makes the features of the last hidden states, where the model has that.
     """
     whole: Any = model
+    if head is not None:
+        return head(last_hidden(part(**inputs)).float(), inputs.get("attention_mask")).float(), None
     if hasattr(model, "get_text_features"):
         return embedding(whole.get_text_features(**inputs)), None
     more = {"output_hidden_states": True} if classifies(model) else {}

@@ -15,12 +15,17 @@ from hubfast.hub.network import Network
 from hubfast.hub.preprocessing import TimmTransform, image_transform, processor_transform
 from hubfast.hub.reach import unreachable_host
 from hubfast.hub.transformers.features import CLASSIFIERS, ImageReader
+from hubfast.hub.transformers.options import TextOptions, split_options
 from hubfast.hub.transformers.quiet import quiet
-from hubfast.hub.transformers.text import TextNetwork, text_network
+from hubfast.hub.transformers.sentence import SentenceFormat, modules_file, sentence_format
+from hubfast.hub.transformers.text import TextNetwork, prompt_of, text_network
 from hubfast.utils.documents import WRITTEN, read_table
 from hubfast.utils.extras import require
 
 SHOWN = 3  # weights that an error names
+UNKNOWN = (
+    "it could not be asked whether this is a sentence-transformers model, with a pooling of its own"
+)
 # What a model's main input is made of, where that is neither images nor text.
 OTHER_INPUTS = {
     **dict.fromkeys(("input_values", "input_features", "spectrogram", "audio_mel"), "audio"),
@@ -38,6 +43,9 @@ class TransformersModel:
         model: The model.
         has_pooler: Whether the weights of its pooled output are in the checkpoint.
         loading: What its user says of it.
+        texts: How it reads texts.
+        sentence: What its files say if it is a model of sentence-transformers.
+        notes: What its user should know of how it is run.
         imagenet: Published top-1 accuracy on ImageNet, percent.
         tally: How many of the samples that the model was last run over need a word, by that word.
     """
@@ -46,12 +54,16 @@ class TransformersModel:
     model: nn.Module
     has_pooler: bool
     loading: Loading
+    texts: TextOptions = field(default_factory=TextOptions)
+    sentence: SentenceFormat | None = None
+    notes: tuple[str, ...] = ()
     imagenet: float | None = None
     tally: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
-        return sum(p.numel() for p in self.model.parameters())
+        steps = () if self.sentence is None else self.sentence.steps
+        return sum(p.numel() for module in (self.model, *steps) for p in module.parameters())
 
     @property
     def framing(self) -> TimmTransform | None:
@@ -75,7 +87,8 @@ class TransformersModel:
 
     @cached_property
     def _text(self) -> TextNetwork:
-        return text_network(self.name, self.model, self.loading.trust)
+        trust = self.loading.trust
+        return text_network(self.name, self.model, trust, self.texts, self.sentence)
 
     @cached_property
     def _images(self) -> Network:
@@ -117,15 +130,23 @@ def load(name: str, loading: Loading) -> TransformersModel:
 
     A classifier's features are what enters its last linear layer. Of other models they are, for
     images, the pooled output if its weights are in the checkpoint, else the mean over patches;
-    for text the mean over tokens, at most 512 of them.
+    for text the mean over tokens, at most 512 of them. A sentence-transformers model gives the
+    embeddings that it was trained to give.
+
+    Args:
+        name: Its name or folder, and after a `?` options of how it reads texts.
+        loading: What its user says of it; `arguments` may hold the same options.
 
     Raises:
+        ValueError, TypeError: An option is not known, or its modules are not.
         ModuleNotFoundError: transformers is not installed.
         RuntimeError: There is no such model, it cannot be had, or its checkpoint lacks weights or
             has some of other shapes.
         PermissionError: The model brings code of its own and is not trusted.
     """
     transformers = require("transformers", "transformers", f"hf:{name}")
+    texts = TextOptions.of(name, loading.arguments)
+    name = split_options(name)[0]
     if not Path(name).is_dir():
         host = unreachable_host(name, ("config.json",))
         if host is not None:
@@ -135,15 +156,19 @@ def load(name: str, loading: Loading) -> TransformersModel:
             )
     elif (file := Path(name, "config.json")).exists():
         read_table(file, WRITTEN)  # transformers' own errors do not say what is wrong with it
+    sentence, notes = _sentence(name)
+    place: dict[str, Any] = {"trust_remote_code": loading.trust}
+    if sentence is not None:
+        place["subfolder"] = sentence.folder
     with quiet():
         try:
-            config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=loading.trust)
+            config = transformers.AutoConfig.from_pretrained(name, **place)
             if hasattr(config, "mask_ratio"):
                 config.mask_ratio = 0.0  # masked autoencoders hide patches at random
-            model, info = _auto_class(transformers, config).from_pretrained(
+            model, info = _auto_class(transformers, config, sentence is None).from_pretrained(
                 name,
+                **place,
                 config=config,
-                trust_remote_code=loading.trust,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # its own error does not say which; see below
             )
@@ -163,7 +188,18 @@ def load(name: str, loading: Loading) -> TransformersModel:
         if isinstance(config, transformers.PreTrainedConfig):
             config.return_dict = True  # some were saved with a wish for tuples
             config.use_cache = False  # a cache serves texts that go on
-    return TransformersModel(name, model, not missing, loading)
+    if (prompt := prompt_of(name, texts, sentence)) and sentence is not None:
+        notes = (*notes, f"its prompt {prompt!r} comes before each text")
+    return TransformersModel(name, model, not missing, loading, texts, sentence, notes)
+
+
+def _sentence(name: str) -> tuple[SentenceFormat | None, tuple[str, ...]]:
+    """What a model's files say if it is of sentence-transformers, and a note if that is unknown."""
+    try:
+        listed = modules_file(name)
+    except OSError:  # its other files are here, and the network is not
+        return None, (UNKNOWN,)
+    return (None if listed is None else sentence_format(name, listed)), ()
 
 
 def _refuse_other_shapes(name: str, mismatched: Collection[tuple[str, Any, Any]]) -> None:
@@ -179,10 +215,16 @@ def _refuse_other_shapes(name: str, mismatched: Collection[tuple[str, Any, Any]]
     )
 
 
-def _auto_class(transformers: Any, config: Any) -> Any:
-    """The class of transformers that loads what a checkpoint was saved from."""
+def _auto_class(transformers: Any, config: Any, classifies: bool) -> Any:
+    """The class of transformers that loads what a checkpoint was saved from.
+
+    Args:
+        transformers: The package.
+        config: Configuration of the model.
+        classifies: Whether a classifier is loaded as such; its pooling and no more is used if not.
+    """
     for architecture in config.architectures or ():
-        for kind in CLASSIFIERS:
+        for kind in CLASSIFIERS if classifies else ():
             auto = getattr(transformers, f"AutoModel{kind}")
             if kind in architecture and _knows(auto, config):
                 return auto

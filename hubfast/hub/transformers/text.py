@@ -14,14 +14,23 @@ from hubfast.hub.memory import within_memory
 from hubfast.hub.model import Batch, Extraction, SampleSequence, shape_error
 from hubfast.hub.network import in_precision
 from hubfast.hub.transformers.features import Outputs, classifies, text_features
+from hubfast.hub.transformers.options import TextOptions
+from hubfast.hub.transformers.pooling import SentenceHead
 from hubfast.hub.transformers.quiet import quiet
-from hubfast.hub.transformers.tokens import (
-    FIXED_LENGTH,
-    Ids,
-    Tokens,
+from hubfast.hub.transformers.sentence import SentenceFormat
+from hubfast.hub.transformers.tokenizers import (
     load_tokenizer,
     longest_text,
+    lower,
+    own_length,
+    prompt_length,
     shortest_text,
+)
+from hubfast.hub.transformers.tokens import (
+    FIXED_LENGTH,
+    MAX_TOKENS,
+    Ids,
+    Tokens,
 )
 from hubfast.utils.stopwatch import Stopwatch
 
@@ -43,15 +52,19 @@ class TextNetwork:
         model: The model.
         part: The part of the model that reads texts.
         tokens: Turns texts into what the part takes.
+        head: What makes an embedding of the part's last hidden states, where the model has that.
     """
 
     model: nn.Module
     part: nn.Module
     tokens: Tokens
+    head: SentenceHead | None = None
 
     def batches(self, data: SampleSequence, options: Extraction) -> Iterator[Batch]:
         """Yields the features of all of `data`, in order."""
         self.model.eval().to(options.device)
+        if self.head is not None:
+            self.head.eval().to(options.device)
         step = options.batch_size * (1 if options.device == "cpu" else LOOKAHEAD)
         for start in range(0, len(data), step):
             begun = time.perf_counter()
@@ -67,7 +80,7 @@ class TextNetwork:
     def _features(self, rows: list[Ids], options: Extraction) -> Outputs:
         order: list[int] = []
         parts: list[Outputs] = []
-        run = partial(text_features, self.model, self.part)
+        run = partial(text_features, self.model, self.part, head=self.head)
         for group in self._alike(rows, options.batch_size):
             names = rows[group[0]]
             columns = {key: [rows[i][key] for i in group] for key in names}
@@ -95,13 +108,28 @@ class TextNetwork:
             yield from (group[i : i + most] for i in range(0, len(group), most))
 
 
-def text_network(name: str, model: nn.Module, trust: bool) -> TextNetwork:
+def text_network(
+    name: str,
+    model: nn.Module,
+    trust: bool,
+    options: TextOptions | None = None,
+    sentence: SentenceFormat | None = None,
+) -> TextNetwork:
     """Joins a model that reads texts with its tokenizer.
+
+    Args:
+        name: Its name on the Hugging Face hub, or its folder.
+        model: The model.
+        trust: Whether its tokenizer may run code of its own.
+        options: How it reads texts; None for the usual way.
+        sentence: What its files say if it is a model of sentence-transformers.
 
     Raises:
         TypeError: The model has no tokenizer, or takes no tokens.
+        ValueError: It has no prompt of the name that is asked for.
     """
-    tokenizer = load_tokenizer(name, trust)
+    wanted = TextOptions() if options is None else options
+    tokenizer = load_tokenizer(name, trust, "" if sentence is None else sentence.folder)
     part, call = _reading_part(model)
     names = _arguments(call)
     if names is not None and "input_ids" not in names:
@@ -111,15 +139,42 @@ def text_network(name: str, model: nn.Module, trust: bool) -> TextNetwork:
     if classifies(model) and getattr(text, "pad_token_id", None) is None:
         # Without one decoders refuse batches; no token has this id, so that the last one counts.
         text.pad_token_id = NO_TOKEN
+    prompt, most, head = prompt_of(name, wanted, sentence), MAX_TOKENS, None
+    if sentence is not None:
+        if sentence.lowers:
+            lower(tokenizer)
+        if sentence.longest is not None:
+            tokenizer.model_max_length = sentence.longest
+        most = own_length(tokenizer) or most
+        head = sentence.head(prompt_length(tokenizer, prompt))
     tokens = Tokens(
         name=name,
         tokenizer=tokenizer,
         names=names,
-        longest=longest_text(part, config, tokenizer),
+        longest=longest_text(part, config, tokenizer, most),
         shortest=shortest_text(config),
         fixed=text.model_type in FIXED_LENGTH,
+        prompt=prompt,
     )
-    return TextNetwork(model, part, tokens)
+    return TextNetwork(model, part, tokens, head)
+
+
+def prompt_of(name: str, options: TextOptions, sentence: SentenceFormat | None) -> str:
+    """What comes before each text.
+
+    Args:
+        name: Name of the model.
+        options: How it reads texts.
+        sentence: What its files say if it is a model of sentence-transformers.
+
+    Raises:
+        ValueError: It has no prompt of the name that is asked for.
+    """
+    if sentence is not None:
+        return sentence.prompt(options)
+    if options.prompt is not None:
+        raise ValueError(f"{name} has no prompts by name; give prompt_text")
+    return options.prompt_text or ""
 
 
 def _reading_part(model: Any) -> tuple[nn.Module, Callable[..., Any]]:
