@@ -1,12 +1,12 @@
 """How often the 95 % intervals of the scores hold what they should, on simulated data.
 
-python benchmarks/coverage.py [--repeats 200] [--scores knn ...] [--record]
+python benchmarks/coverage.py [--repeats 200] [--scores knn ...] [--samples 60 ...] [--record]
 
 Features are ReLUs of random projections of 16 numbers, which depend on the class, or from which
 the regression targets are made. Each repeat draws new samples of the same kind. An interval should
 hold the mean of the score over the repeats: that is what the score of n samples is an estimate of.
-The same repeats tell how often two models that are equally good are told apart: features of two
-other projections that see the samples with noise of their own.
+The same repeats tell how often two models that are equally good are told apart: features of one
+projection, which sees the samples with noise of its own for each model.
 """
 
 import argparse
@@ -23,8 +23,11 @@ from hubfast.scores.bootstrap import bootstrap
 from hubfast.scores.registry import SCORES, names_of
 from hubfast.scores.streamed import INTERVAL_SAMPLES, StreamedScores
 
-HIDDEN = 16
-CASES = ((60, 10, 3), (300, 50, 5), (300, 200, 5))  # samples, features, classes
+HIDDEN, MODELS = 16, 2
+CASES = (  # samples, features, classes
+    *((60, 10, 3), (60, 200, 3), (300, 50, 5), (300, 200, 5)),
+    *((1000, 50, 5), (3000, 50, 5)),
+)
 STRENGTHS = (0.4, 1.0)  # of what the features know of the class
 
 
@@ -47,14 +50,14 @@ class World:
     """A kind of data, from which samples are drawn."""
 
     means: np.ndarray  # of the classes, (C, 16)
-    mixes: np.ndarray  # of two models, (2, 16, D)
+    mix: np.ndarray  # (16, D)
     strength: float
 
     @classmethod
     def of(cls, width: int, classes: int, strength: float) -> "World":
         draw = np.random.default_rng(7)
-        mixes = draw.normal(size=(2, HIDDEN, width)) / 4
-        return cls(draw.normal(size=(max(classes, 1), HIDDEN)), mixes, strength)
+        mix = draw.normal(size=(HIDDEN, width)) / 4
+        return cls(draw.normal(size=(max(classes, 1), HIDDEN)), mix, strength)
 
     def sample(
         self, count: int, classes: int, seed: int
@@ -68,9 +71,9 @@ class World:
         else:
             targets = self.strength * hidden @ self.means[0] + draw.normal(size=count)
         features = []
-        for mix in self.mixes:
+        for _ in range(MODELS):
             seen = hidden + 0.5 * draw.normal(size=hidden.shape)
-            features.append(torch.from_numpy(np.maximum(seen @ mix, 0)))
+            features.append(torch.from_numpy(np.maximum(seen @ self.mix, 0)))
         return features, torch.from_numpy(targets)
 
 
@@ -100,10 +103,12 @@ def measured(name: str, count: int, width: int, classes: int, strength: float, r
     return Row(name, count, width, classes, strength, float(inside.mean()), ratio, apart / repeats)
 
 
-def rows(names: list[str], repeats: int) -> Iterator[Row]:
+def rows(names: list[str], samples: list[int], repeats: int) -> Iterator[Row]:
     """The scores' rows, a score after the other."""
     for name in names:
         for count, width, classes in CASES:
+            if count not in samples:
+                continue
             for strength in STRENGTHS:
                 if SCORES[name].says_nothing(count, width):
                     continue
@@ -117,12 +122,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     known = names_of(needs=["statistics", "samples", "logits", "labels"])
     parser.add_argument("--scores", nargs="+", choices=known, default=list(known))
+    sizes = sorted({count for count, _, _ in CASES})
+    parser.add_argument("--samples", nargs="+", type=int, choices=sizes, default=[60, 300])
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--record", action="store_true", help="keep the rows in results/")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    for row in rows(options.scores, options.repeats):
+    for row in rows(options.scores, options.samples, options.repeats):
         print(json.dumps(asdict(row)), flush=True)
         if options.record:
             with (RESULTS / "coverage.jsonl").open("a") as file:

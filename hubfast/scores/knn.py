@@ -13,9 +13,9 @@ from torch.nn.functional import one_hot
 
 from hubfast.ops import class_sums
 from hubfast.scores.fitted import SampleScore
-from hubfast.scores.held_out import check_varies, margins_of, quality, smoothed
+from hubfast.scores.held_out import check_varies, margins_of, quality
 from hubfast.scores.inputs import Task, as_features, as_targets
-from hubfast.scores.left_out import group_influences
+from hubfast.scores.left_out import group_influences, share_of_right
 from hubfast.scores.own_order import order_free
 from hubfast.scores.scale import of_ordinary_size
 from hubfast.scores.score import ANY_TASK, Score
@@ -88,14 +88,11 @@ def fit_knn(
     index = y.unique(return_inverse=True)[1]
     labels = one_hot(index).double()
     found = votes(places(every), labels)
-    right, margins = rightness(found, labels), margins_of(found, index)
 
-    def of_votes(mask: Tensor) -> float:
-        moved = margins_of(votes(places(mask), labels[mask]), index[mask])
-        turned = smoothed(moved, margins) - smoothed(margins[mask], margins)
-        return float((right[mask] + turned).mean())
+    def again(mask: Tensor) -> Tensor:
+        return margins_of(votes(places(mask), labels[mask]), index[mask])
 
-    return SampleScore(float(right.mean()), group_influences(float(right.mean()), groups, of_votes))
+    return share_of_right(rightness(found, labels), margins_of(found, index), groups, again)
 
 
 def neighbours(features: Tensor, new: Tensor, k: int = NEIGHBOURS) -> Iterator[Tensor]:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from hubfast.scores.bootstrap import LEVEL, NORMAL
+from hubfast.scores.fitted import SampleScore
+from hubfast.scores.held_out import smoothed
 
 GROUPS = 10
 
@@ -29,7 +31,11 @@ def groups_of(count: int, groups: int = GROUPS) -> Tensor:
 
 
 def group_influences(
-    score: float, groups: Tensor | None, without: Callable[[Tensor], float]
+    score: float,
+    groups: Tensor | None,
+    without: Callable[[Tensor], float],
+    *,
+    noise: float = 0.0,
 ) -> Tensor:
     """Influences of samples, one value per group, that have the spread of the whole score.
 
@@ -40,6 +46,9 @@ def group_influences(
         score: The score of all samples.
         groups: What `groups_of` gives, `(n,)`. `order_free` gives them to every fit that it wraps.
         without: Gives the score of the samples where a mask `(n,)` is True.
+        noise: Variance of the score that leaving samples out does not show, such as that of a draw
+            of folds. Each model has such noise of its own: it spreads over the samples by signs
+            that are drawn for their own order, which no two models share.
 
     Returns:
         `(n,)` float64; NaN where all samples are one group.
@@ -51,9 +60,39 @@ def group_influences(
     if len(values) < 2:
         return torch.full((count,), math.nan, dtype=torch.float64, device="cpu")
     widened = _student(len(values) - 1) / NORMAL
-    moved = (values.mean() - values) * math.sqrt(count * (len(values) - 1)) * widened
-    each = moved[groups]
+    moved = (values.mean() - values) * math.sqrt(count * (len(values) - 1))
+    each = widened * (moved[groups] + math.sqrt(count * noise) * _signs(count))
     return score + each - each.mean()
+
+
+def share_of_right(
+    right: Tensor, margins: Tensor, groups: Tensor | None, again: Callable[[Tensor], Tensor]
+) -> SampleScore:
+    """The share of predictions that are right, with influences as `group_influences` gives them.
+
+    What leaving a group out does to the predictions of the others shows in their margins,
+    `smoothed`.
+
+    Args:
+        right: How right the prediction of each sample is, from 0 to 1, `(n,)` float64.
+        margins: By how much each sample's class leads all others, `(n,)`.
+        groups: As in `group_influences`.
+        again: Gives the margins of the samples where a mask `(n,)` is True, by a fit to no others.
+    """
+
+    def without(mask: Tensor) -> float:
+        turned = smoothed(again(mask), margins) - smoothed(margins[mask], margins)
+        return float((right[mask] + turned).mean())
+
+    score = float(right.mean())
+    return SampleScore(score, group_influences(score, groups, without))
+
+
+def _signs(count: int) -> Tensor:
+    """As many -1 as 1, or one more, in an order that is drawn, `(n,)` float64."""
+    generator = torch.Generator("cpu").manual_seed(1)
+    drawn = torch.randperm(count, generator=generator, device="cpu") % 2
+    return (2 * drawn - 1).double()
 
 
 def _student(freedom: int) -> float:

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,15 +11,9 @@ import torch
 from torch import Tensor
 
 from hubfast.scores.fitted import SampleScore
-from hubfast.scores.held_out import (
-    check_varies,
-    interleaved,
-    margins_of,
-    quality,
-    smoothed,
-)
+from hubfast.scores.held_out import check_varies, interleaved, margins_of, quality
 from hubfast.scores.inputs import Task, as_features, as_targets
-from hubfast.scores.left_out import group_influences
+from hubfast.scores.left_out import group_influences, share_of_right
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import compact, standardised
 from hubfast.scores.scale import of_ordinary_size
@@ -27,6 +21,10 @@ from hubfast.scores.score import ANY_TASK, Score
 from hubfast.scores.softmax_regression import SoftmaxHead, fit_head, principal_axes
 
 FOLDS = 5
+# Folds are drawn anew where R^2 is of few samples, whose interval would be too narrow without what
+# the draw adds to its spread. Of more samples the groups that are left out make it wide enough.
+FEW = 300  # samples
+DRAWS = 3
 TOLERANCE = 1e-5  # of the loss that another step would take off: predictions no longer change
 REFITTED = 1e-3  # the same, of heads that only say how far the score spreads
 PENALTIES = np.logspace(-3, 4, 15)  # of ridge, times n below
@@ -80,35 +78,70 @@ def fit_linear_probe(
     classes = task == "classification"
     x = standardised(x)
     x = torch.from_numpy(principal_axes(x.numpy())) if classes else compact(x)
-    fold = interleaved(y if classes else None, len(x), FOLDS, seed)
-    kind: type[_ClassHead | _Ridge] = _ClassHead if classes else _Ridge
-    heads: list[_Head] = [kind.fit(x, y, fold != held) for held in range(min(FOLDS, len(x)))]
-    unfinished = sum(not head.converged for head in heads)
+    probe = _Probe.fit(x, y, classes, seed)
+    unfinished = sum(not head.converged for head in probe.heads)
     if unfinished:
         warnings.warn(
             f"linear_probe: {unfinished} of {FOLDS} heads were stopped before they had converged",
             stacklevel=3,
         )
+    if classes:
+        predicted, margins = probe.held_out()
 
-    def held_out(by: Sequence[_Head]) -> tuple[Tensor, Tensor]:
-        """What the heads predict of the samples that they have not seen, and the margins."""
-        found, margins = torch.empty_like(y), torch.empty(len(x), dtype=torch.float64, device="cpu")
-        for held, head in enumerate(by):
-            new = fold == held
-            found[new], margins[new] = head.predict(x[new], y[new])
-        return found, margins
+        def again(mask: Tensor) -> Tensor:
+            return probe.without(mask).held_out()[1][mask]
 
-    predicted, margins = held_out(heads)
+        return share_of_right((predicted == y).double(), margins, groups, again)
+    return _of_regression(probe, seed, groups)
+
+
+def _of_regression(probe: "_Probe", seed: int, groups: Tensor | None) -> SampleScore:
+    score, noise = probe.quality(), 0.0
+    if len(probe.x) < FEW:
+        others = range(seed + 1, seed + DRAWS)
+        drawn = [_Probe.fit(probe.x, probe.y, False, other).quality() for other in others]
+        noise = float(np.var([score, *drawn], ddof=1))
 
     def without(mask: Tensor) -> float:
-        again, moved = held_out([h.again(x, y, mask & (fold != i)) for i, h in enumerate(heads)])
-        if not classes:
-            return quality(again[mask], y[mask])
-        turned = smoothed(moved[mask], margins) - smoothed(margins[mask], margins)
-        return quality(predicted[mask], y[mask]) + float(turned.mean())
+        return probe.without(mask).quality(mask)
 
-    score = quality(predicted, y)
-    return SampleScore(score, group_influences(score, groups, without))
+    return SampleScore(score, group_influences(score, groups, without, noise=noise))
+
+
+@dataclass(frozen=True, eq=False)
+class _Probe:
+    """A head for each fold of the samples, fitted to the other folds."""
+
+    x: Tensor
+    y: Tensor
+    fold: Tensor
+    heads: "Sequence[_Head]"
+
+    @classmethod
+    def fit(cls, x: Tensor, y: Tensor, classes: bool, seed: int) -> "_Probe":
+        fold = interleaved(y if classes else None, len(x), FOLDS, seed)
+        kind: type[_ClassHead | _Ridge] = _ClassHead if classes else _Ridge
+        heads = [kind.fit(x, y, fold != held) for held in range(min(FOLDS, len(x)))]
+        return cls(x, y, fold, heads)
+
+    def without(self, kept: Tensor) -> "_Probe":
+        """The probe of the samples where a mask is True, which still predicts all of them."""
+        heads = [h.again(self.x, self.y, kept & (self.fold != i)) for i, h in enumerate(self.heads)]
+        return replace(self, heads=heads)
+
+    def held_out(self) -> tuple[Tensor, Tensor]:
+        """What the heads predict of the samples that they have not seen, and the margins."""
+        found = torch.empty_like(self.y)
+        margins = torch.empty(len(self.x), dtype=torch.float64, device="cpu")
+        for held, head in enumerate(self.heads):
+            new = self.fold == held
+            found[new], margins[new] = head.predict(self.x[new], self.y[new])
+        return found, margins
+
+    def quality(self, kept: Tensor | None = None) -> float:
+        """R^2 of what is predicted of the samples where a mask is True, by default of all."""
+        mask = slice(None) if kept is None else kept
+        return quality(self.held_out()[0][mask], self.y[mask])
 
 
 class _Head(Protocol):

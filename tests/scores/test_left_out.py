@@ -1,6 +1,7 @@
 """Influences by leaving groups of samples out."""
 
 import math
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import torch
 
 from hubfast.scores.bootstrap import bootstrap
 from hubfast.scores.held_out import margins_of, smoothed
-from hubfast.scores.left_out import group_influences, groups_of
+from hubfast.scores.left_out import group_influences, groups_of, share_of_right
+from hubfast.scores.linear_probe import fit_linear_probe
 from hubfast.scores.registry import SCORES
 
 
@@ -38,6 +40,39 @@ def test_by_hand():
     scale = math.sqrt(6 * 2) * widened
     wanted = [10 + scale * moved for moved in (2, 2, 1, 1, -3, -3)]
     assert found.tolist() == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("count", [60, 61, 299])
+@pytest.mark.parametrize("noise", [1e-4, 0.04, 9.0])
+def test_noise_of_the_score_adds_its_variance(count, noise):
+    groups, drawn = groups_of(count), np.random.default_rng(count)
+    values = torch.from_numpy(drawn.normal(size=count))
+
+    def without(mask):
+        return float(values[mask].mean())
+
+    alone = group_influences(0.5, groups, without)
+    found = group_influences(0.5, groups, without, noise=noise)
+    assert float(found.mean()) == pytest.approx(0.5)
+    widened = (2.2621571627409915 / 1.959963984540054) ** 2  # Student's t of 9 degrees of freedom
+    added = float((found - alone).var(correction=0)) / count
+    assert added == pytest.approx(widened * noise, rel=1 / count)
+    # The signs are of the own order: other models, whose orders are others, share none of it.
+    other = (found - alone)[torch.from_numpy(drawn.permutation(count))]
+    assert abs(float(torch.corrcoef(torch.stack([found - alone, other]))[0, 1])) < 0.4
+
+
+def test_share_of_right_ones_by_hand():
+    """Without each of two groups, the margins of the others turn over by the smoothed step."""
+    groups = torch.tensor([0, 1, 0, 1])
+    margins = torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=torch.float64)
+    right = (margins > 0).double()
+    found = share_of_right(right, margins, groups, lambda mask: margins[mask] - 0.5)
+    assert found.score == 0.75
+    step = smoothed(margins - 0.5, margins) - smoothed(margins, margins)
+    scores = iter([float((right + step)[[1, 3]].mean()), float((right + step)[[0, 2]].mean())])
+    wanted = group_influences(0.75, groups, lambda mask: next(scores))
+    torch.testing.assert_close(found.influences, wanted)
 
 
 def test_one_group_knows_nothing():
@@ -73,3 +108,25 @@ def test_intervals_cover_the_mean_of_the_score(metric):
         highs.append(high[0])
     mean = np.mean(scores)
     assert np.mean((np.array(lows) <= mean) & (mean <= np.array(highs))) >= 0.9
+
+
+def test_the_interval_of_r2_of_few_samples_holds_what_the_folds_do(monkeypatch):
+    """The score moves with the draw of folds, which no sample that is left out shows."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(60, 10))
+    y = torch.from_numpy(x[:, 0] + draw.normal(size=60))
+
+    def fitted():
+        found = [fit_linear_probe(torch.from_numpy(x), y, seed=seed) for seed in range(8)]
+        variances = [float(one.influences.var(correction=0)) / 60 for one in found]
+        return [one.score for one in found], variances
+
+    scores, whole = fitted()
+    monkeypatch.setattr(import_module("hubfast.scores.linear_probe"), "FEW", 0)
+    same, alone = fitted()
+    assert scores == same
+    widened = (2.2621571627409915 / 1.959963984540054) ** 2  # Student's t of 9 degrees of freedom
+    folds = [np.var(scores[at : at + 3], ddof=1) for at in range(6)]
+    assert np.mean(folds) > 0
+    expected = np.mean(alone[:6]) + widened * np.mean(folds)
+    assert np.mean(whole[:6]) == pytest.approx(expected, rel=0.1)
