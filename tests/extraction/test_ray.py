@@ -1,6 +1,7 @@
 """Whatever runs the models, a ranking is the same to the last bit."""
 
 import os
+import socket
 import subprocess
 import sys
 from functools import partial
@@ -16,7 +17,7 @@ from PIL import Image
 import hubfast
 from hubfast import as_source
 
-pytest.importorskip("ray")
+ray = pytest.importorskip("ray")
 rank = partial(hubfast.rank, progress=False)
 pytestmark = pytest.mark.usefixtures("one_thread")
 COUNT = 3000  # more than are kept as features: sums over blocks are merged
@@ -149,6 +150,23 @@ class Unsteady(torch.utils.data.Dataset):
 def test_wrong_arguments(address, options, message, tmp_path):
     with pytest.raises((ValueError, OSError), match=message):
         rank(hub_of(tmp_path, 1), problem(200), ray=address, **options)
+
+
+def test_what_listens_and_is_no_cluster_is_told_from_silence(monkeypatch):
+    """Such as a cluster that wants a token, of which Ray's error says nothing."""
+    from hubfast.extraction.cluster import ray_cluster
+
+    def refused(ray, **how):
+        raise ConnectionError("Failed to connect")
+
+    monkeypatch.setattr(ray_cluster, "_init", refused)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ConnectionError, match=f"at {address}: Failed.*RAY_AUTH_MODE=token"):
+            ray_cluster._connect(ray, address)
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        with pytest.raises(ConnectionError, match="Failed to connect$"):
+            ray_cluster._connect(ray, address)
 
 
 def test_data_that_are_others_each_time_are_refused(tmp_path):

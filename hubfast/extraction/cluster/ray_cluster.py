@@ -177,12 +177,15 @@ def _existing(ray: Any, device: str | None) -> Cluster:
 def _connect(ray: Any, address: str | None) -> None:
     where = os.environ.get("RAY_ADDRESS", "") if address is None else address
     host, _, port = where.rpartition(":")
+    hint = ""
     try:
         if port.isdigit():  # Ray itself tries for minutes
             socket.create_connection((host, int(port)), ANSWER).close()
+            if os.environ.get("RAY_AUTH_MODE") != "token":  # Ray's error does not name it
+                hint = " (something listens there; if it wants a token, set RAY_AUTH_MODE=token)"
         _init(ray, address=address)
     except (OSError, RuntimeError, ValueError) as error:
-        raise ConnectionError(f"no Ray cluster answers at {where}: {error}") from error
+        raise ConnectionError(f"no Ray cluster answers at {where}: {error}{hint}") from error
 
 
 def _start(ray: Any, cluster: Cluster, folder: str) -> None:
