@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubfast.extraction.cluster.jobs import Task
-from hubfast.extraction.cluster.queue import GRACE, LOADING, PATIENCE, STRIKES, BlockQueue
+from hubfast.extraction.cluster.patience import GRACE, LOADING, PATIENCE
+from hubfast.extraction.cluster.queue import STRIKES, BlockQueue
 
 SIZES = (128, 128, 256, 512, 1024)
 

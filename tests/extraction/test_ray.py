@@ -165,7 +165,7 @@ def test_what_listens_and_is_no_cluster_is_told_from_silence(monkeypatch):
         with pytest.raises(ConnectionError, match=f"at {address}: Failed.*RAY_AUTH_MODE=token"):
             ray_cluster._connect(ray, address)
         monkeypatch.setenv("RAY_AUTH_MODE", "token")
-        with pytest.raises(ConnectionError, match="Failed to connect$"):
+        with pytest.raises(ConnectionError, match=r"Failed to connect$"):
             ray_cluster._connect(ray, address)
 
 

@@ -6,9 +6,9 @@ from contextlib import suppress
 from queue import Empty
 
 from hubfast.extraction.cluster.crew import Crew
+from hubfast.extraction.cluster.events import Again, Ended, Event, Lost
 from hubfast.extraction.cluster.jobs import Task
 from hubfast.extraction.cluster.messages import Reply
-from hubfast.extraction.cluster.pool import Again, Ended, Event, Lost
 from hubfast.extraction.engine import About, Engine
 from hubfast.extraction.feed import Feed, UnreadableDataError
 from hubfast.extraction.model_run import ModelRun

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
+from hubfast.extraction.cluster.events import Again, Ended, Event, Lost, reason
 from hubfast.extraction.cluster.jobs import Task
-from hubfast.extraction.cluster.messages import Hello, Order, Reply, WorkerSetup
+from hubfast.extraction.cluster.messages import Hello, Order, WorkerSetup
 from hubfast.extraction.cluster.queue import STRIKES, BlockQueue
 from hubfast.extraction.cluster.ray_cluster import Cluster
 from hubfast.extraction.cluster.worker import Worker
@@ -19,31 +20,6 @@ STARTING = 600.0  # seconds in which some worker must be there
 COUNTED = 10.0  # seconds after which it is looked whether the cluster has grown
 TRIES = 3  # times that a worker in a row may die as it starts
 INLINE = 50_000  # bytes of a pickled source up to which it goes with each order
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A model that killed too many workers, and the last thing that was heard of it."""
-
-    model: int
-    why: str
-
-
-@dataclass(frozen=True)
-class Ended:
-    """No worker is left, and none can be started."""
-
-    why: str
-
-
-@dataclass(frozen=True)
-class Again:
-    """A task that was done a second time, as its first worker seemed slow."""
-
-    task: Task
-
-
-Event = Reply | Lost | Ended | Again
 
 
 @dataclass(eq=False)
@@ -204,7 +180,7 @@ class Pool:
         try:
             found = self.cluster.get(ref)
         except Exception as error:  # of Ray: faults of models are answers
-            self._died(place, _reason(error))
+            self._died(place, reason(error))
             return
         if isinstance(found, Hello):
             self._welcome(place, found)
@@ -275,15 +251,3 @@ class Pool:
     def _sent(self, source: bytes | None) -> Any:
         """How a source goes to workers: with each order, or once by reference."""
         return source if source is None or len(source) <= INLINE else self.cluster.put(source)
-
-
-def _reason(error: BaseException) -> str:
-    """Why a worker is no more, in a few words."""
-    kind = type(error).__name__
-    said = {
-        "OutOfMemoryError": "its machine had no memory left",
-        "NodeDiedError": "its machine is gone",
-        "ActorDiedError": "its process ended",
-        "ActorUnavailableError": "its machine does not answer",
-    }
-    return said.get(kind) or one_line(getattr(error, "cause", None) or error)

@@ -8,18 +8,13 @@ from collections.abc import Collection, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from hubfast.extraction.cluster.jobs import Flight, Hand, Job, Task
+from hubfast.extraction.cluster.patience import due, patience
 from hubfast.extraction.cluster.pending import PendingBlocks
 
 Worker = TypeVar("Worker", bound=Hashable)
 
 STRIKES = 3  # workers that may die of one model
 WORTH = 0.5  # of the time that a model still takes: below that, loading it once more is worth it
-LATE = 3.0  # times as long as expected, a block takes before an idle worker runs it, too
-SHORT = 1.0  # seconds that it may take in any case before that
-UNKNOWN = 10.0  # the same for a model of which it is not known what it takes
-PATIENCE = 20.0  # times as long as expected, a block may take before its worker counts as lost
-GRACE = 60.0  # seconds that it may take in any case
-LOADING = 1800.0  # seconds in which a model must be there, be it fetched, with its first block
 
 
 class BlockQueue(Generic[Worker]):
@@ -183,7 +178,7 @@ class BlockQueue(Generic[Worker]):
     def overdue(self, now: float) -> list[Worker]:
         """Workers that have not been heard of for so long that they count as lost."""
         firsts = [(worker, hand.flights[0]) for worker, hand in self._hands.items() if hand.flights]
-        return [worker for worker, flight in firsts if now - flight.since > self._limit(flight)]
+        return [worker for worker, flight in firsts if now - flight.since > self._patience(flight)]
 
     def following(self, worker: Worker) -> int | None:
         """The model that a worker will most likely run after the present one."""
@@ -266,7 +261,7 @@ class BlockQueue(Generic[Worker]):
         """A task that another worker has had for far too long, to be done twice."""
         if self._late_ones[0] != now:
             hands = (hand for hand in self._hands.values() if hand.flights)
-            late = (hand for hand in hands if self._is_late(hand.flights[0], now))
+            late = (hand for hand in hands if now - hand.flights[0].since > self._due(hand))
             flights = [(flight.since, flight.task) for hand in late for flight in hand.flights]
             self._late_ones = now, [task for _, task in sorted(flights)]
         for model, block in self._late_ones[1]:
@@ -276,21 +271,13 @@ class BlockQueue(Generic[Worker]):
                 return Task(model, block)
         return None
 
-    def _is_late(self, flight: Flight, now: float) -> bool:
-        job, block = self._job(flight.task.model), flight.task.block
-        paces = [other.pace for other in self._jobs.values() if other.pace is not None]
-        if not paces:
-            return False
-        if job.pace is not None:
-            return now - flight.since > SHORT + LATE * (job.pace * self.sizes[block] + job.load)
-        longest = max(paces) * self.sizes[block] + max(j.load for j in self._jobs.values())
-        return now - flight.since > UNKNOWN + LATE * longest
+    def _due(self, hand: Hand) -> float:
+        model, block = hand.flights[0].task
+        return due(self._job(model), self.sizes[block], self._jobs.values())
 
-    def _limit(self, flight: Flight) -> float:
-        job = self._job(flight.task.model)
-        if job.pace is None or not flight.loaded:
-            return LOADING
-        return GRACE + PATIENCE * job.pace * self.sizes[flight.task.block]
+    def _patience(self, flight: Flight) -> float:
+        model, block = flight.task
+        return patience(self._job(model), self.sizes[block], loaded=flight.loaded)
 
     def _land(self, job: Job, block: int) -> None:
         self._flights -= 1
