@@ -6,6 +6,7 @@ from typing import Annotated, Any, cast
 import typer
 from rich.table import Table
 
+from hubfast.cli.holding import hold_folder
 from hubfast.cli.output import Quiet, check_output_folder
 from hubfast.utils.terminal import output_console
 
@@ -13,6 +14,7 @@ MOST = 10**12  # frames
 
 
 def atari(
+    context: typer.Context,
     source: Annotated[
         list[str] | None,
         typer.Option(help="Game of a source agent, repeated; Pong, SpaceInvaders, DemonAttack."),
@@ -59,6 +61,7 @@ def atari(
     sources = tuple(source or ("Pong", "SpaceInvaders", "DemonAttack"))
     find_device(device)
     check_output_folder(out)
+    hold_folder(context, out)
     keep_freed_memory()
     study = Study(out, sources, target, source_frames, frames, environments, device)
     games = study.run(cast(Any, methods), seeds, progress=not quiet)

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
 from rich.table import Table
 
+from hubfast.cli.holding import hold_files
 from hubfast.cli.output import Output, check_outputs
 from hubfast.utils.files import write_csv
 from hubfast.utils.terminal import output_console
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from hubfast.bench.cost import CostRow
 
 
-def cost(csv: Output = None) -> None:
+def cost(context: typer.Context, csv: Output = None) -> None:
     """Count what ways to use five ResNet-50 cost, beside the published table.
 
     224 pixels, 100 classes. GFLOPs are multiply-adds of matrix products and convolutions in a
@@ -22,6 +24,7 @@ def cost(csv: Output = None) -> None:
     from hubfast.bench.cost import cost_rows
 
     check_outputs(csv)
+    hold_files(context, csv)
     rows = cost_rows()
     console = output_console()
     for number, stage in enumerate(("training", "inference")):

@@ -7,12 +7,14 @@ import typer
 from rich import box
 from rich.table import Table
 
+from hubfast.cli.holding import hold_files
 from hubfast.cli.output import Output, Quiet, check_outputs
 from hubfast.utils.files import write_csv
 from hubfast.utils.terminal import output_console
 
 
 def bench_ranking(
+    context: typer.Context,
     records: Annotated[
         Path | None,
         typer.Argument(
@@ -53,6 +55,7 @@ def bench_ranking(
     from hubfast.ranking import Ranking
 
     check_outputs(json, csv)
+    hold_files(context, json, csv)
     if records is None:
         if ranking:
             raise ValueError("--ranking needs RECORDS, a CSV file of fine-tuned qualities")

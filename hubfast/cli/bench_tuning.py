@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hubfast.cli.completion import complete_method
+from hubfast.cli.holding import hold_files
 from hubfast.cli.output import Output, Quiet, check_outputs
 from hubfast.utils.files import write_csv
 from hubfast.utils.terminal import UNLIMITED, WideTable, natural_width, output_console
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def tuning(
+    context: typer.Context,
     method: Annotated[
         list[str] | None,
         typer.Option(help="Only these, repeated for more; all.", autocompletion=complete_method),
@@ -47,6 +49,7 @@ def tuning(
     from hubfast.tuning import Method
 
     check_outputs(results, csv)
+    hold_files(context, csv)  # results may be several runs': each adds lines of its own
     methods = tuple(method or get_args(Method))
     if speed:
         _speed(methods, csv, quiet)

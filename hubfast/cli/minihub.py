@@ -6,6 +6,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from hubfast.cli.holding import hold_files
 from hubfast.cli.output import Output, Quiet, check_outputs
 from hubfast.utils.files import write_csv
 from hubfast.utils.terminal import WideTable, output_console
@@ -49,6 +50,7 @@ def build_minihub(
 
 @app.command("truth")
 def minihub_truth(
+    context: typer.Context,
     target: Annotated[list[str] | None, typer.Argument(help="Targets; the demo's.")] = None,
     full: Annotated[bool, typer.Option("--full", help="All models, and all targets.")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Fine-tuning runs of each.")] = 1,
@@ -62,6 +64,7 @@ def minihub_truth(
     from hubfast.minihub import truth
 
     check_outputs(csv)
+    hold_files(context, csv)
     runs = truth(target, full=full, seeds=seeds, rebuild=rebuild, progress=not quiet)
     frame = pd.DataFrame(runs)
     if csv:

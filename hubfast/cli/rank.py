@@ -5,6 +5,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from hubfast.cli.completion import complete_data, complete_metric, complete_model
+from hubfast.cli.holding import hold_files
 from hubfast.cli.names import score_names
 from hubfast.cli.output import (
     Output,
@@ -21,6 +22,7 @@ from hubfast.utils.terminal import output_console
 
 
 def rank(
+    context: typer.Context,
     hub: Annotated[
         list[str],
         typer.Argument(
@@ -140,6 +142,7 @@ def rank(
     Ctrl-C or SIGTERM end it: the models that are done are ranked, shown and written.
     """
     check_outputs(json, csv, html)
+    hold_files(context, json, csv, html)
     with starting(quiet), collection_paused():  # torch
         from hubfast.ranking import rank as rank_hub
         from hubfast.utils.allocator import keep_freed_memory
@@ -189,6 +192,7 @@ def rank(
 
 
 def demo(
+    context: typer.Context,
     target: Annotated[str | None, typer.Option(help="A target task of the mini-hub.")] = None,
     metric: Annotated[str, typer.Option(help="As in rank.")] = "logme",
     full: Annotated[bool, typer.Option("--full", help="All models of the mini-hub.")] = False,
@@ -207,6 +211,7 @@ def demo(
     Others, and all with --rebuild, are trained here and kept.
     """
     check_outputs(json, csv, html)
+    hold_files(context, json, csv, html)
     with starting(quiet), collection_paused():  # torch
         from hubfast.bench.demo import demo as run_demo
         from hubfast.ranking.agreement import agreement

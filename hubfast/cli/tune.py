@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hubfast.cli.completion import complete_method
+from hubfast.cli.holding import hold_folder
 from hubfast.cli.names import method_names
 from hubfast.cli.output import Quiet, build_named, check_output_folder, read_data
 from hubfast.cli.resume import resumable
@@ -24,6 +25,7 @@ RANKING, MODEL, REPORT, RESULT = "ranking.json", "model", "report.html", "result
 
 
 def tune(
+    context: typer.Context,
     hub: Annotated[
         list[str],
         typer.Option(
@@ -146,6 +148,7 @@ def tune(
         sync_bn=sync_bn,
     )
     with resumable(output) as told, trainer.processes() as processes:
+        processes.alone(partial(hold_folder, context, output))
         silent = quiet or not processes.first
         processes.in_turn(partial(build_named, hub, silent))
         given: Any = data

@@ -2,11 +2,13 @@
 
 import errno
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import hubfast
 from hubfast import cli
 from hubfast.cli import output
 from hubfast.cli.output import check_output_folder, check_outputs
@@ -77,3 +79,46 @@ def test_a_real_folder_that_takes_no_file():
         check_outputs(Path("/proc/self/r.json"))
     with pytest.raises(OSError, match="nothing can be written to the folder /proc/self: "):
         check_output_folder(Path("/proc/self/out"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ("rank hub --data targets.npy --json {}", "r.json"),
+        ("rank hub --data targets.npy --csv {}", "r.csv"),
+        ("rank hub --data targets.npy --html {}", "r.html"),
+        ("demo --target digits --json {}", "r.json"),
+        ("tune --hub minihub:resnet_digits --data none.npy --output {}", "tuned"),
+        ("atari --method scratch --out {}", "games"),
+        ("bench ranking --demo --csv {}", "r.csv"),
+        ("bench tuning --csv {}", "r.csv"),
+        ("bench cost --csv {}", "r.csv"),
+        ("minihub truth --csv {}", "r.csv"),
+    ],
+)
+def test_a_second_run_with_the_same_output_is_refused_before_its_work(
+    tmp_path, monkeypatch, capsys, command, output
+):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / output
+    kind = "file_held" if path.suffix else "folder_held"
+    code = f"from hubfast.utils.held import *\nwith {kind}(Path({str(path)!r})): print(); input()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(hubfast.__file__).parents[1])},
+    )
+    try:
+        holder.stdout.readline()
+        monkeypatch.setattr(sys, "argv", ["hubfast", *command.format(output).split(), "--quiet"])
+        if command.startswith("bench cost"):
+            sys.argv.pop()
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+    finally:
+        holder.communicate(b"\n")
+    said = " ".join(capsys.readouterr().err.split())
+    assert stopped.value.code == 2
+    assert f"{output} is being written by a run that has not ended, process {holder.pid}" in said
