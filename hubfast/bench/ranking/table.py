@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hubfast.bench.ranking.measures import Measures, measure
-from hubfast.bench.ranking.records import Records
+from hubfast.bench.ranking.records import OTHER_DATA, Records
 from hubfast.utils.documents import write_json
 from hubfast.utils.moved import moved
 from hubfast.utils.progress import progress_bar
@@ -23,6 +23,12 @@ from hubfast.utils.terminal import WideTable, as_text
 FORMAT = "hubfast.Evaluation/1"
 RESAMPLES = 300
 TAILS = (0.025, 0.975)
+# What one may know without a look at the data: gains are measured over each of them that is there.
+PRIORS = {
+    "parameters": "parameters",
+    "imagenet": "ImageNet accuracy",
+    OTHER_DATA: OTHER_DATA,
+}
 TITLES = {
     "tau": "tau",
     "tau_by_truth": "by truth",
@@ -40,11 +46,14 @@ class ScoreStudy:
     `frame` has one row per score and measure: `score`, `measure`, `value` (mean over the data
     sets that have the score), its bootstrap interval `low`, `high`, the `gain` over the prior on
     the same data sets with `gain_low`, `gain_high` (positive is better, for regrets, too), and
-    `data_sets`. `by_data` has one row per score, data set and measure.
+    `data_sets`. `by_data` has one row per score, data set and measure. `gains` has the rows of
+    `frame` for each static prior in the column `prior`: the number of parameters, the accuracy on
+    ImageNet, and how the models did on the other data sets, where these are known.
     """
 
     frame: pd.DataFrame
     by_data: pd.DataFrame
+    gains: pd.DataFrame
     prior: str
     models: int
 
@@ -56,11 +65,12 @@ class ScoreStudy:
             "models": self.models,
             "scores": json.loads(self.frame.to_json(orient="records", double_precision=15)),
             "by_data": json.loads(self.by_data.to_json(orient="records", double_precision=15)),
+            "gains": json.loads(self.gains.to_json(orient="records", double_precision=15)),
         }
         write_json(path, content)
 
     def __rich__(self) -> Group:
-        return Group(self._means(), self._by_data())
+        return Group(self._means(), self._gains(), self._by_data())
 
     def __str__(self) -> str:
         return as_text(self)
@@ -91,6 +101,22 @@ class ScoreStudy:
             gain = "" if score == self.prior else _cell(tau.gain, tau.gain_low, tau.gain_high)
             table.add_row(Text(str(score)), *cells, gain, str(int(tau.data_sets)))
         return table
+
+    def _gains(self) -> WideTable:
+        """Gains in tau and in regret@1 over every static prior."""
+        measures = {"tau": "tau", "regret_1": "@1"}
+        priors = [name for name in PRIORS if name in set(self.gains["prior"])]
+        titles = [f"{said}, {PRIORS[name]}" for name in priors for said in measures.values()]
+        wide = self.gains.set_index(["score", "prior", "measure"])
+        shown = []
+        for score in self.frame["score"].unique():
+            cells = []
+            for name in priors:
+                found = [wide.loc[(score, name, measure)] for measure in measures]
+                cells += [_cell(row.gain, row.gain_low, row.gain_high) for row in found]
+            shown.append([str(score), *cells])
+        title = "gains in tau and in regret @1 over each static prior"
+        return WideTable(["score", *titles], shown, title=title, box=box.SIMPLE)
 
     def _by_data(self) -> WideTable:
         names = list(self.by_data["data"].unique())
@@ -137,13 +163,14 @@ def evaluate(
     if prior not in measured:
         raise ValueError(f"the prior {prior!r} has no data set with two scored models")
     frame = _mean_rows(measured, prior)
+    over_priors = [_mean_rows(measured, n).assign(prior=n) for n in PRIORS if n in measured]
     order = frame[frame["measure"] == "tau"].sort_values("value", ascending=False)["score"]
     place = {score: i for i, score in enumerate(order)}
-    frame, by_data = (
+    frame, by_data, gains = (
         each.sort_values("score", key=lambda s: s.map(place), kind="stable", ignore_index=True)
-        for each in (frame, _long(measured))
+        for each in (frame, _long(measured), pd.concat(over_priors))
     )
-    return ScoreStudy(frame, by_data, prior, len(names))
+    return ScoreStudy(frame, by_data, gains, prior, len(names))
 
 
 def _long(measured: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
