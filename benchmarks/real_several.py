@@ -47,7 +47,7 @@ TARGETS = ("fashion-mnist.npz", "digits.npz", "clip-art")
 THREE = ("lite0", "lite1", "lite2")
 RANDOM = ("random mobilenetv3_small_100", "random regnetx_002")
 FAMILY = ("lite0", "lite0-last-1", "lite0-on-clip-art", "lite0-on-letters")
-DESIGN = HubDesign(train=200, test=300, draws=3, recipe=Recipe(epochs=5, lr=1e-3))
+DESIGN = HubDesign(train=200, test=300, draws=3, recipe=Recipe(epochs=4, lr=1e-3))
 HELD_OUT = 0.2  # of the training samples, to choose what goes into a soup
 METHODS = (
     *("single", "b-tuning", "ensemble", "distill", "hub-pathway"),

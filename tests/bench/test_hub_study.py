@@ -130,7 +130,11 @@ def test_nothing_that_is_known_is_done_again(known, monkeypatch):
     monkeypatch.setattr(of_hub, "fine_tuned", never)
     assert studied(path).frame.equals(found.frame)
     assert not studied(path, "head").frame["truth"].equals(found.frame["truth"])
+    fewer = studied(path, design=replace(DESIGN, draws=1))
+    assert not fewer.frame["logme"].equals(found.frame["logme"])
     assert path.read_text() == before
+    with pytest.raises(RuntimeError, match="net3 failed on colours: done again"):
+        studied(path, design=replace(DESIGN, draws=3))
     with pytest.raises(RuntimeError, match="net3 failed on colours: done again"):
         studied(path, design=replace(DESIGN, recipe=replace(DESIGN.recipe, lr=1e-3)))
     with pytest.raises(RuntimeError, match="net3 failed on colours: done again"):

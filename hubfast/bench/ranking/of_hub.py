@@ -99,7 +99,7 @@ class _Study:
 
     def look(self, progress: bool) -> None:
         """Runs each model over all samples that it was not run on, scores it and fits heads."""
-        todo = [at for at in self._places() if self._key(*at) not in self.kept]
+        todo = [at for at in self._places() if not self._looked(*at)]
         with progress_bar(progress and bool(todo)) as bars:
             bar = bars.add_task("", total=len(todo))
             for p, s in todo:
@@ -126,6 +126,7 @@ class _Study:
         rows, draws = [], range(self.design.draws)
         for p, pool in enumerate(self.pools):
             looked = [self.kept[self._key(p, s)] for s in range(len(self.sources))]
+            looked = [_first(row, self.design.draws) for row in looked]
             consensus = _consensus(looked, pool, self.design.train)
             for s, source in enumerate(self.sources):
                 values = looked[s]["head"]
@@ -143,12 +144,17 @@ class _Study:
             for s in range(len(self.sources)):
                 yield p, s
 
+    def _looked(self, p: int, s: int) -> bool:
+        """Whether there are scores and heads of as many draws, or more."""
+        key = self._key(p, s)
+        return key in self.kept and len(self.kept[key]["head"]) >= self.design.draws
+
     def _key(self, p: int, s: int, draw: int | None = None) -> str:
         """What determines a row: of all draws without training, or of one with it."""
         design, version = self.design, torch.__version__.split("+")[0]
         what: list[Any] = [VERSION, version, design.train, design.test, self._samples[p]]
-        looked = [design.draws, self.sources[s].imagenet]
-        what += [self._models[s], *(looked if draw is None else [draw, design.recipe.as_dict()])]
+        alone = [self.sources[s].imagenet] if draw is None else [draw, design.recipe.as_dict()]
+        what += [self._models[s], *alone]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -166,6 +172,12 @@ def _digest(pool: TargetData) -> str:
     found = hashlib.sha256(b"".join(sample_digests(pool, torch.arange(len(pool)))))
     found.update(pool.targets.numpy().tobytes())
     return found.hexdigest()
+
+
+def _first(row: dict[str, Any], draws: int) -> dict[str, Any]:
+    """A row of more draws as one of the first of them."""
+    scores = {name: found[:draws] for name, found in row["scores"].items()}
+    return {**row, "scores": scores, "head": row["head"][:draws]}
 
 
 def _consensus(looked: Sequence[dict[str, Any]], pool: TargetData, count: int) -> np.ndarray:

@@ -70,8 +70,8 @@ class ScoreStudy:
         write_json(path, content)
 
     def __rich__(self) -> Group:
-        tables = [self._means(), self._by_data()]
-        return Group(*(tables if self.gains.empty else [tables[0], self._gains(), tables[1]]))
+        gains = () if self.gains.empty else (self._gains(),)
+        return Group(self._means(), *gains, self._by_data())
 
     def __str__(self) -> str:
         return as_text(self)
