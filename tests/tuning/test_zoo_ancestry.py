@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from tests.helpers import tiny
 
 from hubfast.hub import as_source
 from hubfast.minihub import load
 from hubfast.tuning import TuningContext, build
 from hubfast.tuning.finish import finished
+from tests.helpers import tiny
 
 
 def further(model):
