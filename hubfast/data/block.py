@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hubfast.data.reading import Seen, read_each
 from hubfast.data.target import TargetData
+from hubfast.data.texts import TextPair, Word
 from hubfast.utils.threads import cores
 
 
@@ -55,6 +56,7 @@ class Block:
         self.kept = torch.arange(len(data), device="cpu")  # positions in `data` that can be read
         self._samples: list[Any] | None = None
         self._pixels: dict[Hashable, Tensor] = {}
+        self._shared: dict[Hashable, Any] = {}
 
     def know(self, seen: Sequence[Seen], *, images: bool) -> None:
         """Takes from an earlier run what reading the samples shows."""
@@ -107,7 +109,7 @@ class Block:
         return len(self.kept)
 
     def __getitem__(self, index: int) -> Any:
-        """The sample at `index`: an RGB image of 8 bits, a string or a float tensor."""
+        """The sample at `index`: an RGB image of 8 bits, one of text, or a float tensor."""
         sample = None if self._samples is None else self._samples[index]
         return self.data[int(self.kept[index])] if sample is None else sample
 
@@ -115,6 +117,12 @@ class Block:
     def targets(self) -> Tensor:
         """Targets of the samples."""
         return self.data.targets[self.kept]
+
+    @property
+    def clusters(self) -> Tensor | None:
+        """Which of the samples belong together, `(n,)`; None where each stands alone."""
+        whole = self.data.clusters
+        return None if whole is None else whole[self.kept]
 
     def rows(self) -> Tensor:
         """Positions of the samples in the full data set, `(n,)` int64."""
@@ -131,6 +139,17 @@ class Block:
         self._pixels[framing.geometry] = canvas.pixels
         return canvas.pixels
 
+    def shared(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` gives of the samples, made once for all models that ask for this `key`.
+
+        Args:
+            key: Equal for models to which the same is of use, such as the tokens of texts.
+            make: Makes a list, of things that tell their `nbytes`.
+        """
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
+
     def holds(self, framing: ImageFraming | None) -> bool:
         """Whether nothing needs to be read for a model of this framing; None for one without."""
         if framing is None or not self.images:
@@ -141,12 +160,13 @@ class Block:
     def held_bytes(self) -> int:
         """Bytes of the samples that are held, decoded or framed."""
         decoded = 0 if self._samples is None else self.decoded_bytes
-        return decoded + sum(pixels.nbytes for pixels in self._pixels.values())
+        made = (one for shared in self._shared.values() for one in shared)
+        return decoded + sum(x.nbytes for x in (*self._pixels.values(), *made))
 
     def drop(self) -> None:
         """Forgets samples and pixels, not what is known of them."""
         self._samples = None
-        self._pixels = {}
+        self._pixels, self._shared = {}, {}
 
 
 @dataclass(frozen=True)
@@ -199,4 +219,8 @@ def _size(sample: Any) -> int:
     """Bytes that a decoded sample takes; Pillow holds four for each pixel of an RGB image."""
     if isinstance(sample, Image.Image):
         return 4 * sample.width * sample.height
+    if isinstance(sample, TextPair):
+        return 4 * (len(sample.first) + len(sample.second))
+    if isinstance(sample, Word):
+        return 4 * len(sample.text)  # all words of a sentence hold the one sentence
     return sample.nbytes if isinstance(sample, Tensor) else 4 * len(sample)

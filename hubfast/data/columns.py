@@ -20,31 +20,40 @@ ABOUT = {
 }
 LISTED = 20  # columns in a message; more are counted
 
-Kind = Literal["image", "text", "other"]
+# Names of lists of words, and of lists of their tags.
+WORDS = ("tokens", "words", "sentence", "text")
+TAGS = ("ner_tags", "tags", "ner", "pos_tags", "upos", "pos")
+
+Kind = Literal["image", "text", "words", "tags", "other"]  # words and tags are lists
 
 
 class ChosenColumns(NamedTuple):
-    """Names of columns: of the samples, None where there are none, and of the targets."""
+    """Names of columns: of the samples and of the targets.
 
-    sample: str | None
+    There are no columns of samples, or one, or two of texts that are taken as pairs.
+    """
+
+    samples: tuple[str, ...]
     targets: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    words: bool = False  # the samples are the words in lists, and the targets their tags
 
 
 def choose_columns(
     kinds: Mapping[str, Kind],
-    sample: str | None,
+    sample: str | Sequence[str] | None,
     targets: str | Sequence[str] | None,
     labelled: Sequence[str] = (),
 ) -> ChosenColumns:
     """Chooses the columns asked for, or those that can be told.
 
-    Samples are images before texts. A table has no samples where no column can hold any, or where
-    the targets are asked for by name and the samples cannot be told.
+    Samples are images before words before texts. A table has no samples where no column can hold
+    any, or where the targets are asked for by name and the samples cannot be told.
 
     Args:
         kinds: What each column holds.
-        sample: Name of the column of samples, as the user gives it; None to find it.
+        sample: Name of the column of samples, or of two of texts, as the user gives it; None to
+            find it.
         targets: Names of the columns of targets, as the user gives them; None to find one with a
             usual name, or of class labels.
         labelled: Columns that are declared to hold class labels.
@@ -55,8 +64,11 @@ def choose_columns(
     """
     there = list(kinds)
     notes: list[str] = []
+    asked = _asked(sample)
     if targets is None:
         usual = _usual(there, TARGETS) or [name for name in there if name in labelled]
+        if not usual and "words" in kinds.values():
+            usual = _usual([n for n, kind in kinds.items() if kind in ("words", "tags")], TAGS)
         if not usual:
             raise ValueError(f"target_columns must say which hold the targets, of {_listed(there)}")
         wanted = usual[:1]
@@ -64,23 +76,59 @@ def choose_columns(
             notes.append(f"targets are the column {usual[0]!r}, not {_listed(usual[1:])}")
     else:
         wanted = [targets] if isinstance(targets, str) else list(targets)
-    for name in [*wanted, *([] if sample is None else [sample])]:
+    for name in [*wanted, *asked]:
         if name not in there:
             raise ValueError(f"no column {name!r}, there are {_listed(there)}")
-    if sample is not None:
-        return ChosenColumns(sample, tuple(wanted), tuple(notes))
+    tagged = len(wanted) == 1 and kinds[wanted[0]] in ("words", "tags")
+    if asked:
+        _check_pair(asked, kinds)
+        words = tagged and kinds[asked[0]] == "words"
+        return ChosenColumns(asked, tuple(wanted), tuple(notes), words)
+    images = any(kind == "image" for kind in kinds.values())
+    lists = [n for n, kind in kinds.items() if tagged and kind == "words" and n not in wanted]
+    texts = any(k == "text" and n.lower() not in ABOUT for n, k in kinds.items() if n not in wanted)
+    of_words = _usual(lists, WORDS) or ([] if texts else lists)
+    if of_words and not images:
+        return ChosenColumns((of_words[0],), tuple(wanted), tuple(notes), words=True)
     others = {name: kind for name, kind in kinds.items() if name not in {*wanted, *labelled}}
-    found, doubt = _sample_column(others)
+    chosen, doubt = _sample_column(others)
     if doubt and targets is None:
         raise ValueError(f"{doubt}; sample_column must say which, of {_listed(there)}")
-    if found is None and others:
+    if chosen is None and others:
         why = f" ({doubt})" if doubt else ""
         notes.append(f"no column is taken as samples{why}, of {_listed(there)}")
-    elif found is not None and kinds[found] == "text":
-        unused = [name for name, kind in others.items() if kind == "text" and name != found]
-        if unused or not _usual([found], TEXTS):
-            notes.append(f"samples are the column {found!r}, of {_listed(there)}")
-    return ChosenColumns(found, tuple(wanted), tuple(notes))
+    elif chosen is not None and kinds[chosen] == "text":
+        unused = [name for name, kind in others.items() if kind == "text" and name != chosen]
+        if unused or not _usual([chosen], TEXTS):
+            notes.append(f"samples are the column {chosen!r}, of {_listed(there)}")
+    return ChosenColumns(() if chosen is None else (chosen,), tuple(wanted), tuple(notes))
+
+
+def _asked(sample: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The columns of samples that are asked for.
+
+    Raises:
+        ValueError: They are more than two, or one twice.
+    """
+    if sample is None:
+        return ()
+    asked = (sample,) if isinstance(sample, str) else tuple(sample)
+    if len(asked) > 2 or len({*asked}) < len(asked):
+        raise ValueError(
+            f"sample_column must be one column, or two of texts to take as pairs, got {list(asked)}"
+        )
+    return asked
+
+
+def _check_pair(asked: Sequence[str], kinds: Mapping[str, Kind]) -> None:
+    """Refuses two columns of samples that do not hold texts.
+
+    Raises:
+        ValueError: One of them holds images or lists.
+    """
+    odd = [name for name in asked if kinds[name] in ("image", "words", "tags")]
+    if len(asked) > 1 and odd:
+        raise ValueError(f"two sample columns must hold texts, {odd[0]!r} holds {kinds[odd[0]]}")
 
 
 def _sample_column(kinds: Mapping[str, Kind]) -> tuple[str | None, str]:
@@ -98,8 +146,8 @@ def _sample_column(kinds: Mapping[str, Kind]) -> tuple[str | None, str]:
     usual = _usual(texts, TEXTS)
     if len(pairs) > 1:
         return None, (
-            f"a sample is one text, and there are {len(pairs)} columns of texts, {_listed(pairs)}: "
-            "take one, or join them in one column"
+            f"there are {len(pairs)} columns of texts, {_listed(pairs)}: "
+            "name one, or two for samples that are pairs"
         )
     if usual or len(texts) == 1:
         return (usual or texts)[0], ""

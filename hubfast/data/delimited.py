@@ -39,7 +39,7 @@ def read_delimited(path: Path) -> Delimited:
     Raises:
         ValueError: The file is no text, holds no samples, or its rows do not fit the header.
     """
-    text, notes = _decoded(path)
+    text, notes = decoded(path)
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
     first, _, rest = text.partition("\n")
     skipped = 0
@@ -63,7 +63,12 @@ def read_delimited(path: Path) -> Delimited:
     return Delimited(names, records, [n + skipped for n, _ in found[1:]], separator, tuple(notes))
 
 
-def _decoded(path: Path) -> tuple[str, list[str]]:
+def decoded(path: Path) -> tuple[str, list[str]]:
+    """The text of a file, and notes on its encoding where that is not UTF-8.
+
+    Raises:
+        ValueError: It is no text, or too large.
+    """
     with path.open("rb") as file:
         content = file.read(MOST + 1)
     if len(content) > MOST:

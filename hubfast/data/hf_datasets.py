@@ -11,6 +11,7 @@ from hubfast.data.columns import ChosenColumns, Kind, choose_columns
 from hubfast.data.images import image_suffixes
 from hubfast.data.labels import EncodedTargets, encoded
 from hubfast.data.target import TargetData
+from hubfast.data.texts import TextPair, checked_pair, words_and_tags, words_note
 from hubfast.data.torch_datasets import from_pairs
 from hubfast.scores.inputs import Task, as_targets
 from hubfast.utils.decoding import decoding
@@ -65,7 +66,7 @@ def from_hf_dataset(
     dataset: Any,
     task: Task | None,
     name: str | None,
-    sample_column: str | None,
+    sample_column: str | Sequence[str] | None,
     target_columns: str | Sequence[str] | None,
     *,
     progress: bool = True,
@@ -92,9 +93,13 @@ def from_hf_dataset(
         return _transformed(dataset, columns, task, title, progress)
     kinds = {column: _kind(feature) for column, feature in features.items()}
     columns = choose_columns(kinds, sample_column, target_columns, labelled)
+    if columns.words:
+        return _of_words(dataset, columns, task, title)
     labels = _labels(dataset, features, columns.targets, task)
     targets, task = as_targets(labels.values, len(dataset), task)
-    samples = None if columns.sample is None else _Column(dataset, columns.sample)
+    samples: Any = _Column(dataset, columns.samples[0]) if columns.samples else None
+    if len(columns.samples) > 1:
+        samples = _PairColumns(*(_Column(dataset, column) for column in columns.samples))
     return TargetData(title, samples, targets, task, labels.class_names, notes=columns.notes)
 
 
@@ -102,10 +107,10 @@ def _transformed(
     dataset: Any, columns: ChosenColumns, task: Task | None, name: str, progress: bool
 ) -> TargetData:
     """Samples and targets as the transform of the data set gives them."""
-    if columns.sample is None or len(columns.targets) > 1:
+    if not columns.samples or len(columns.targets) > 1 or columns.words:
         raise ValueError(
             "a data set with a transform must have a column of samples and one of targets, got "
-            f"{columns.sample!r} and {list(columns.targets)}"
+            f"{list(columns.samples)} and {list(columns.targets)}"
         )
     (target,) = columns.targets
     feature = dataset.features.get(target)
@@ -113,9 +118,25 @@ def _transformed(
     if hasattr(feature, "names"):
         names = tuple(feature.names)
         kept = dataset.select_columns([target]).with_format(None)[:][target]
-    given = _Pairs(dataset, columns.sample, target, kept)
+    given = _Pairs(dataset, columns.samples, target, kept)
     target_data = from_pairs(given, task, name, names, progress=progress)
     return replace(target_data, notes=(*columns.notes, *target_data.notes))
+
+
+def _of_words(dataset: Any, columns: ChosenColumns, task: Task | None, title: str) -> TargetData:
+    """Every word in the lists of one column, with its tag in those of the other."""
+    pair = (columns.samples[0], columns.targets[0])
+    table = dataset.select_columns(list(pair)).with_format(None)[:]
+    words, names, labels = words_and_tags(*(table[column] for column in pair), pair, task)
+    feature = dataset.features[pair[1]]
+    known = getattr(getattr(feature, "feature", feature), "names", None)
+    if known is not None:
+        if (unlabelled := int((labels.values < 0).sum())) > 0:
+            raise ValueError(f"every word must have a tag, {unlabelled} have none (below 0)")
+        labels = EncodedTargets(labels.values, tuple(known))
+    targets, task = as_targets(labels.values, len(words), task)
+    notes = (*columns.notes, words_note(words))
+    return TargetData(title, words, targets, task, labels.class_names, names=names, notes=notes)
 
 
 def _labels(
@@ -143,6 +164,8 @@ def _kind(feature: Any) -> Kind:
     inner = getattr(feature, "feature", None)
     if inner is not None and getattr(inner, "feature", None) is not None:  # lists of lists
         return "image"
+    if inner is not None:
+        return "words" if "string" in str(getattr(inner, "dtype", "")) else "tags"
     return "text" if kind == "Value" and "string" in dtype else "other"
 
 
@@ -181,11 +204,24 @@ class _Column(Sequence[Any]):
         return self.dataset[int(index)][self.column]
 
 
+class _PairColumns(Sequence[TextPair]):
+    """Two columns of texts, as pairs."""
+
+    def __init__(self, first: _Column, second: _Column):
+        self.first, self.second = first, second
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def __getitem__(self, index: Any) -> Any:
+        return checked_pair(self.first[index], self.second[index])
+
+
 class _Pairs:
     """Rows of a data set with a transform, as pairs (sample, target)."""
 
-    def __init__(self, dataset: Any, sample: str, target: str, targets: Any = None):
-        self.dataset, self.sample, self.target = dataset, sample, target
+    def __init__(self, dataset: Any, samples: Sequence[str], target: str, targets: Any = None):
+        self.dataset, self.samples, self.target = dataset, samples, target
         self.targets = targets  # the targets before the transform
 
     def __len__(self) -> int:
@@ -193,4 +229,5 @@ class _Pairs:
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         row = self.dataset[int(index)]
-        return row[self.sample], row[self.target]
+        given = [row[column] for column in self.samples]
+        return given[0] if len(given) == 1 else checked_pair(*given), row[self.target]

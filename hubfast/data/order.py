@@ -8,24 +8,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hubfast.data.clusters import clustered_order, whole_ends
 from hubfast.scores.inputs import Task
 
 FIRST, LARGEST = 128, 1024  # samples of the first block, and of every later one beyond 1,024
 
 
-def seeded_order(targets: Tensor, task: Task, seed: int = 0) -> Tensor:
+def seeded_order(
+    targets: Tensor, task: Task, seed: int = 0, clusters: Tensor | None = None
+) -> Tensor:
     """Positions of all samples in the order in which they are looked at, `(n,)` int64.
 
     Each class is shuffled and spread evenly over the whole: the j-th of its n_c samples comes at
     (j + u) / n_c, where the starts u of the classes are spread evenly over [0, 1) at random. So
     each prefix holds of each class its share of samples, but for one or two. The classes of
-    multi-label targets are the sets of labels; regression is a plain shuffle.
+    multi-label targets are the sets of labels; regression is a plain shuffle. Clusters are shuffled
+    whole, whatever their targets are.
 
     Args:
         targets: As `as_targets` returns them.
         task: The task that they pose.
         seed: Seed of the order.
+        clusters: Which samples stay together, `(n,)`; None for none.
     """
+    if clusters is not None:
+        return clustered_order(clusters, seed)
     count = len(targets)
     generator = np.random.default_rng(seed)
     shuffled = generator.permutation(count)
@@ -41,10 +48,17 @@ def seeded_order(targets: Tensor, task: Task, seed: int = 0) -> Tensor:
     return torch.from_numpy(shuffled[np.argsort(when, kind="stable")])
 
 
-def block_ends(count: int) -> tuple[int, ...]:
-    """Where the order is cut into blocks: at 128, 256, 512, 1,024, then every 1,024, and at n."""
+def block_ends(count: int, clusters: Tensor | None = None) -> tuple[int, ...]:
+    """Where the order is cut into blocks: at 128, 256, 512, 1,024, then every 1,024, and at n.
+
+    Args:
+        count: Samples, n.
+        clusters: Which samples stay together, `(n,)` in that order: a block ends where the cluster
+            ends that it would cut. None for none.
+    """
     ends, end = [], FIRST
     while end < count:
         ends.append(end)
         end += min(end, LARGEST)
-    return (*ends, count) if count else ()
+    whole = (*ends, count) if count else ()
+    return whole if clusters is None or not whole else whole_ends(clusters, whole)

@@ -12,6 +12,8 @@ import torch
 from PIL import Image, ImageColor
 from torch import Tensor
 
+from hubfast.data.texts import is_text
+
 ORIENTATION = 0x0112  # the tag of EXIF
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -47,12 +49,12 @@ class Pixels:
             raise ValueError(f"bits must be in 8..16, got {self.bits}")
 
     def prepared(self, sample: Any) -> Any:
-        """Gives a sample as an RGB image, a string, or a float32 tensor.
+        """Gives a sample as an RGB image, a sample of text as it is, or a float32 tensor.
 
         Raises:
             ValueError, TypeError: The sample is none of these, or its values do not fit the rule.
         """
-        if isinstance(sample, str):
+        if is_text(sample):
             return sample
         if isinstance(sample, Image.Image):
             return self.rgb(sample)

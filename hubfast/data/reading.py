@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from hubfast.data.images import ImageFiles
 from hubfast.data.pixels import peak_of_16_bits
 from hubfast.data.target import TargetData
+from hubfast.data.texts import TextPair, Words
 from hubfast.utils.threads import cores, worker_processes
 
 DARK = 12  # bits of 16 that leave an image nearly black where it uses no more
@@ -100,7 +101,9 @@ def need_no_look(data: TargetData) -> bool:
         return whole in ("uint8", "bool") or whole.startswith(("float", "bfloat", "str", "<U"))
     if samples is None:
         return True
-    return isinstance(samples, list | tuple) and all(isinstance(x, str) for x in samples)
+    if isinstance(samples, Words):
+        return True
+    return isinstance(samples, list | tuple) and all(isinstance(x, str | TextPair) for x in samples)
 
 
 def read_each(

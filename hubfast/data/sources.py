@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hubfast.data.conll import SUFFIXES as OF_WORDS
+from hubfast.data.conll import from_conll
 from hubfast.data.folders import from_folder
 from hubfast.data.hf_datasets import from_hf_dataset, is_hf_dataset, load_hf_dataset
 from hubfast.data.labels import encoded, is_missing
@@ -17,12 +19,14 @@ from hubfast.data.pixels import Pixels
 from hubfast.data.tables import SUFFIXES as TABLES
 from hubfast.data.tables import from_table, images_or_texts, kind_of
 from hubfast.data.target import TargetData
+from hubfast.data.texts import TextPair, Word, as_text, is_text, words_and_tags, words_note
 from hubfast.data.torch_datasets import from_dataset
 from hubfast.scores.inputs import Task, as_targets
 from hubfast.utils.decoding import decoding
 from hubfast.utils.names import shortened
 
 LONGEST = 400  # characters of a path in a message
+Columns = tuple[str | Sequence[str] | None, str | Sequence[str] | None]  # of samples, of targets
 
 
 def as_target_data(
@@ -30,7 +34,7 @@ def as_target_data(
     *,
     task: Task | None = None,
     name: str | None = None,
-    sample_column: str | None = None,
+    sample_column: str | Sequence[str] | None = None,
     target_columns: str | Sequence[str] | None = None,
     background: str = "white",
     bits: int | None = None,
@@ -40,16 +44,18 @@ def as_target_data(
 
     Args:
         data: A folder with one sub-folder of images for each class; a `.csv`, `.tsv` or
-            `.parquet` table with a column of images or texts and columns of targets;
+            `.parquet` table with a column of images or texts and columns of targets; a `.conll`,
+            `.conllu`, `.iob` or `.bio` file of words and their tags, or `"conll:FILE"`;
             `"hfdata:NAME"` or `"hfdata:FOLDER"` (`NAME:CONFIG@SPLIT`) or a data set of the
             `datasets` library; an `.npz` file with arrays `images` and `targets`; a `.npy` file of
             targets; `"minihub:NAME"`; a torch Dataset of (sample, target); a pair (samples,
-            targets) of arrays, or of texts and their labels; targets alone, for stored features;
+            targets) of arrays, of texts and their labels, of pairs of texts and their labels, or of
+            lists of words and lists of their tags; targets alone, for stored features;
             or TargetData, which is returned as it is.
         task: `"classification"`, `"multilabel"` or `"regression"`; None to tell from the targets.
         name: The name shown in reports.
-        sample_column: The column of samples in a table; None for one with a usual name (image,
-            path, text, ...).
+        sample_column: The column of samples in a table, or two columns of texts for samples that
+            are pairs; None for one with a usual name (image, path, text, tokens, ...).
         target_columns: One or several columns of targets in a table; None for one with a usual
             name (label, ...).
         background: Colour behind transparent pixels, as Pillow names it.
@@ -70,7 +76,7 @@ def _found(
     data: Any,
     task: Task | None,
     name: str | None,
-    columns: tuple[str | None, str | Sequence[str] | None],
+    columns: Columns,
     progress: bool,
 ) -> TargetData:
     match data:
@@ -82,6 +88,8 @@ def _found(
             spec = data.removeprefix("hfdata:")
             title = name or Path(spec).name
             return from_hf_dataset(load_hf_dataset(spec), task, title, *columns, progress=progress)
+        case str() if data.startswith("conll:"):
+            return _words_of_file(Path(data.removeprefix("conll:")), task, name, columns)
         case str() | Path():
             return _from_path(Path(data), task, name, columns)
         case _ if is_hf_dataset(data):
@@ -102,6 +110,13 @@ def _from_arrays(samples: Any, targets: Any, task: Task | None, name: str) -> Ta
     given = None if samples is None else _by_position(samples, "samples")
     targets = _by_position(targets, "targets")
     count = len(targets if given is None else given)
+    if _are_lists_of_words(given, targets):
+        words, sample_names, labels = words_and_tags(given, targets, ("samples", "targets"), task)
+        values, task = as_targets(labels.values, len(words), task)
+        notes = (words_note(words),)
+        return TargetData(
+            name, words, values, task, labels.class_names, names=sample_names, notes=notes
+        )
     names = sample_names = None
     if _need_encoding(targets):
         targets, names = encoded([targets], ["targets"], task)
@@ -110,7 +125,18 @@ def _from_arrays(samples: Any, targets: Any, task: Task | None, name: str) -> Ta
         texts = [str(x) for x in given]
         kind = "image" if isinstance(given[0], Path) else kind_of(texts, "samples", Path())
         given, sample_names = images_or_texts(texts, kind, Path())
+    elif isinstance(given, list | tuple) and given and all(is_text(as_text(x)) for x in given):
+        given = [as_text(x) for x in given]
     return TargetData(name, given, values, task, names, names=sample_names)
+
+
+def _are_lists_of_words(samples: Any, targets: Any) -> bool:
+    """Whether each sample is a list of words, and each target a list of their tags."""
+    if not isinstance(samples, list) or not isinstance(targets, list):
+        return False
+    lists = all(isinstance(x, list | tuple) and not isinstance(x, TextPair | Word) for x in samples)
+    words = lists and all(isinstance(word, str) for sentence in samples for word in sentence)
+    return words and bool(samples) and all(isinstance(x, list | tuple) for x in targets)
 
 
 def _by_position(values: Any, what: str) -> Any:
@@ -150,7 +176,7 @@ def _from_path(
     path: Path,
     task: Task | None,
     name: str | None,
-    columns: tuple[str | None, str | Sequence[str] | None],
+    columns: Columns,
 ) -> TargetData:
     suffix = path.suffix.lower()
     if not exists(path):
@@ -159,6 +185,8 @@ def _from_path(
         return from_folder(path, task, name)
     if suffix in TABLES:
         return from_table(path, task, name, *columns)
+    if suffix in OF_WORDS:
+        return _words_of_file(path, task, name, columns)
     if suffix == ".npy":
         found = _arrays(path)
         if isinstance(found, dict):
@@ -174,6 +202,18 @@ def _from_path(
         return data
     note = f"{path.name} holds no 'images' but {sorted(arrays)}: its targets are taken alone"
     return replace(data, notes=(note,))
+
+
+def _words_of_file(path: Path, task: Task | None, name: str | None, columns: Columns) -> TargetData:
+    one = []
+    for what, given in zip(("sample_column", "target_columns"), columns, strict=True):
+        listed = [given] if isinstance(given, str) else list(given or ())
+        if len(listed) > 1:
+            raise ValueError(f"{what} of a file of words must be one column, got {listed}")
+        one.append(listed[0] if listed else None)
+    if not exists(path):
+        raise FileNotFoundError(f"data not found: {shortened([str(path)], LONGEST)[0]}")
+    return from_conll(path, task, name, *one)
 
 
 def _arrays(path: Path) -> Any:

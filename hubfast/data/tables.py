@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from hubfast.data.cells import is_number, typed
-from hubfast.data.columns import IMAGES, Kind, choose_columns
+from hubfast.data.columns import IMAGES, ChosenColumns, Kind, choose_columns
 from hubfast.data.delimited import Delimited, read_delimited
 from hubfast.data.images import ImageFiles, image_suffixes
 from hubfast.data.labels import encoded, is_missing, missing_rows
 from hubfast.data.target import TargetData
+from hubfast.data.texts import pairs_of, words_and_tags, words_note
 from hubfast.scores.inputs import Task, as_targets
 from hubfast.utils.decoding import decoding
 from hubfast.utils.extras import require
@@ -26,7 +27,7 @@ def from_table(
     path: Path,
     task: Task | None,
     name: str | None,
-    sample_column: str | None,
+    sample_column: str | Sequence[str] | None,
     target_columns: str | Sequence[str] | None,
 ) -> TargetData:
     """Reads a table of one row per sample; relative image paths begin at its own folder.
@@ -37,20 +38,37 @@ def from_table(
     table = _Parquet(path) if path.suffix.lower() == ".parquet" else _Text(path)
     kinds = {column: kind_of(table.head(column), column, path.parent) for column in table.names}
     columns = choose_columns(kinds, sample_column, target_columns)
-    for column in [*columns.targets, *([columns.sample] if columns.sample else [])]:
+    for column in [*columns.targets, *columns.samples]:
         if table.names.count(column) > 1:
             raise ValueError(f"{path} has {table.names.count(column)} columns {column!r}")
+    if columns.words:
+        return _of_words(table, columns, task, name or path.stem)
     values = [table.targets(column, task) for column in columns.targets]
     labels = encoded(values, columns.targets, task, table.rows)
     targets, task = as_targets(labels.values, len(table.rows), task)
     samples: Any = None
     names = None
-    if columns.sample is not None:
-        given = _complete(table.values(columns.sample), columns.sample, path, table.rows)
-        samples, names = images_or_texts(given, kinds[columns.sample], path.parent)
+    if columns.samples:
+        given = [_complete(table.values(c), c, path, table.rows) for c in columns.samples]
+        if len(given) == 1:
+            samples, names = images_or_texts(given[0], kinds[columns.samples[0]], path.parent)
+        else:
+            samples = pairs_of(*given)
     notes = (*table.notes, *columns.notes)
     title = name or path.stem
     return TargetData(title, samples, targets, task, labels.class_names, None, names, notes)
+
+
+def _of_words(
+    table: "_Text | _Parquet", columns: ChosenColumns, task: Task | None, title: str
+) -> TargetData:
+    """Every word in the lists of one column, with its tag in those of the other."""
+    pair = (columns.samples[0], columns.targets[0])
+    sentences, tags = (table.values(column) for column in pair)
+    words, names, labels = words_and_tags(sentences, tags, pair, task, table.rows)
+    targets, task = as_targets(labels.values, len(words), task)
+    notes = (*table.notes, *columns.notes, words_note(words))
+    return TargetData(title, words, targets, task, labels.class_names, names=names, notes=notes)
 
 
 def kind_of(values: Sequence[Any], name: str, folder: Path) -> Kind:
@@ -67,6 +85,8 @@ def kind_of(values: Sequence[Any], name: str, folder: Path) -> Kind:
     lists = [value for value in there if isinstance(value, list) and value]
     if len(lists) * 2 > len(there) and isinstance(lists[0][0], list):  # lists of pixels
         return "image"
+    if len(lists) * 2 > len(there):
+        return "words" if isinstance(lists[0][0], str) else "tags"
     suffixed = sum(Path(text).suffix.lower() in image_suffixes() for text in texts)
     if texts and suffixed * 2 > len(texts):
         return "image"

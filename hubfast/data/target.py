@@ -1,6 +1,6 @@
 """The target task: samples with targets.
 
-A sample is an image (PIL, or an array of whole numbers) or a text, which every model prepares in
+A sample is an image (PIL, or an array of whole numbers) or of text, which every model prepares in
 its own way, or an array of floats, which models take as it is; `hubfast.data.pixels` has the rule.
 """
 
@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hubfast.data.clusters import clustered_order, whole_clusters
 from hubfast.data.images import opened
 from hubfast.data.pixels import Pixels
+from hubfast.data.texts import as_text, is_text
 from hubfast.scores.inputs import Task
 
 
@@ -58,8 +60,9 @@ class TargetData:
             without = f"data {self.name!r} has targets only, no samples to run a model on"
             raise ValueError("; ".join([without, *self.notes]))
         sample = self.samples[index if self.positions is None else int(self.positions[index])]
-        if isinstance(sample, tuple):  # (sample, target) of a torch Dataset
-            sample = sample[0]
+        sample = as_text(sample)
+        if isinstance(sample, tuple) and not is_text(sample):  # (sample, target) of a Dataset
+            sample = as_text(sample[0])
         return opened(sample) if isinstance(sample, bytes | Mapping | Path) else sample
 
     def name_of(self, index: int) -> str:
@@ -70,6 +73,15 @@ class TargetData:
     def rows(self) -> Tensor:
         """Positions of the samples in the full data set, `(n,)` int64."""
         return torch.arange(len(self), device="cpu") if self.positions is None else self.positions
+
+    @property
+    def clusters(self) -> Tensor | None:
+        """Which samples belong together, `(n,)`; None where each is drawn by itself.
+
+        Words of one sentence have one number.
+        """
+        whole: Tensor | None = getattr(self.samples, "clusters", None)
+        return None if whole is None else whole[self.rows()]
 
     def subset(self, index: Tensor) -> "TargetData":
         """Takes the samples at `index`."""
@@ -86,7 +98,8 @@ class TargetData:
 
         Args:
             first: Number of samples in the first part, or its share if a float below 1.
-            seed: Seed of the split; the same one gives the same parts.
+            seed: Seed of the split; the same one gives the same parts. Clusters stay whole: the
+                first part has `first` samples, or those of the last cluster more.
 
         Raises:
             ValueError: `first` leaves a part empty.
@@ -96,6 +109,12 @@ class TargetData:
         count = round(first * len(self)) if isinstance(first, float) and first < 1 else int(first)
         if not 0 < count < len(self):
             raise ValueError(f"first must leave both parts samples of {len(self)}, got {first}")
+        if (clusters := self.clusters) is not None:
+            order = clustered_order(clusters, seed)
+            cut = whole_clusters(clusters[order], count)
+            if cut == len(self):
+                raise ValueError(f"first must leave both parts whole clusters, got {first}")
+            return self.subset(order[:cut].sort().values), self.subset(order[cut:].sort().values)
         classes = self.targets.numpy() if self.task == "classification" else None
         if classes is not None:
             sizes = np.unique(classes, return_counts=True)[1]

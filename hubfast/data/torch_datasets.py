@@ -13,6 +13,7 @@ from hubfast.data.joined import Renumbered, joined, nameless_note
 from hubfast.data.labels import EncodedTargets, encoded
 from hubfast.data.reading import left_out, reason
 from hubfast.data.target import TargetData
+from hubfast.data.texts import as_text
 from hubfast.scores.inputs import Task, as_targets
 from hubfast.utils.progress import progress_bar
 
@@ -34,7 +35,7 @@ class Firsts(Sequence[Any]):
         return len(self.pairs)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.pairs[index][0]
+        return as_text(self.pairs[index][0])
 
 
 def from_dataset(

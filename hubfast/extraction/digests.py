@@ -20,10 +20,12 @@ from torch import Tensor
 from hubfast.data import TargetData
 from hubfast.data.images import ImageFiles
 from hubfast.data.pixels import ORIENTATION
+from hubfast.data.texts import TextPair, Word, Words, as_text, is_text
 from hubfast.utils.file_hashes import FileHashes
 from hubfast.utils.threads import cores
 
 UNREADABLE = bytes(32)  # the digest of each sample that cannot be read
+OF_TEXT = (b"text", b"pair", b"word")  # kinds of samples that have no pixels
 OFTEN = 10.0  # seconds, after which new hashes of files are kept
 
 
@@ -58,7 +60,7 @@ def sample_digests(data: TargetData, rows: Tensor, hashes: FileHashes | None = N
         except Exception:  # decoders raise whatever their format makes them
             return UNREADABLE
         return hashlib.sha256(
-            b"\n".join([kind, b"" if kind == b"text" else reading, content])
+            b"\n".join([kind, b"" if kind in OF_TEXT else reading, content])
         ).digest()
 
     if isinstance(data.samples, ImageFiles):  # others need not bear threads
@@ -73,7 +75,7 @@ def sample_digests(data: TargetData, rows: Tensor, hashes: FileHashes | None = N
 def hashed_by_reading(data: TargetData) -> bool:
     """Whether a sample must be read to be hashed, as those of a torch Dataset: `digest_of` does."""
     samples: Any = data.samples
-    known = isinstance(samples, ImageFiles | list | tuple | np.ndarray | Tensor)
+    known = isinstance(samples, ImageFiles | Words | list | tuple | np.ndarray | Tensor)
     return not (samples is None or known or bool(getattr(samples, "decoding", "")))
 
 
@@ -102,8 +104,9 @@ def _kept(samples: Any, position: int) -> Any:
         if sample["bytes"] is not None or os.path.isfile(sample["path"] or ""):
             return sample
     if not isinstance(samples, ImageFiles):
-        sample = samples[position]
-        return sample[0] if isinstance(sample, tuple) else sample
+        sample = as_text(samples[position])
+        whole = not isinstance(sample, tuple) or is_text(sample)
+        return sample if whole else as_text(sample[0])
     image = samples.images[position]
     if isinstance(image, Mapping):
         image = image.get("path") if image.get("bytes") is None else image["bytes"]
@@ -123,7 +126,11 @@ def _content(sample: Any, known: FileHashes) -> tuple[bytes, bytes]:
         sample = Path(sample["path"]) if sample.get("bytes") is None else sample["bytes"]
     match sample:
         case str():
-            return b"text", sample.encode("utf-8", "surrogatepass")
+            return b"text", _encoded(sample)
+        case TextPair():
+            return b"pair", _joined(sample)
+        case Word():
+            return b"word", b"%d " % sample.position + _joined(sample.sentence)
         case Path():
             return b"encoded", known.of(sample)
         case bytes() | bytearray() | memoryview():
@@ -139,6 +146,16 @@ def _content(sample: Any, known: FileHashes) -> tuple[bytes, bytes]:
         raise TypeError(f"samples must be images, texts or numbers, got {values.dtype}")
     values = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
     return b"array", _values(values.dtype.name, values.shape, values)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _joined(texts: Sequence[str]) -> bytes:
+    """Texts with their lengths before them, so that others never join to the same."""
+    encoded = [_encoded(text) for text in texts]
+    return b" ".join(b"%d" % len(text) for text in encoded) + b"\n" + b"".join(encoded)
 
 
 def _values(dtype: str, shape: Sequence[int], content: Any) -> bytes:

@@ -52,7 +52,7 @@ class Feed:
         cache: EntryStore | None = None,
     ):
         self.data, self.memory, self.max_unreadable = data, memory, max_unreadable
-        self.ends = block_ends(len(data))
+        self.ends = block_ends(len(data), data.clusters)
         self.findings = Findings()
         self.seconds = 0.0  # spent on reading
         self._starts = (0, *self.ends[:-1])

@@ -176,13 +176,16 @@ class ModelOutputs:
         """Whether the features of a block are kept: those of the first samples, or all if few."""
         feed = self.setting.feed
         most = max(KEPT_SAMPLES, 2 * (self.width or 0))
-        return feed.ends[index] <= KEPT_SAMPLES or len(feed.data) <= most
+        return self._is_first(index) or len(feed.data) <= most
 
     def _needs_features(self, index: int) -> bool:
         """Whether a score needs the features of a block; those of later ones are for sums alone."""
-        ends = self.setting.feed.ends
-        first = not index or ends[index - 1] < KEPT_SAMPLES
-        return self.scores.needs_statistics or (first and self.scores.needs_features)
+        first = self._is_first(index) and self.scores.needs_features
+        return self.scores.needs_statistics or first
+
+    def _is_first(self, index: int) -> bool:
+        """Whether a block has some of the first samples, whose features scores may keep."""
+        return not index or self.setting.feed.ends[index - 1] < KEPT_SAMPLES
 
     def _begin(self, known: Mapping[str, Any] | None) -> None:
         """Starts from the first block, with what the cache has of a model of this identity."""

@@ -160,7 +160,13 @@ class ModelRun(ModelOutputs):
 
     def _add(self, block: Block, outputs: Outputs, *, counted: bool = False) -> None:
         targets = block.targets
-        self.scores.update(targets, outputs.features, outputs.logits, counted=counted)
+        self.scores.update(
+            targets,
+            outputs.features,
+            outputs.logits,
+            counted=counted,
+            clusters=block.clusters,
+        )
         self.tally.update(outputs.tally)
 
     def _jump(self, stop: int) -> bool:

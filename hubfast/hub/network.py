@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from hubfast.data.block import Block
+from hubfast.data.texts import is_text
 from hubfast.hub.memory import within_memory
 from hubfast.hub.model import Batch, Extraction, SampleSequence, shape_error
 from hubfast.hub.numbers import as_floats
@@ -210,7 +211,7 @@ class _Prepared(Dataset):
     def __getitem__(self, index: int) -> Any:
         sample, network = self.data[index], self.network
         module = isinstance(network.run, nn.Module)
-        if network.reads_text or (isinstance(sample, str) and (module or network.transform)):
+        if network.reads_text or (is_text(sample) and (module or network.transform)):
             if isinstance(sample, str) and network.reads_text:
                 return sample
             wanted, got = ("text", "images") if network.reads_text else ("images", "text")

@@ -8,7 +8,9 @@ from hubfast.scores.registry import SCORES
 PER_CLASS = 8  # samples of each class, on average, that the first look is of
 
 
-def look_sizes(n_samples: int, n_classes: int) -> tuple[int, ...]:
+def look_sizes(
+    n_samples: int, n_classes: int, ends: Sequence[int] | None = None
+) -> tuple[int, ...]:
     """How many samples the models have seen at each look of a race, ascending; the last is all.
 
     Every look is at a boundary of `data.order.block_ends`: 128, 256, 512, 1,024 and then every
@@ -17,6 +19,8 @@ def look_sizes(n_samples: int, n_classes: int) -> tuple[int, ...]:
     Args:
         n_samples: Samples that a score is of once everything was seen: N.
         n_classes: Classes, or target columns.
+        ends: Where blocks really end, if whole clusters have moved these ends: each look is then
+            at the first of them that is not before it. None for `block_ends`.
 
     Returns:
         `(N,)` where N is no more than the first look.
@@ -27,12 +31,14 @@ def look_sizes(n_samples: int, n_classes: int) -> tuple[int, ...]:
     for name, value in (("n_samples", n_samples), ("n_classes", n_classes)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    ends = block_ends(n_samples)
-    size, sizes = next((end for end in ends if end >= PER_CLASS * n_classes), n_samples), []
+    usual = block_ends(n_samples)
+    size, sizes = next((end for end in usual if end >= PER_CLASS * n_classes), n_samples), []
     while size < n_samples:
         sizes.append(size)
         size *= 2
-    return (*sizes, n_samples)
+    if ends is None:
+        return (*sizes, n_samples)
+    return tuple(sorted({min(end for end in ends if end >= size) for size in (*sizes, n_samples)}))
 
 
 def samples_scored(metric: str, n_samples: int, kept: int) -> int:

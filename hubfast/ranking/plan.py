@@ -10,6 +10,7 @@ import torch
 
 from hubfast.data import TargetData
 from hubfast.data.checks import check_share
+from hubfast.data.clusters import whole_clusters
 from hubfast.data.order import seeded_order
 from hubfast.extraction.cache import Cache, default_folder
 from hubfast.extraction.cluster.ray_cluster import Cluster
@@ -112,8 +113,11 @@ class Plan:
     def in_order(self, target: TargetData) -> TargetData:
         """The samples in the order in which they are looked at, as many as the scores are of."""
         most = (self.samples, useful_samples(self.metrics))
-        order = seeded_order(target.targets, target.task, self.seed)
-        return target.subset(order[: min(n for n in (len(target), *most) if n is not None)])
+        order = seeded_order(target.targets, target.task, self.seed, target.clusters)
+        count = min(n for n in (len(target), *most) if n is not None)
+        if target.clusters is not None:
+            count = whole_clusters(target.clusters[order], count)
+        return target.subset(order[:count])
 
 
 def check_target(target: TargetData, plan: Plan) -> None:

@@ -76,7 +76,7 @@ class Session:
             ahead=plan.extraction.device != "cpu",
             cache=plan.cache or passing,
         )
-        self.looks = look_sizes(len(self.feed.data), self._columns)
+        self.looks = look_sizes(len(self.feed.data), self._columns, self.feed.ends)
         setting = Setting(
             self.feed,
             plan.here,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hubfast.scores.clustered import cluster_influences
 from hubfast.scores.fitted import FittedScore
 from hubfast.scores.inputs import Task
 from hubfast.scores.logme.expected import Expected, expected
@@ -23,7 +24,7 @@ class Scored:
     """A score, and how it moves with its samples."""
 
     score: float
-    influence: Tensor  # of each of the first samples, (r,) float64 on the CPU
+    influence: Tensor  # of the first samples, or of their clusters, (r,) float64 on the CPU
     count: int  # samples that the score is of
 
 
@@ -34,7 +35,9 @@ class StreamedScores:
     of the first samples for scores that need samples and for influences, the source probabilities
     of all samples for LEEP (n x Cs float32: it needs them a second time) or only the source labels
     for NCE. As the order is random with classes in proportion, the first samples are a fair part
-    of all. What is kept is allocated once: one small piece kept of every batch would scatter the
+    of all. Samples may come in clusters, such as the words of sentences: influences are then summed
+    within each, of as many samples as are kept, since a score moves with whole clusters. What is
+    kept is allocated once: one small piece kept of every batch would scatter the
     heap, and memory would grow with the number of batches.
 
     Args:
@@ -58,7 +61,7 @@ class StreamedScores:
         self.metrics, self.task = tuple(metrics), task
         self.statistics = FeatureStatistics(task)
         self.count = 0
-        self._all, self._interval = count, min(interval, kept)
+        self._all, self._most, self._interval = count, kept, min(interval, kept)
         self._needs = {SCORES[metric].needs for metric in self.metrics}
         self._kept = min(kept if "samples" in self._needs else self._interval, count)
         self._buffers: dict[str, Tensor] = {}
@@ -87,6 +90,7 @@ class StreamedScores:
         logits: Tensor | None,
         *,
         counted: bool = False,
+        clusters: Tensor | None = None,
     ) -> None:
         """Adds the outputs for the next samples.
 
@@ -95,6 +99,8 @@ class StreamedScores:
             features: `(b, D)`; None where only what the statistics hold is needed of them.
             logits: `(b, Cs)` of the source classes; None where the model gives none.
             counted: Whether `statistics` has these samples already.
+            clusters: Which of the samples belong together, `(b,)`, each cluster in one piece; None
+                where each is drawn by itself.
 
         Raises:
             ValueError: Every metric needs the source classifier's logits, and there are none.
@@ -102,6 +108,8 @@ class StreamedScores:
         if not len(targets):
             return
         self._logme = None
+        if clusters is not None:  # the spread of few clusters is hardly known
+            self._interval, self._kept = self._most, min(self._most, self._all)
         if self.needs_logits:
             self._add_logits(logits)
         if features is not None:
@@ -110,6 +118,8 @@ class StreamedScores:
             if self.needs_features:
                 self._keep("features", self._kept, features)
         self._keep("targets", self._all, targets)
+        if clusters is not None:
+            self._keep("clusters", self._kept, clusters.cpu())
         self.count += len(targets)
 
     def score(
@@ -150,7 +160,11 @@ class StreamedScores:
                     self._logme = fitted
                 kept = self._first("features", len(first))
                 influence = fitted.influence(kept, self._first("targets", len(first)))
-        return Scored(fitted.score, influence.cpu(), count)
+        influence = influence.cpu()
+        if "clusters" in self._buffers:
+            which, cut = self._first("clusters", len(first)), len(first) < self.count
+            influence = cluster_influences(influence, which, cut=cut)
+        return Scored(fitted.score, influence, count)
 
     def expected(self) -> Expected | None:
         """What a linear model on the features gives for the first samples, each left out.

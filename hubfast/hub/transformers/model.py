@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from hubfast.data.texts import is_text
 from hubfast.hub.errors import one_line
 from hubfast.hub.model import Batch, Extraction, Loading, SampleSequence
 from hubfast.hub.network import Network
@@ -75,7 +76,7 @@ class TransformersModel:
     def batches(self, data: SampleSequence, options: Extraction) -> Iterator[Batch]:
         """Yields features of all of `data`, in order; afterwards `tally` is about these data."""
         self.tally = {}
-        if isinstance(data[0], str):
+        if is_text(data[0]):
             self._refuse_other_inputs("text")
             tokens = self._text.tokens
             tokens.counts.clear()

@@ -1,13 +1,15 @@
-"""What a user says of a model that reads texts: `hf:NAME?prompt=query`."""
+"""What a user says of a model that reads texts: `hf:NAME?prompt=query&long_texts=windows`."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 from urllib.parse import parse_qsl
 
 from hubfast.utils.names import brief
 
+LongTexts = Literal["cut", "windows"]
+OfWords = Literal["first", "last", "mean"]
 BEGINS = re.compile(r"\?(?=\w+=)")  # no pattern of files goes on like this
 
 
@@ -18,19 +20,28 @@ class TextOptions:
     Args:
         prompt: Name of one of its own prompts, which comes before each text; None for its default.
         prompt_text: A prompt itself, empty for none; None for one of the model's own.
+        long_texts: A text of more tokens than the model takes is cut, or read in windows, whose
+            features are averaged.
+        words: Which of the tokens of a word gives its features, or the mean of all.
 
     Raises:
-        ValueError, TypeError: A prompt is no text, or there are two.
+        ValueError, TypeError: A value is none of these, or there are two prompts.
     """
 
     prompt: str | None = None
     prompt_text: str | None = None
+    long_texts: LongTexts = "cut"
+    words: OfWords = "first"
 
     def __post_init__(self) -> None:
         for name in ("prompt", "prompt_text"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"{name} must be text, got {brief(value)}")
+        for name, known in (("long_texts", LongTexts), ("words", OfWords)):
+            if getattr(self, name) not in get_args(known):
+                value = brief(getattr(self, name))
+                raise ValueError(f"{name} must be one of {get_args(known)}, got {value}")
         if self.prompt is not None and self.prompt_text is not None:
             raise ValueError("a model takes one prompt, got prompt and prompt_text")
 

@@ -1,20 +1,21 @@
 """transformers models over texts: every text gets the features that it has alone."""
 
 import inspect
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from hubfast.hub.memory import within_memory
+from hubfast.data.block import Block
+from hubfast.data.texts import TextPair, Word, is_text
 from hubfast.hub.model import Batch, Extraction, SampleSequence, shape_error
-from hubfast.hub.network import in_precision
+from hubfast.hub.transformers.encoding import USED, TextEncoder, tokenizer_key
 from hubfast.hub.transformers.features import Outputs, classifies, text_features
-from hubfast.hub.transformers.options import TextOptions
+from hubfast.hub.transformers.groups import Pass, run_groups
+from hubfast.hub.transformers.options import OfWords, TextOptions
 from hubfast.hub.transformers.pooling import SentenceHead
 from hubfast.hub.transformers.quiet import quiet
 from hubfast.hub.transformers.sentence import SentenceFormat
@@ -26,16 +27,11 @@ from hubfast.hub.transformers.tokenizers import (
     prompt_length,
     shortest_text,
 )
-from hubfast.hub.transformers.tokens import (
-    FIXED_LENGTH,
-    MAX_TOKENS,
-    Ids,
-    Tokens,
-)
+from hubfast.hub.transformers.tokens import FIXED_LENGTH, Ids, Rows, Tokens
+from hubfast.hub.transformers.words import WordNetwork, token_part
 from hubfast.utils.stopwatch import Stopwatch
 
-# Number of batches among whose texts a GPU looks for those of the same number of tokens.
-LOOKAHEAD = 16
+AMONG = 1024  # texts among which those of the same number of tokens are looked for, by length
 NO_TOKEN = -1
 SHOWN = 3  # arguments that an error names
 
@@ -53,40 +49,74 @@ class TextNetwork:
         part: The part of the model that reads texts.
         tokens: Turns texts into what the part takes.
         head: What makes an embedding of the part's last hidden states, where the model has that.
+        words: Which tokens of a word give its features.
     """
 
     model: nn.Module
     part: nn.Module
     tokens: Tokens
     head: SentenceHead | None = None
+    words: OfWords = "first"
+
+    @property
+    def own_pooling(self) -> str:
+        """How the model itself makes features of its tokens: cls, max, last, or else mean."""
+        modes = () if self.head is None else self.head.modes
+        names = {"cls": "cls", "max": "max", "lasttoken": "last"}
+        return names.get(modes[0], "mean") if len(modes) == 1 else "mean"
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it was trained to embed each text by itself, so that it takes no pairs."""
+        return self.head is not None or hasattr(self.model, "get_text_features")
 
     def batches(self, data: SampleSequence, options: Extraction) -> Iterator[Batch]:
         """Yields the features of all of `data`, in order."""
         self.model.eval().to(options.device)
         if self.head is not None:
             self.head.eval().to(options.device)
-        step = options.batch_size * (1 if options.device == "cpu" else LOOKAHEAD)
+        block = data if isinstance(data, Block) else None
+        step = max(options.batch_size, AMONG, 0 if block is None else len(block))
         for start in range(0, len(data), step):
-            begun = time.perf_counter()
-            texts = [_text(data[i]) for i in range(start, min(start + step, len(data)))]
+            shared = None if block is None else block.shared
+            once = Pass(options, shared, Stopwatch("cpu"), Stopwatch(options.device))
+            with once.prepare:
+                samples = [_checked(data[i]) for i in range(start, min(start + step, len(data)))]
             with quiet():
-                rows = self.tokens.of(texts, start)
-                prepared = time.perf_counter() - begun
-                with Stopwatch(options.device) as forward:
-                    features, logits = self._features(rows, options)
-            index = torch.arange(start, start + len(texts), device="cpu")
-            yield Batch(index, features, logits, prepared, forward)
+                features, logits = self._of(samples, start, once)
+            index = torch.arange(start, start + len(samples), device="cpu")
+            yield Batch(index, features, logits, once.prepare.seconds, once.forward)
+
+    def _of(self, samples: list[Any], start: int, once: Pass) -> Outputs:
+        if isinstance(samples[0], Word):
+            part = token_part(self.model, self.tokens.name)
+            return WordNetwork(part, self.tokens, self.words).features(
+                samples, self._end, once
+            ), None
+        if not (self.embeds and isinstance(samples[0], TextPair)):
+            return self._of_texts(samples, start, once)
+        first, second = (
+            self._of_texts([pair[side] for pair in samples], start, once.of_side(side))[0]
+            for side in (0, 1)
+        )
+        return torch.cat([first, second, (first - second).abs()], 1), None
+
+    def _of_texts(self, texts: list[Any], start: int, once: Pass) -> Outputs:
+        with once.prepare:
+            rows = self.tokens.rows(texts, start, once.shared)
+        with once.forward:
+            features, logits = self._features(rows.ids, once.options)
+            if len(rows.ids) > len(texts):
+                features = averaged_rows(features, rows)
+                logits = None if logits is None else averaged_rows(logits, rows)
+        return features, logits
 
     def _features(self, rows: list[Ids], options: Extraction) -> Outputs:
+        """Features, one row for each of `rows`, and logits."""
         order: list[int] = []
         parts: list[Outputs] = []
         run = partial(text_features, self.model, self.part, head=self.head)
-        for group in self._alike(rows, options.batch_size):
-            names = rows[group[0]]
-            columns = {key: [rows[i][key] for i in group] for key in names}
-            inputs = {key: torch.tensor(ids, device=options.device) for key, ids in columns.items()}
-            with torch.inference_mode(), in_precision(options):
-                features, logits = within_memory(run, inputs)
+        for group, (features, logits) in run_groups(rows, run, self._end, options):
             if features.ndim != 2 or len(features) != len(group):
                 raise shape_error("features", f"({len(group)}, D) for {len(group)}", features)
             parts.append((features, logits))
@@ -96,16 +126,11 @@ class TextNetwork:
         back = torch.tensor(order, device=features.device).argsort()
         return features[back], torch.cat(given)[back] if len(given) == len(parts) else None
 
-    def _alike(self, rows: list[Ids], most: int) -> Iterator[list[int]]:
-        """Positions of texts with equal numbers of tokens, and of end tokens, as BART needs."""
+    @property
+    def _end(self) -> int | None:
         config: Any = self.model.config
-        end: Any = getattr(config, "eos_token_id", None)
-        groups: dict[tuple[int, int], list[int]] = {}
-        for position, row in enumerate(rows):
-            ids = row["input_ids"]
-            groups.setdefault((len(ids), ids.count(end)), []).append(position)
-        for group in groups.values():
-            yield from (group[i : i + most] for i in range(0, len(group), most))
+        end = getattr(config, "eos_token_id", None)
+        return end if isinstance(end, int) else None
 
 
 def text_network(
@@ -139,7 +164,7 @@ def text_network(
     if classifies(model) and getattr(text, "pad_token_id", None) is None:
         # Without one decoders refuse batches; no token has this id, so that the last one counts.
         text.pad_token_id = NO_TOKEN
-    prompt, most, head = prompt_of(name, wanted, sentence), MAX_TOKENS, None
+    prompt, most, head = prompt_of(name, wanted, sentence), USED, None
     if sentence is not None:
         if sentence.lowers:
             lower(tokenizer)
@@ -149,14 +174,14 @@ def text_network(
         head = sentence.head(prompt_length(tokenizer, prompt))
     tokens = Tokens(
         name=name,
-        tokenizer=tokenizer,
+        encoder=TextEncoder(tokenizer, prompt, tokenizer_key(tokenizer)),
         names=names,
         longest=longest_text(part, config, tokenizer, most),
         shortest=shortest_text(config),
         fixed=text.model_type in FIXED_LENGTH,
-        prompt=prompt,
+        windows=wanted.long_texts == "windows",
     )
-    return TextNetwork(model, part, tokens, head)
+    return TextNetwork(model, part, tokens, head, wanted.words)
 
 
 def prompt_of(name: str, options: TextOptions, sentence: SentenceFormat | None) -> str:
@@ -195,7 +220,17 @@ def _arguments(call: Callable[..., Any]) -> tuple[str, ...] | None:
     return tuple(parameters)
 
 
-def _text(sample: Any) -> str:
-    if isinstance(sample, str):
+def averaged_rows(values: Tensor, rows: Rows) -> Tensor:
+    """The mean of the windows of each text, weighted by their tokens, `(texts, D)`."""
+    owners = torch.tensor(rows.owners, device=values.device)
+    weights = torch.tensor(rows.weights, device=values.device, dtype=values.dtype)
+    count = rows.owners[-1] + 1
+    sums = values.new_zeros(count, values.shape[1])
+    total = values.new_zeros(count).index_add_(0, owners, weights)
+    return sums.index_add_(0, owners, values * weights[:, None]) / total[:, None]
+
+
+def _checked(sample: Any) -> Any:
+    if is_text(sample):
         return sample
     raise TypeError(f"this model reads text, the data gives {type(sample).__name__}")

@@ -1,0 +1,225 @@
+"""Features of the words of sentences: those of their tokens in a model's last hidden states."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hubfast.data.texts import Word
+from hubfast.hub.transformers.features import last_hidden
+from hubfast.hub.transformers.groups import Pass, run_groups
+from hubfast.hub.transformers.options import OfWords
+from hubfast.hub.transformers.tokens import Ids, Tokens
+from hubfast.utils.names import brief
+
+STANDINS = ("unk_token", "mask_token", "pad_token", "eos_token", "bos_token")
+Sentence = tuple[str, ...]
+
+
+class WordRow(NamedTuple):
+    """A sentence, or a part of a long one, as a model takes it."""
+
+    ids: Ids
+    first: int  # position in the sentence of the first of its words
+    spans: list[tuple[int, int]]  # tokens of each of its words, from and up to
+
+
+@dataclass(frozen=True, eq=False)
+class WordTokens:
+    """What turns sentences into tokens of which it is known whose they are.
+
+    The words of a sentence are joined by spaces and read as a text, as the model was trained to.
+
+    Args:
+        tokens: What turns texts into token ids.
+    """
+
+    tokens: Tokens
+
+    def rows(self, sentence: Sentence) -> list[WordRow]:
+        """The rows of a sentence; several where it has more tokens than the model takes.
+
+        Raises:
+            ValueError: A word has no token, and the tokenizer none to stand for it.
+            TypeError: The tokenizer does not tell which tokens belong to which word.
+        """
+        return self._parts([*sentence], 0)
+
+    def _parts(self, words: list[str], first: int) -> list[WordRow]:
+        ids, spans = self._encoded(words)
+        blank = [i for i, (start, stop) in enumerate(spans) if start == stop]
+        if blank:
+            self.tokens.counts["blank"] += len(blank)
+            standin = self._standin(words[blank[0]])
+            words = [standin if i in {*blank} else word for i, word in enumerate(words)]
+            ids, spans = self._encoded(words)
+            if any(start == stop for start, stop in spans):
+                raise ValueError(f"{self.tokens.name}: {brief(standin)} is no token of its own")
+        length, longest = len(ids["input_ids"]), self.tokens.longest
+        if length > longest and len(words) > 1:
+            half = len(words) // 2
+            return self._parts(words[:half], first) + self._parts(words[half:], first + half)
+        if length > longest:
+            ids = self.tokens.encoder.cut([words[0]], longest)[0]
+            spans = [(spans[0][0], min(spans[0][1], longest))]
+        return [WordRow(self.tokens.filled(ids), first, spans)]
+
+    def _encoded(self, words: list[str]) -> tuple[dict[str, np.ndarray], list[tuple[int, int]]]:
+        tokenizer, text = self.tokens.tokenizer, " ".join(words)
+        if not tokenizer.is_fast:
+            made, spans = self._word_by_word(words)
+        else:
+            made = tokenizer(text, truncation=False, return_offsets_mapping=True)
+            spans = _spans(words, made.pop("offset_mapping"))
+        names = [name for name in made if name != "attention_mask"]
+        return {name: np.array(made[name], dtype=np.int32) for name in names}, spans
+
+    def _word_by_word(self, words: list[str]) -> tuple[Any, list[tuple[int, int]]]:
+        """Of a tokenizer that gives no places: where words alone have the tokens of the whole."""
+        tokenizer = self.tokens.tokenizer
+        made = tokenizer(" ".join(words))
+        texts = [word if i == 0 else f" {word}" for i, word in enumerate(words)]
+        own = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+        body, whole = [token for ids in own for token in ids], made["input_ids"]
+        starts = [i for i in range(len(whole)) if whole[i : i + len(body)] == body]
+        if not starts:
+            raise TypeError(
+                f"the tokenizer of {self.tokens.name}, {type(tokenizer).__name__}, does not tell "
+                "which tokens belong to which word"
+            )
+        stops = np.cumsum([starts[0], *map(len, own)]).tolist()
+        return made, list(pairwise(stops))
+
+    def _standin(self, word: str) -> str:
+        for name in STANDINS:
+            token = getattr(self.tokens.tokenizer, name, None)
+            if token is not None:
+                return str(token)
+        raise ValueError(
+            f"the word {word!r} has no token, and the tokenizer of {self.tokens.name} none to "
+            "stand for it"
+        )
+
+
+def _spans(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The tokens of each word, from and up to; equal where it has none.
+
+    Args:
+        words: The words that are joined by spaces.
+        offsets: From and up to which character each token stands for, nothing for special ones.
+    """
+    stops = np.cumsum([len(word) + 1 for word in words]) - 1
+    starts = stops - [len(word) for word in words]
+    spans = []
+    places = np.array(offsets).reshape(-1, 2)
+    real = places[:, 1] > places[:, 0]
+    for start, stop in zip(starts, stops, strict=True):
+        touching = np.flatnonzero(real & (places[:, 0] < stop) & (places[:, 1] > start))
+        spans.append((int(touching[0]), int(touching[-1]) + 1) if len(touching) else (0, 0))
+    return spans
+
+
+@dataclass(frozen=True, eq=False)
+class WordNetwork:
+    """A model that reads sentences, for the features of their words.
+
+    Args:
+        part: The part of the model that gives the states of tokens.
+        tokens: Turns texts into what the part takes.
+        how: Which tokens of a word give its features.
+    """
+
+    part: nn.Module
+    tokens: Tokens
+    how: OfWords
+
+    def features(self, words: Sequence[Word], end: int | None, once: Pass) -> Tensor:
+        """The features of words, `(words, D)` float32, those of one sentence from one pass over it.
+
+        Args:
+            words: The words.
+            end: The token that ends a text; None for none.
+            once: The pass over them.
+        """
+        sentences, owners = sentences_of(words)
+        with once.prepare:
+            parts = [WordTokens(self.tokens).rows(sentence) for sentence in sentences]
+        self.tokens.counts["parts"] += sum(len(parts[owner]) > 1 for owner in owners)
+        rows = [row for of_sentence in parts for row in of_sentence]
+        starts = np.cumsum([0, *(sum(len(r.spans) for r in one) for one in parts)])
+        firsts = np.cumsum([0, *(len(row.spans) for row in rows)])  # number of each first word
+        order: list[int] = []
+        found: list[Tensor] = []
+        run = partial(token_states, self.part)
+        with once.forward:
+            for group, (hidden, _) in run_groups([r.ids for r in rows], run, end, once.options):
+                spans = [(i, *span) for i, row in enumerate(group) for span in rows[row].spans]
+                found.append(word_features(hidden, spans, self.how))
+                order += [n for row in group for n in range(firsts[row], firsts[row + 1])]
+            features = torch.cat(found)
+            back = torch.tensor(order, device=features.device).argsort()
+            wanted = [int(starts[o]) + w.position for o, w in zip(owners, words, strict=True)]
+            return features[back[torch.tensor(wanted, device=features.device)]]
+
+
+def sentences_of(words: Sequence[Word]) -> tuple[list[Sentence], list[int]]:
+    """The different sentences of some words, and the number of that of each word."""
+    numbers: dict[Sentence, int] = {}
+    owners = [numbers.setdefault(word.sentence, len(numbers)) for word in words]
+    return [*numbers], owners
+
+
+def word_features(hidden: Tensor, spans: Sequence[tuple[int, int, int]], how: OfWords) -> Tensor:
+    """The features of words, `(words, D)` float32.
+
+    Args:
+        hidden: Last hidden states, `(b, tokens, D)`.
+        spans: The row of each word, and its tokens from and up to.
+        how: Which of its tokens counts, or the mean of all.
+    """
+    rows, starts, stops = torch.tensor(spans, device=hidden.device).T
+    if how == "first":
+        return hidden[rows, starts].float()
+    if how == "last":
+        return hidden[rows, stops - 1].float()
+    so_far = hidden.double().cumsum(1)
+    sums = so_far[rows, stops - 1] - so_far[rows, starts] + hidden[rows, starts]
+    return (sums / (stops - starts)[:, None]).float()
+
+
+def token_states(part: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, None]:
+    """The last hidden states `(b, tokens, D)` of the tokens of some rows.
+
+    Raises:
+        TypeError: The model gives another number of states than it takes tokens.
+    """
+    out = part(**inputs)
+    hidden = out[0] if isinstance(out, tuple) else last_hidden(out)  # DPR's part gives a tuple
+    tokens = inputs["input_ids"].shape[1]
+    if hidden.ndim != 3 or hidden.shape[1] != tokens:
+        raise TypeError(
+            f"a model of words must give a state for each of {tokens} tokens, got shape "
+            f"{tuple(hidden.shape)}"
+        )
+    return hidden, None
+
+
+def token_part(model: nn.Module, name: str) -> nn.Module:
+    """That part of a model which gives the states of tokens: no classifier, no decoder of it.
+
+    Raises:
+        TypeError: There is none.
+    """
+    found: Any = getattr(model, getattr(model, "base_model_prefix", "") or "", model)
+    if hasattr(found, "get_text_features"):
+        found = getattr(found, "text_model", None)
+    elif getattr(found.config, "is_encoder_decoder", False):
+        found = found.get_encoder()
+    if not isinstance(found, nn.Module):
+        raise TypeError(f"{name} gives no states of tokens, and the data gives words")
+    return found
