@@ -57,7 +57,7 @@ def read_data(
     data: str,
     *,
     task: str | None,
-    sample_column: str | None,
+    sample_column: str | list[str] | None,
     target_column: list[str] | None,
     background: str,
     bits: int | None,
@@ -69,7 +69,7 @@ def read_data(
     return as_target_data(
         data,
         task=cast(Any, task),
-        sample_column=sample_column,
+        sample_column=sample_column or None,
         target_columns=target_column or None,
         background=background,
         bits=bits,

@@ -38,8 +38,8 @@ def rank(
         str,
         typer.Option(
             help="Target data: a folder with a sub-folder of images for each class; a .csv, .tsv "
-            "or .parquet table of image paths or texts and labels; hfdata:NAME or hfdata:FOLDER "
-            "(NAME:CONFIG@SPLIT); an .npz file with 'images' and 'targets', a .npy file of targets "
+            "or .parquet table of image paths or texts and labels; a .conll file of words and tags, or "
+            "conll:FILE; hfdata:NAME or hfdata:FOLDER (NAME:CONFIG@SPLIT); an .npz file with 'images' and 'targets', a .npy file of targets "
             "for stored features; minihub:NAME.",
             autocompletion=complete_data,
         ),
@@ -98,8 +98,11 @@ def rank(
     workers: Annotated[int | None, typer.Option(min=0, help="Processes preparing samples.")] = None,
     seed: Annotated[int, typer.Option(help="Of the subsample and of the intervals.")] = 0,
     sample_column: Annotated[
-        str | None,
-        typer.Option(help="Of a table: image paths or texts; one with a usual name."),
+        list[str] | None,
+        typer.Option(
+            help="Of a table: image paths, texts or lists of words; repeat for pairs of texts; one "
+            "with a usual name."
+        ),
     ] = None,
     target_column: Annotated[
         list[str] | None,

@@ -127,7 +127,7 @@ def _of_words(dataset: Any, columns: ChosenColumns, task: Task | None, title: st
     """Every word in the lists of one column, with its tag in those of the other."""
     pair = (columns.samples[0], columns.targets[0])
     table = dataset.select_columns(list(pair)).with_format(None)[:]
-    words, names, labels = words_and_tags(*(table[column] for column in pair), pair, task)
+    words, names, labels = words_and_tags(table[pair[0]], table[pair[1]], pair, task)
     feature = dataset.features[pair[1]]
     known = getattr(getattr(feature, "feature", feature), "names", None)
     if known is not None:

@@ -110,13 +110,11 @@ def _from_arrays(samples: Any, targets: Any, task: Task | None, name: str) -> Ta
     given = None if samples is None else _by_position(samples, "samples")
     targets = _by_position(targets, "targets")
     count = len(targets if given is None else given)
-    if _are_lists_of_words(given, targets):
-        words, sample_names, labels = words_and_tags(given, targets, ("samples", "targets"), task)
+    if given is not None and _are_lists_of_words(given, targets):
+        words, called, labels = words_and_tags(given, targets, ("samples", "targets"), task)
         values, task = as_targets(labels.values, len(words), task)
         notes = (words_note(words),)
-        return TargetData(
-            name, words, values, task, labels.class_names, names=sample_names, notes=notes
-        )
+        return TargetData(name, words, values, task, labels.class_names, names=called, notes=notes)
     names = sample_names = None
     if _need_encoding(targets):
         targets, names = encoded([targets], ["targets"], task)

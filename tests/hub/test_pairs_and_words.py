@@ -195,17 +195,10 @@ def test_a_word_without_a_token_has_one_that_stands_for_it(subwords):
     torch.testing.assert_close(batch_of(subwords[0], spelled)[0], found[:3])
 
 
-WITHOUT_WORDS = ("dpr",)
-
-
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_reads_words_or_says_that_it_does_not(tmp_path, family):
+def test_every_family_reads_words(tmp_path, family):
     made(tmp_path, family)
     data = as_target_data((SENTENCES, TAGS))
-    if family in WITHOUT_WORDS:
-        with pytest.raises(TypeError, match="must give a state for each of"):
-            batch_of(tmp_path, data)
-        return
     found, _ = batch_of(tmp_path, data, batch_size=1)
     together, _ = batch_of(tmp_path, data, batch_size=8)
     assert found.shape[0] == len(data)
