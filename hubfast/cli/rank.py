@@ -38,8 +38,9 @@ def rank(
         str,
         typer.Option(
             help="Target data: a folder with a sub-folder of images for each class; a .csv, .tsv "
-            "or .parquet table of image paths or texts and labels; a .conll file of words and tags, or "
-            "conll:FILE; hfdata:NAME or hfdata:FOLDER (NAME:CONFIG@SPLIT); an .npz file with 'images' and 'targets', a .npy file of targets "
+            "or .parquet table of image paths or texts and labels; a .conll file of words and "
+            "their tags, or conll:FILE; hfdata:NAME or hfdata:FOLDER (NAME:CONFIG@SPLIT); an .npz "
+            "file with 'images' and 'targets', a .npy file of targets "
             "for stored features; minihub:NAME.",
             autocompletion=complete_data,
         ),
