@@ -5,35 +5,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from hubfast.cli.completion import complete_method
 from hubfast.cli.holding import hold_folder
 from hubfast.cli.names import method_names
 from hubfast.cli.output import Quiet, build_named, check_output_folder, read_data
+from hubfast.cli.ranked import named_by
 from hubfast.cli.resume import resumable
 from hubfast.cli.stopping import Stopping
+from hubfast.cli.tuned import RANKING, in_folder, show_tuned, write_tuned
 from hubfast.utils.extras import collection_paused
-from hubfast.utils.terminal import error_console, output_console
+from hubfast.utils.terminal import error_console
 
 if TYPE_CHECKING:
     from hubfast.ranking import Ranking
-    from hubfast.tuning import Tuned
-
-RANKING, MODEL, REPORT, RESULT = "ranking.json", "model", "report.html", "result.json"
 
 
 def tune(
     context: typer.Context,
-    hub: Annotated[
-        list[str],
-        typer.Option(
-            help="A model, as in rank: timm:NAME, timm:NAME@CHECKPOINT, minihub, minihub:NAME. "
-            "Repeat for more."
+    ranked: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[RANKING]",
+            exists=True,
+            dir_okay=False,
+            help="What rank --json wrote: its models and its data, where --hub and --data do not "
+            "say others.",
         ),
-    ],
-    data: Annotated[str, typer.Option(help="Training data, as in rank.")],
+    ] = None,
+    hub: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A model, as in rank: timm:NAME, timm:NAME@CHECKPOINT, hf:NAME, minihub, "
+            "minihub:NAME. Repeat for more."
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Training data of images or texts, as in rank.")
+    ] = None,
     method: Annotated[
         str,
         typer.Option(
@@ -67,7 +76,7 @@ def tune(
     ] = None,
     sample_column: Annotated[
         str | None,
-        typer.Option(help="Column of image paths in tables; one with a usual name."),
+        typer.Option(help="Column of image paths or texts in tables; one with a usual name."),
     ] = None,
     target_column: Annotated[
         list[str] | None,
@@ -88,7 +97,14 @@ def tune(
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 25,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples per step.")] = 32,
-    lr: Annotated[float, typer.Option("--lr", "--rate", help="Highest learning rate.")] = 1e-3,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            "--lr",
+            "--rate",
+            help="Highest learning rate: 1e-3 for images, 5e-5 for texts, 5e-4 for lora.",
+        ),
+    ] = None,
     optimizer: Annotated[str, typer.Option(help="adamw or sgd.")] = "adamw",
     schedule: Annotated[str, typer.Option(help="one-cycle, cosine, step, constant.")] = "one-cycle",
     weight: Annotated[
@@ -98,6 +114,7 @@ def tune(
     size: Annotated[
         int | None, typer.Option(min=8, help="Side of images; what the model wants.")
     ] = None,
+    lora_rank: Annotated[int, typer.Option(min=1, help="Rank of the updates of lora.")] = 8,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, auto.")] = "auto",
     devices: Annotated[
         int, typer.Option(min=1, help="How many devices train; with torchrun leave it out.")
@@ -106,7 +123,7 @@ def tune(
         bool, typer.Option("--sync-bn", help="Batch norm over the batch of all GPUs.")
     ] = False,
     precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, 16-mixed.")] = "32-true",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare images.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare samples.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the split and of training.")] = 0,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Live metrics in OUTPUT/tensorboard.")
@@ -120,6 +137,7 @@ def tune(
     quiet: Quiet = False,
 ) -> None:
     """Rank models for training data and tune the best ones."""
+    ranking, hub, data = named_by(ranked, ranking, hub, data)
     check_output_folder(output)
     with collection_paused():  # torch
         from hubfast.ranking import Ranking
@@ -180,22 +198,18 @@ def tune(
             weight=weight,
             augment=cast(Any, augment),
             size=None if size is None else (size, size),
+            lora_rank=lora_rank,
             resume=resume,
             trust=trust,
             on_ranking=partial(_keep, output, told),
         )
     if processes.first:
-        _write(tuned, output)
-        _show(tuned, output)
-
-
-def _in(folder: Path, name: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / name
+        write_tuned(tuned, output)
+        show_tuned(tuned, output)
 
 
 def _keep(output: Path, told: Stopping, ranking: "Ranking") -> None:
-    ranking.to_json(_in(output, RANKING))
+    ranking.to_json(in_folder(output, RANKING))
     for failure in ranking.failures():
         error_console().print(failure)
     if told.code:  # while the last scores were computed, which a ranking brings to an end
@@ -207,38 +221,3 @@ def _known_ranking(output: Path, ranking: Path | None, resume: bool, kind: Any) 
     if ranking is None and resume and (output / RANKING).exists():
         ranking = output / RANKING
     return None if ranking is None else kind.from_json(ranking)
-
-
-def _write(tuned: "Tuned", output: Path) -> None:
-    from hubfast.report import write_tuning
-
-    tuned.to_json(_in(output, RESULT))
-    tuned.save(_in(output, MODEL))
-    write_tuning(output / REPORT, tuned)
-
-
-def _show(tuned: "Tuned", output: Path) -> None:
-    from hubfast.tuning.measure import speed
-
-    table = Table(show_header=False, box=None)
-    table.add_row("models", ", ".join(tuned.models))
-    for name, found in tuned.evaluations.items():
-        table.add_row(f"{name} {found.metric}", f"{found.value:.4f}")
-        for each in tuned.baselines:
-            table.add_row(f"  {each.name}, not tuned", f"{each.values[name]:.4f}")
-    table.add_row("parameters", f"{tuned.cost.parameters / 1e6:.2f}M")
-    table.add_row("multiply-adds", f"{tuned.cost.multiply_adds / 1e9:.4f}G per image")
-    table.add_row("training", speed(tuned.cost.iterations_per_second, "step"))
-    table.add_row("inference", speed(tuned.cost.samples_per_second, "image"))
-    for stage, seconds in tuned.seconds.items():
-        table.add_row(f"time to {stage}", f"{seconds:.1f} s")
-    table.add_row("model", str(output / MODEL))
-    table.add_row("report", str(output / REPORT))
-    table.add_row("numbers", str(output / RESULT))
-    console = output_console()
-    console.print(Text.assemble((tuned.method, "bold"), f" on {tuned.data}"))
-    console.print(table)
-    for sentence in tuned.not_worth_it:
-        console.print(Text(sentence, style="bold yellow"))
-    for note in tuned.notes:
-        console.print(Text(f"note: {note}", style="yellow"))

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hubfast.ops.flops import formulas
@@ -19,7 +19,7 @@ def parameters(module: nn.Module) -> int:
 
 
 @torch.no_grad()
-def multiply_adds(module: nn.Module, *inputs: Tensor) -> int:
+def multiply_adds(module: nn.Module, *inputs: Any) -> int:
     """Multiply-adds of `module(*inputs)` in matrix products and convolutions.
 
     Papers on vision call this number FLOPs (ResNet-50 at 224 pixels: 4.1 G); torch counts a
@@ -31,7 +31,7 @@ def multiply_adds(module: nn.Module, *inputs: Tensor) -> int:
 
 
 @torch.no_grad()
-def operations(module: nn.Module, *inputs: Tensor) -> int:
+def operations(module: nn.Module, *inputs: Any) -> int:
     """`multiply_adds`, and the elementwise work of layers: what ptflops and papers after it count.
 
     Two for each output of a normalisation, one for each of an activation, one for each input of

@@ -1,9 +1,10 @@
 """How fast a model answers, and what one answer takes."""
 
 import time
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hubfast.nn.hooks import eval_mode
 from hubfast.profiling import counts
@@ -12,27 +13,33 @@ WARM_UP = 2  # batches
 LEAST_SECONDS = 0.5  # of measuring
 
 
-def inference_speed(module: nn.Module, images: Tensor) -> float:
-    """Samples per second of `module` in eval mode on batches like `images` `(B, 3, H, W)`."""
+def inference_speed(module: nn.Module, batch: Any) -> float:
+    """Samples per second of `module` in eval mode on batches like this one.
+
+    Args:
+        module: What is measured; it has parameters.
+        batch: Images `(B, 3, H, W)`, or whatever else has a length and is what the module takes.
+    """
+    device = next(module.parameters()).device
     with eval_mode(module), torch.inference_mode():
         for _ in range(WARM_UP):
-            module(images)
-        _wait(images)
+            module(batch)
+        _wait(device)
         started, runs = time.perf_counter(), 0
         while time.perf_counter() - started < LEAST_SECONDS:
-            module(images)
-            _wait(images)
+            module(batch)
+            _wait(device)
             runs += 1
         seconds = time.perf_counter() - started
-    return runs * len(images) / seconds
+    return runs * len(batch) / seconds
 
 
-def inference_cost(module: nn.Module, image: Tensor) -> int:
-    """Multiply-adds of one image `(1, 3, H, W)` in eval mode; see `counts.multiply_adds`."""
+def inference_cost(module: nn.Module, sample: Any) -> int:
+    """Multiply-adds of a batch of one sample in eval mode; see `counts.multiply_adds`."""
     with eval_mode(module):
-        return counts.multiply_adds(module, image)
+        return counts.multiply_adds(module, sample)
 
 
-def _wait(x: Tensor) -> None:
-    if x.is_cuda:
-        torch.cuda.synchronize(x.device)
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -52,9 +52,9 @@ def _result(tuned: Tuned) -> Section:
         "Method": tuned.method,
         "Models": ", ".join(tuned.models),
         "Outputs": f"{whole(tuned.labels.outputs)} ({tuned.labels.task})",
-        "Images": f"{tuned.size[0]} x {tuned.size[1]}",
+        **({} if tuned.size is None else {"Images": f"{tuned.size[0]} x {tuned.size[1]}"}),
         "Training": f"{plural(recipe.epochs, 'epoch')}, {plural(tuned.history.steps, 'step')}",
-        "Recipe": f"{recipe.optimizer}, lr {recipe.lr:g}, {recipe.schedule}, "
+        "Recipe": f"{recipe.optimizer}, lr {recipe.lr or 0:g}, {recipe.schedule}, "
         f"batch {recipe.batch_size}, decay {recipe.weight_decay:g}, seed {recipe.seed}",
     }
     rows = [
@@ -152,12 +152,13 @@ def _confusion(name: str, counts: Tensor, names: tuple[str, ...]) -> Section:
 
 def _cost(tuned: Tuned) -> Section:
     cost, memory = tuned.cost, tuned.cost.peak_memory
+    sample = "image" if tuned.size is not None else "text"
     rows = {
         "Parameters of the tuned model": whole(cost.parameters),
         "Parameters held in training": whole(cost.train_parameters),
-        "Multiply-adds per image": whole(cost.multiply_adds),
+        f"Multiply-adds per {sample}": whole(cost.multiply_adds),
         "Speed of training": speed(cost.iterations_per_second, "step"),
-        "Speed in use": speed(cost.samples_per_second, "image"),
+        "Speed in use": speed(cost.samples_per_second, sample),
         "Memory that training took": MISSING if memory is None else f"{memory / 1e6:.0f} MB",
         **{f"Seconds to {stage}": _digits(value) for stage, value in tuned.seconds.items()},
     }

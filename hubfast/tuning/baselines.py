@@ -11,9 +11,8 @@ from hubfast.scores.knn import NEIGHBOURS, mean, neighbours, votes
 from hubfast.scores.logme.logme import LogME
 from hubfast.tuning.context import TuningContext
 from hubfast.tuning.evaluation import Evaluation, quality
-from hubfast.tuning.images import ImageDataset
 from hubfast.tuning.labels import TargetEncoder
-from hubfast.tuning.teachers import Teachers
+from hubfast.tuning.samples import SampleDataset
 
 CHUNK = 2048  # samples whose neighbours are looked for at once
 CONSTANT = {
@@ -32,10 +31,12 @@ class Baseline:
     values: dict[str, float]  # quality by "validation" and "test", in the metric of the evaluation
 
 
-def baselines(context: TuningContext, held_out: Mapping[str, ImageDataset]) -> tuple[Baseline, ...]:
+def baselines(
+    context: TuningContext, held_out: Mapping[str, SampleDataset]
+) -> tuple[Baseline, ...]:
     """Three baselines of the best model, on the samples that the tuned model is evaluated on.
 
-    - The most frequent class, or the mean of regression targets, whatever the image.
+    - The most frequent class, or the mean of regression targets, whatever the sample.
     - k-NN: the vote, or the mean, of the nearest training samples by cosine, as in `scores.knn`.
     - A linear head: ridge regression on standardised features, of which LogME's evidence chooses
       the penalty, so that it needs neither steps nor held-out data.
@@ -48,10 +49,10 @@ def baselines(context: TuningContext, held_out: Mapping[str, ImageDataset]) -> t
         return ()
     labels, features = context.labels, context.features_and_logme(0)[0]
     found: dict[str, dict[str, float]] = {}
-    for part, images in held_out.items():
-        new = context.cached(Teachers([context.load()]), images).values[0]
-        for name, logits in predictions(features, context.images.targets, new, labels).items():
-            value, _ = quality(logits, images.targets, labels)
+    for part, samples in held_out.items():
+        new = context.features_of(0, samples)
+        for name, logits in predictions(features, context.samples.targets, new, labels).items():
+            value, _ = quality(logits, samples.targets, labels)
             found.setdefault(name, {})[part] = value
     best = context.sources[0].name
     return tuple(Baseline(name, best, values) for name, values in found.items())

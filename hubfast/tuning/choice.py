@@ -77,9 +77,9 @@ def _of_one_architecture(sources: Sequence[Source], count: int, data: TargetData
     labels = TargetEncoder.of(data)
     framing = choose_framing(data, sources[:1], None)
     context = TuningContext(sources, ImageDataset(data, labels, framing), labels, steps=1)
-    first, found = context.load(0), [sources[0]]
+    first, found = context.load_image_model(0), [sources[0]]
     for k in range(1, len(sources)):
-        if len(found) < count and same_architecture(first, context.load(k)):
+        if len(found) < count and same_architecture(first, context.load_image_model(k)):
             found.append(sources[k])
     if len(found) < 2:
         raise ValueError(f"hub must hold two models of the architecture of {sources[0].name!r}")

@@ -1,7 +1,9 @@
 """Training in several processes: which strategy a method needs, and which process speaks."""
 
+from typing import Any
+
 import torch
-from torch import Tensor, distributed, nn
+from torch import distributed, nn
 
 from hubfast.nn.hooks import eval_mode
 
@@ -9,7 +11,7 @@ DDP = ("ddp", "ddp_spawn", "ddp_fork", "ddp_notebook")
 UNUSED = "_find_unused_parameters_true"  # ends the names of Lightning's strategies that bear them
 
 
-def strategy_for(strategy: str, method: nn.Module, example: Tensor) -> str:
+def strategy_for(strategy: str, method: nn.Module, example: Any) -> str:
     """The strategy of Lightning Fabric that trains `method` in several processes.
 
     Distributed training waits for the gradient of every parameter, unless it is told to look for
@@ -20,7 +22,7 @@ def strategy_for(strategy: str, method: nn.Module, example: Tensor) -> str:
     Args:
         strategy: What the user asks for; "auto" is DDP.
         method: What is trained.
-        example: A small batch of images.
+        example: A small batch of samples.
     """
     name = "ddp" if strategy == "auto" else strategy
     if name not in DDP:
@@ -29,14 +31,14 @@ def strategy_for(strategy: str, method: nn.Module, example: Tensor) -> str:
     return name + UNUSED if declared or unused_parameters(method, example) else strategy
 
 
-def unused_parameters(method: nn.Module, images: Tensor) -> list[str]:
-    """Names of the trainable parameters that the logits of `images` do not depend on."""
+def unused_parameters(method: nn.Module, samples: Any) -> list[str]:
+    """Names of the trainable parameters that the logits of `samples` do not depend on."""
     trained = {name: p for name, p in method.named_parameters() if p.requires_grad}
     if not trained:
         return []
-    images = images.to(next(iter(trained.values())).device)
+    samples = samples.to(next(iter(trained.values())).device)
     with eval_mode(method), torch.enable_grad():
-        total = method(images).float().sum()
+        total = method(samples).float().sum()
         found = torch.autograd.grad(total, list(trained.values()), allow_unused=True)
     return [name for name, gradient in zip(trained, found, strict=True) if gradient is None]
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from hubfast.nn.hooks import eval_mode
-from hubfast.tuning.images import ImageDataset
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.processes import ALONE, Processes
+from hubfast.tuning.samples import SampleDataset
 from hubfast.tuning.teachers import in_order
 from hubfast.utils.moved import renamed
 
@@ -26,48 +26,48 @@ class Evaluation:
     confusion: Tensor | None  # (C, C) counts, rows the true classes; for classification
 
 
-@renamed(pictures="images")
+@renamed(pictures="samples", images="samples")
 @torch.inference_mode()
 def predict(
     method: nn.Module,
-    images: ImageDataset,
+    samples: SampleDataset,
     *,
     batch_size: int = 32,
     device: str = "cpu",
     processes: Processes = ALONE,
 ) -> Tensor:
-    """Logits of all `images` in eval mode, `(n, C)` on the CPU; the mode is restored.
+    """Logits of all `samples` in eval mode, `(n, C)` on the CPU; the mode is restored.
 
     With several `processes`, all of which call this, each runs the method on its part of the
-    images, and each gets all logits. No image is run twice.
+    samples, and each gets all logits. No image is run twice.
     """
-    batches = in_order(images, batch_size, processes)
+    batches = in_order(samples, batch_size, processes)
     with eval_mode(method):
         found = [method(batch.to(device)).float().cpu() for batch, _, _ in batches]
-    return processes.whole(torch.cat(found), len(images))
+    return processes.whole(torch.cat(found), len(samples))
 
 
-@renamed(pictures="images")
+@renamed(pictures="samples", images="samples")
 def evaluate(
     method: nn.Module,
-    images: ImageDataset,
+    samples: SampleDataset,
     labels: TargetEncoder,
     *,
     batch_size: int = 32,
     device: str = "cpu",
     processes: Processes = ALONE,
 ) -> Evaluation:
-    """Accuracy, mean average precision or R2 (torchmetrics) of a method on `images`.
+    """Accuracy, mean average precision or R2 (torchmetrics) of a method on `samples`.
 
     The mean average precision is over the labels that some sample has. With several `processes`
-    it is that of all images; see `predict`.
+    it is that of all samples; see `predict`.
 
     Raises:
-        ValueError: The images are encoded with other labels.
+        ValueError: The samples are encoded with other labels.
     """
-    labels.check_same(images.labels)
-    logits = predict(method, images, batch_size=batch_size, device=device, processes=processes)
-    targets = images.targets
+    labels.check_same(samples.labels)
+    logits = predict(method, samples, batch_size=batch_size, device=device, processes=processes)
+    targets = samples.targets
     value, confusion = quality(logits, targets, labels)
     return Evaluation(METRICS[labels.task], value, logits, targets, confusion)
 

@@ -7,7 +7,7 @@ from torch import nn
 from hubfast.profiling import counts
 from hubfast.profiling import speed as speeds
 from hubfast.tuning.history import History
-from hubfast.tuning.images import ImageDataset
+from hubfast.tuning.samples import SampleDataset
 from hubfast.utils.moved import moved
 
 __getattr__ = moved(
@@ -35,24 +35,24 @@ class MethodCost:
 
 def method_cost(
     module: nn.Module,
-    images: ImageDataset,
+    samples: SampleDataset,
     history: History,
     memory: int | None,
     trained: int,
     batch_size: int,
 ) -> MethodCost:
-    """What a tuned module cost and costs, measured on a batch of its images.
+    """What a tuned module cost and costs, measured on a batch of its samples.
 
     Args:
         module: The tuned module, on its device.
-        images: What it was trained on.
+        samples: What it was trained on.
         history: What happened in training.
         memory: Bytes at the peak of training, if they are known.
         trained: Parameters held while training, in all stages.
-        batch_size: Images in one pass.
+        batch_size: Samples in one pass.
     """
     device = next(module.parameters()).device
-    batch = images.batch(range(min(batch_size, len(images)))).to(device)
+    batch = samples.batch(range(min(batch_size, len(samples)))).to(device)
     deployed = getattr(module, "deployed", module)
     return MethodCost(
         train_parameters=trained,

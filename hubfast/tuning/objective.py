@@ -4,13 +4,13 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hubfast.tuning.headed import HeadedModel
 from hubfast.tuning.labels import TargetEncoder
-from hubfast.tuning.pretrained import TransferModel
 from hubfast.utils.moved import renamed_attributes
 
 
@@ -42,12 +42,17 @@ class TaskLoss(nn.Module):
 class ForwardPass(NamedTuple):
     """What one forward pass of a model saw, for the terms of a loss."""
 
-    model: TransferModel
-    images: Tensor  # (B, 3, H, W) in [0, 1]
+    model: HeadedModel
+    samples: Any  # images (B, 3, H, W) in [0, 1], or a TextBatch
     targets: Tensor  # (B,) or (B, C), encoded
     features: Tensor  # (B, D), with gradient
     logits: Tensor  # (B, C)
     rows: Tensor | None  # (B,) positions in the training data; None in a loop that has none
+
+    @property
+    def images(self) -> Any:
+        """The samples, by the name that terms of loss know them by since version 0.1."""
+        return self.samples
 
 
 class Term(Protocol):
@@ -68,25 +73,25 @@ class Regularised(nn.Module):
         terms: nn.Modules by name, each a `Term`.
     """
 
-    def __init__(self, model: TransferModel, task: TaskLoss, terms: Mapping[str, nn.Module]):
+    def __init__(self, model: HeadedModel, task: TaskLoss, terms: Mapping[str, nn.Module]):
         super().__init__()
         self.model, self.task = model, task
         self.terms = nn.ModuleDict(terms)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model(images)
+    def forward(self, samples: Any) -> Tensor:
+        return self.model(samples)
 
     def losses(
-        self, images: Tensor, targets: Tensor, rows: Tensor | None = None
+        self, samples: Any, targets: Tensor, rows: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Terms whose sum is the loss, scalars by name."""
         with ExitStack() as stack:
             for term in self.terms.values():
                 if (watch := getattr(term, "watch", None)) is not None:
                     stack.enter_context(watch(self.model))
-            features = self.model.features(images)
+            features = self.model.features(samples)
             logits = self.model.logits(features)
-            batch = ForwardPass(self.model, images, targets, features, logits, rows)
+            batch = ForwardPass(self.model, samples, targets, features, logits, rows)
             found = {"task": self.task(logits, targets)}
             return found | {name: term(batch) for name, term in self.terms.items()}
 
@@ -96,15 +101,15 @@ class Regularised(nn.Module):
         return self.model
 
     def export(self) -> nn.Module:
-        """The plain model; see `TransferModel.export`."""
+        """The plain model, as `TransferModel` and `TextModel` export it."""
         return self.model.export()
 
 
 class Objective(nn.Module):
-    """`(images, targets, rows)` -> the terms of a method's loss, for one `forward` to wrap.
+    """`(samples, targets, rows)` -> the terms of a method's loss, for one `forward` to wrap.
 
-    A method is an nn.Module with `forward(images) -> logits`. Its `losses(images, targets)`, or
-    `losses(images, targets, rows)`, gives the terms; without, the task loss of its logits is the
+    A method is an nn.Module with `forward(samples) -> logits`. Its `losses(samples, targets)`, or
+    `losses(samples, targets, rows)`, gives the terms; without, the task loss of its logits is the
     only one.
     """
 
@@ -114,11 +119,11 @@ class Objective(nn.Module):
         losses = getattr(method, "losses", None)
         self.takes_rows = losses is not None and "rows" in inspect.signature(losses).parameters
 
-    def forward(self, images: Tensor, targets: Tensor, rows: Tensor) -> dict[str, Tensor]:
+    def forward(self, samples: Any, targets: Tensor, rows: Tensor) -> dict[str, Tensor]:
         losses = getattr(self.method, "losses", None)
         if losses is None:
-            return {"task": self.task(self.method(images), targets)}
-        return losses(images, targets, rows) if self.takes_rows else losses(images, targets)
+            return {"task": self.task(self.method(samples), targets)}
+        return losses(samples, targets, rows) if self.takes_rows else losses(samples, targets)
 
 
 class TrainingDiverged(FloatingPointError):

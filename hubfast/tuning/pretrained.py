@@ -9,15 +9,18 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hubfast.hub import Network, Source
+from hubfast.hub.transformers.classifier import load_image_classifier, model_name
 from hubfast.nn.heads import find_classifier, start_head
 from hubfast.nn.hooks import eval_mode
 from hubfast.nn.normalization import normalized
 from hubfast.nn.resize import resized
+from hubfast.tuning.headed import HeadedModel
+from hubfast.tuning.pixel_model import PixelModel
 from hubfast.utils.moved import moved, renamed, renamed_attributes
 
 
 @renamed_attributes(deviation="std")
-class TransferModel(nn.Module):
+class TransferModel(HeadedModel):
     """Normalisation and resizing, the model without its classifier, and a new linear head.
 
     `forward(images)` gives logits `(B, outputs)`; `features(images)` gives what the head sees,
@@ -61,42 +64,24 @@ class TransferModel(nn.Module):
         if classifier is not None:
             model.set_submodule(self.place, nn.Identity())
         self.model = model
-        self.source_head = (classifier,)  # in a tuple: not a part of this module
+        known = getattr(model, "trained_head", True)
+        self.source_head = (classifier if known else None,)  # in a tuple: not a part of this module
         self.width = _width(model, prepared)
-        self.head = nn.Linear(self.width, outputs)
-        start_head(self.head)
-        self.shift: Tensor | None
-        self.scale: Tensor | None
-        self.register_buffer("shift", shift, persistent=False)
-        self.register_buffer("scale", scale, persistent=False)
+        head = nn.Linear(self.width, outputs)
+        start_head(head)
+        self.put_head(head, shift, scale)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Images in [0, 1], of any size, as the model wants them."""
         return normalized(resized(images, self.size), self.mean, self.std)
 
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, samples: Tensor) -> Tensor:
         """`(B, 3, H, W)` in [0, 1] -> `(B, D)`."""
-        return self.model(self.prepare(images))
-
-    def logits(self, features: Tensor) -> Tensor:
-        """`(B, D)` -> `(B, outputs)`."""
-        out = self.head(features)
-        if self.scale is not None:
-            out = out * self.scale
-        return out if self.shift is None else out + self.shift
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.logits(self.features(images))
+        return self.model(self.prepare(samples))
 
     def export(self) -> nn.Module:
         """A copy of the plain model, head in the old classifier's place, for normalised input."""
-        model, head = copy.deepcopy(self.model), copy.deepcopy(self.head)
-        with torch.no_grad():
-            if self.scale is not None:
-                head.weight.mul_(self.scale[:, None])
-                head.bias.mul_(self.scale)
-            if self.shift is not None:
-                head.bias.add_(self.shift)
+        model, head = copy.deepcopy(self.model), self.plain_head()
         if not self.place:
             return nn.Sequential(model, head)
         model.set_submodule(self.place, head)
@@ -127,8 +112,12 @@ def loaded(source: Source) -> tuple[nn.Module, Callable[[Any], Tensor] | None]:
     """The module of a hub's model, and its transform of images, if it has one.
 
     Raises:
-        TypeError: It cannot be trained: stored features, or a callable that is no nn.Module.
+        TypeError: It cannot be trained: stored features, or a callable that is no nn.Module; a
+            transformers model that is no classifier of images.
     """
+    if source.kind == "hf":
+        found = load_image_classifier(model_name(source), source.loading)
+        return PixelModel(found.model, trained_head=not found.fresh), found.transform
     network = source.load()
     if not isinstance(network, Network) or not isinstance(network.run, nn.Module):
         raise TypeError(f"hub model {source.name!r} must be an nn.Module to be tuned")

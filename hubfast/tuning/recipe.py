@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from hubfast.tuning.pretrained import TransferModel
+from hubfast.tuning.headed import HeadedModel
 from hubfast.utils.moved import renamed_attributes
 
 Optimizer = Literal["adamw", "sgd"]
@@ -23,8 +23,8 @@ class Recipe:
 
     epochs: int = 25
     batch_size: int = 32
-    lr: float = 1e-3  # highest learning rate
-    head_factor: float = 1.0  # new heads learn at so many times lr
+    lr: float | None = None  # highest learning rate; None: what fits the samples and the method
+    head_factor: float = 1.0  # new layers learn at so many times lr
     optimizer: Optimizer = "adamw"  # "sgd": with Nesterov momentum 0.9
     weight_decay: float = 0.05
     schedule: Schedule = "one-cycle"  # "step": a tenth after two thirds of the steps
@@ -35,6 +35,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "lr", "head_factor"):
             value = getattr(self, name)
+            if value is None and name == "lr":
+                continue
             if not value > 0:
                 raise ValueError(f"{name} must be positive, got {value}")
             if value == math.inf:
@@ -47,6 +49,10 @@ class Recipe:
                     f"{name} must be one of {get_args(allowed)}, got {getattr(self, name)!r}"
                 )
 
+    def settled(self, lr: float) -> "Recipe":
+        """The recipe with this highest learning rate, unless it has one."""
+        return self if self.lr is not None else replace(self, lr=lr)
+
     def as_dict(self) -> dict[str, Any]:
         """Values by name, for a checkpoint or a report."""
         return asdict(self)
@@ -57,16 +63,22 @@ class Recipe:
         return [f.name for f in fields(self) if known.get(f.name) != getattr(self, f.name)]
 
     def build(self, module: nn.Module, steps: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
-        """Optimiser of everything trainable in `module`, and its schedule."""
+        """Optimiser of everything trainable in `module`, and its schedule.
+
+        Raises:
+            ValueError: Nothing in the module is trainable, or the recipe has no learning rate.
+        """
         heads = {id(p) for p in _head_parameters(module)}
         trained = [p for p in module.parameters() if p.requires_grad]
+        if not trained:
+            raise ValueError("method must have parameters to train, got none")
+        if self.lr is None:
+            raise ValueError("lr must be given to build an optimizer, got None")
         groups = [
             {"params": [p for p in trained if id(p) not in heads], "lr": self.lr},
             {"params": [p for p in trained if id(p) in heads], "lr": self.lr * self.head_factor},
         ]
         groups = [group for group in groups if group["params"]]
-        if not groups:
-            raise ValueError("method must have parameters to train, got none")
         optimizer: torch.optim.Optimizer
         if self.optimizer == "adamw":
             optimizer = torch.optim.AdamW(groups, weight_decay=self.weight_decay)
@@ -92,5 +104,5 @@ class Recipe:
 
 def _head_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
     for part in module.modules():
-        if isinstance(part, TransferModel):
-            yield from part.head.parameters()
+        if isinstance(part, HeadedModel):
+            yield from part.new_parameters()

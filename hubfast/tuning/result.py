@@ -1,6 +1,5 @@
 """A tuned model and how it came about."""
 
-import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,14 @@ from torch import nn
 from hubfast.pathway import RoutingSurvey
 from hubfast.ranking import Ranking
 from hubfast.tuning.baselines import Baseline, not_worth_it
-from hubfast.tuning.card import model_card
 from hubfast.tuning.evaluation import Evaluation
 from hubfast.tuning.framing import Framing, Size
 from hubfast.tuning.history import History
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.measure import MethodCost
 from hubfast.tuning.recipe import Recipe
-from hubfast.tuning.save import save_model, timm_config
-from hubfast.tuning.usage import Input
+from hubfast.tuning.save import save_images
+from hubfast.tuning.save_text import save_texts
 from hubfast.utils.documents import write_json
 
 FORMAT = "hubfast.Tuned/1"
@@ -29,11 +27,11 @@ class Tuned:
     """A tuned model and how it came about."""
 
     method: str
-    module: nn.Module  # images (B, 3, H, W) in [0, 1] -> logits, in eval mode
+    module: nn.Module  # images (B, 3, H, W) in [0, 1], or a TextBatch, -> logits, in eval mode
     models: tuple[str, ...]  # the models that it was made of, best first
     data: str
     labels: TargetEncoder
-    framing: Framing  # how images come to the size that the module takes
+    framing: Framing | None  # how images come to the size that the module takes; None for texts
     recipe: Recipe
     history: History
     evaluations: dict[str, Evaluation]  # quality by "validation" and "test"
@@ -50,9 +48,9 @@ class Tuned:
         return not_worth_it(self.evaluations, self.baselines)
 
     @property
-    def size(self) -> Size:
-        """Height and width of the images that it was tuned on."""
-        return self.framing.size
+    def size(self) -> Size | None:
+        """Height and width of the images that it was tuned on; None for texts."""
+        return None if self.framing is None else self.framing.size
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values of all but the module, its logits and the ranking."""
@@ -66,7 +64,7 @@ class Tuned:
             "models": list(self.models),
             "data": self.data,
             "labels": self.labels.as_dict(),
-            "size": list(self.size),
+            "size": None if self.size is None else list(self.size),
             "recipe": self.recipe.as_dict(),
             "evaluations": evaluations,
             "baselines": [asdict(each) for each in self.baselines],
@@ -82,21 +80,14 @@ class Tuned:
         write_json(path, self.as_dict())
 
     def save(self, folder: str | Path) -> None:
-        """Writes the plain model and its card; see `hubfast.tuning.save.save_model`.
+        """Writes the plain model and its card.
+
+        See `hubfast.tuning.save.save_images` and `hubfast.tuning.save_text.save_texts`.
 
         Raises:
             OSError: The folder cannot be written.
         """
-        export: Any = getattr(self.module, "export", None)
-        module = copy.deepcopy(self.module) if export is None else export()
-        module = module.cpu().eval()
-        takes = Input.of(self.module, self.framing)
-        config = timm_config(module, self.labels.names, takes)
-        save_model(
-            Path(folder),
-            module,
-            labels={**self.labels.as_dict(), "size": self.size},
-            config=config,
-            transform=takes.own if takes.storable else None,
-            card=model_card(self.as_dict(), takes, by_timm=config is not None),
-        )
+        if self.framing is None:
+            save_texts(Path(folder), self.module, self.labels, self.as_dict())
+        else:
+            save_images(Path(folder), self.module, self.labels, self.framing, self.as_dict())

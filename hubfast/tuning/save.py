@@ -1,6 +1,7 @@
 """A tuned model on disk: plain weights, the plain module, timm's config where it fits, a card."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,54 +10,86 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hubfast.nn.timm_twin import timm_recipe
-from hubfast.tuning.usage import Input
+from hubfast.tuning.adapter import FOLDER, Adapter
+from hubfast.tuning.card import image_usage, model_card
+from hubfast.tuning.framing import Framing
+from hubfast.tuning.headed import HeadedModel
+from hubfast.tuning.labels import TargetEncoder
+from hubfast.tuning.pixel_model import INSIDE, PixelModel, describe
+from hubfast.tuning.plain_files import save_plain
+from hubfast.tuning.usage import Input, Loads
 from hubfast.utils.documents import write_json
 from hubfast.utils.files import replacing, write_text
 
 
-def save_model(
+def save_images(
     folder: Path,
-    module: nn.Module,
-    *,
-    labels: Mapping[str, Any],
-    config: Mapping[str, Any] | None,
-    transform: Any,
-    card: str,
+    tuned: nn.Module,
+    labels: TargetEncoder,
+    framing: Framing,
+    record: Mapping[str, Any],
 ) -> None:
     """Writes a folder that needs no hubfast to be used, unless the method is of hubfast's own.
 
     - `model.safetensors`: the weights.
-    - `model.pt`: the module, `torch.load(path, weights_only=False)`.
-    - `config.json`: where timm can build the module by name;
-      `timm.create_model("local-dir:FOLDER", pretrained=True)` then loads it.
+    - `config.json`: where timm or transformers can build the module by name;
+      `timm.create_model("local-dir:FOLDER", pretrained=True)` or
+      `AutoModelForImageClassification.from_pretrained(FOLDER)` then loads it.
+    - `model.pt`: the module, `torch.load(path, weights_only=False)`; not of transformers' models.
     - `transform.pt`: how images are prepared, where the model was given a transform of its own.
     - `labels.json`: task, classes, size of images; `TargetEncoder.from_dict` reads it.
     - `README.md`: the model card; its code gives the numbers that it states.
+    - `adapter`: of LoRA, the folder as peft writes it; the model above has it merged.
 
     Args:
         folder: Made if it is not there.
-        module: The plain module, on the CPU, in eval mode.
-        labels: The content of `labels.json`.
-        config: The content of `config.json`, see `timm_config`; None to write none.
-        transform: The content of `transform.pt`; None to write none.
-        card: The text of `README.md`.
+        tuned: What was tuned.
+        labels: What its outputs stand for.
+        framing: How images came to the size that it was tuned on.
+        record: Plain values of the tuned model, as `Tuned.as_dict` gives them.
 
     Raises:
         OSError: The folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.contiguous().clone() for name, value in module.state_dict().items()}
+    export: Any = getattr(tuned, "export", None)
+    plain = (copy.deepcopy(tuned) if export is None else export()).cpu().eval()
+    takes = Input.of(tuned, framing)
+    config = None
+    if isinstance(plain, PixelModel):
+        describe(plain.classifier, labels)
+        loads: Loads = "transformers"
+        save_plain(folder, plain.classifier.save_pretrained, *takes.processors)
+    else:
+        config = timm_config(plain, labels.names, takes)
+        loads = "torch" if config is None else "timm"
+        _write_module(folder, plain)
+    if config is not None:
+        write_json(folder / "config.json", config)
+    write_json(folder / "labels.json", {**labels.as_dict(), "size": framing.size})
+    if takes.storable and (transform := takes.own) is not None:
+        with replacing(folder / "transform.pt") as partial:
+            torch.save(transform, partial)
+    if isinstance(model := getattr(tuned, "deployed", tuned), HeadedModel) and model.adapter:
+        write = _adapter_writer(model.adapter, plain)
+        save_plain(folder / FOLDER, write)
+    write_text(folder / "README.md", model_card(record, image_usage(takes, labels.task, loads)))
+
+
+def _write_module(folder: Path, plain: nn.Module) -> None:
+    weights = {name: value.contiguous().clone() for name, value in plain.state_dict().items()}
     with replacing(folder / "model.safetensors") as partial:
         save_file(weights, partial)
     with replacing(folder / "model.pt") as partial:
-        torch.save(module, partial)
-    write_json(folder / "labels.json", labels)
-    if transform is not None:
-        with replacing(folder / "transform.pt") as partial:
-            torch.save(transform, partial)
-    if config is not None:
-        write_json(folder / "config.json", config)
-    write_text(folder / "README.md", card)
+        torch.save(plain, partial)
+
+
+def _adapter_writer(adapter: Adapter, plain: nn.Module) -> Callable[[Path], None]:
+    """What writes the adapter's folder, of a plain model whose layers may have other names."""
+    if isinstance(plain, PixelModel):
+        return lambda folder: adapter.write(folder, plain.classifier, removed=INSIDE)
+    added = "" if adapter.place else "0."  # the model is the first part of an nn.Sequential
+    return lambda folder: adapter.write(folder, plain, added=added)
 
 
 def timm_config(module: nn.Module, names: tuple[str, ...], takes: Input) -> dict[str, Any] | None:

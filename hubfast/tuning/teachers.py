@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from hubfast.tuning.images import ImageDataset
 from hubfast.tuning.processes import ALONE, Processes
+from hubfast.tuning.samples import SampleDataset
 from hubfast.utils.moved import renamed
 from hubfast.utils.threads import worker_processes
 
@@ -16,10 +16,10 @@ Output = Literal["features", "logits"]
 
 
 class Teachers(nn.Module):
-    """Frozen models, always in eval mode; `forward(images, rows)` gives what each says.
+    """Frozen models, always in eval mode; `forward(samples, rows)` gives what each says.
 
     Args:
-        models: Modules with `features(images)`, or with `forward(images)` for logits.
+        models: Modules with `features(samples)`, or with `forward(samples)` for logits.
         output: Whether they give features or logits.
     """
 
@@ -32,14 +32,14 @@ class Teachers(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, images: Tensor, rows: Tensor | None = None) -> list[Tensor]:
+    def forward(self, samples: Any, rows: Tensor | None = None) -> list[Tensor]:
         if self.output == "logits":
-            return [model(images) for model in self.models]
-        return [model.features(images) for model in self.models]  # type: ignore[operator]
+            return [model(samples) for model in self.models]
+        return [model.features(samples) for model in self.models]  # type: ignore[operator]
 
 
 class CachedTeachers(nn.Module):
-    """Looks up what was computed before, `values[k][rows]`: for images that are not augmented.
+    """Looks up what was computed before, `values[k][rows]`: for samples that are not augmented.
 
     The values move with the module, but are no buffers: distributed training would send all of
     them to all processes in every step.
@@ -57,7 +57,7 @@ class CachedTeachers(nn.Module):
         """Number of teachers."""
         return len(self.values)
 
-    def forward(self, images: Tensor, rows: Tensor | None = None) -> list[Tensor]:
+    def forward(self, samples: Any, rows: Tensor | None = None) -> list[Tensor]:
         if rows is None:
             raise ValueError("rows must say which samples these are: the teachers are cached")
         return [value[rows] for value in self.values]
@@ -67,41 +67,45 @@ class CachedTeachers(nn.Module):
         return super()._apply(fn, recurse)
 
 
-@renamed(pictures="images")
+@renamed(pictures="samples", images="samples")
 def cache(
     teachers: Teachers,
-    images: ImageDataset,
+    samples: SampleDataset,
     *,
     batch_size: int = 32,
     device: str = "cpu",
     processes: Processes = ALONE,
 ) -> CachedTeachers:
-    """Runs `teachers` once over `images`, in their order.
+    """Runs `teachers` once over `samples`, in their order.
 
     Args:
         teachers: They are moved to `device`.
-        images: The samples to run them on.
-        batch_size: Images in one pass.
+        samples: The samples to run them on.
+        batch_size: Samples in one pass.
         device: Where they run, and where the values stay.
         processes: Those that share the samples, all of which call this.
 
     Raises:
-        ValueError: The images are augmented, so that they differ from epoch to epoch.
+        ValueError: The samples are augmented, so that they differ from epoch to epoch.
     """
-    if images.augment is not None:
-        raise ValueError("images must not be augmented for their teachers to be cached")
+    if samples.augment is not None:
+        raise ValueError("samples must not be augmented for their teachers to be cached")
     teachers.to(device)
-    batches = in_order(images, batch_size, processes)
+    batches = in_order(samples, batch_size, processes)
     found = [teachers(batch.to(device)) for batch, _, _ in batches]
     own = [torch.cat(values) for values in zip(*found, strict=True)]
-    return CachedTeachers([processes.whole(values, len(images)) for values in own])
+    return CachedTeachers([processes.whole(values, len(samples)) for values in own])
 
 
 def in_order(
-    images: ImageDataset, batch_size: int, processes: Processes = ALONE, workers: int = 0
+    samples: SampleDataset, batch_size: int, processes: Processes = ALONE, workers: int = 0
 ) -> DataLoader:
     """Every sample of this process's part once, in order, not shuffled."""
-    keys = [(0, position) for position in processes.part(len(images))]
+    keys = [(0, position) for position in processes.part(len(samples))]
     return DataLoader(
-        images, batch_size=batch_size, sampler=keys, num_workers=worker_processes(workers)
+        samples,
+        batch_size=batch_size,
+        sampler=keys,
+        collate_fn=samples.collate,
+        num_workers=worker_processes(workers),
     )

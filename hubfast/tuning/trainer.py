@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hubfast.nn.batch_norm import single_values_named
 from hubfast.tuning import checkpoint
 from hubfast.tuning.distributed import strategy_for
 from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.history import EpochMeans, History
-from hubfast.tuning.images import BatchOrder, ImageDataset, loader, seed_of
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.objective import Objective, TaskLoss, check_finite
 from hubfast.tuning.precision import fabric_of
 from hubfast.tuning.processes import Processes
 from hubfast.tuning.recipe import Recipe
+from hubfast.tuning.samples import BatchOrder, SampleDataset, loader, seed_of
 from hubfast.tuning.sync_bn import synced_batch_norm
 from hubfast.tuning.tensorboard import summary_writer
 from hubfast.utils.moved import renamed
@@ -48,7 +47,7 @@ class Trainer:
         folder: Where checkpoints and TensorBoard logs go; None for neither.
         accelerator, devices, strategy, precision: Arguments of `lightning_fabric.Fabric`; under
             torchrun `devices` are those of its processes, and strategy "auto" is DDP.
-        workers: Processes that prepare images.
+        workers: Processes that prepare samples.
         tensorboard: Write live metrics to `folder/tensorboard`.
         save_every: Steps between checkpoints; None for once an epoch.
         progress: Whether to show a bar.
@@ -68,23 +67,23 @@ class Trainer:
     progress: bool = True
     sync_bn: bool = False
 
-    @renamed(pictures="images")
+    @renamed(pictures="samples", images="samples")
     def fit(
         self,
         method: nn.Module,
-        images: ImageDataset,
+        samples: SampleDataset,
         labels: TargetEncoder,
         *,
-        validation: ImageDataset | None = None,
+        validation: SampleDataset | None = None,
         resume: bool = False,
     ) -> History:
         """Trains `method` in place and leaves it in eval mode on the device.
 
         Args:
-            method: `forward(images) -> logits`; with loss terms of its own `losses(images,
-                targets)` or `losses(images, targets, rows)`; with numbers to log of each step
-                `diagnostics()`.
-            images: Training data.
+            method: `forward(samples) -> logits`; with loss terms of its own `losses(samples,
+                targets)` or `losses(samples, targets, rows)`; with numbers to log of each step
+                `diagnostics()`. Samples are images `(B, 3, H, W)` or a `TextBatch`.
+            samples: Training data.
             labels: What the method's outputs stand for.
             validation: Data to evaluate the method on after each epoch.
             resume: Go on from the folder's checkpoint, if there is one.
@@ -98,7 +97,7 @@ class Trainer:
             raise ValueError("folder must say where checkpoints and logs are")
         fabric = self._fabric(self.strategy)
         if fabric.world_size > 1:
-            fabric = self._fabric(strategy_for(self.strategy, method, images.batch(range(1))))
+            fabric = self._fabric(strategy_for(self.strategy, method, samples.batch(range(1))))
         device = fabric.device
         with ExitStack() as stack:
             stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
@@ -106,7 +105,9 @@ class Trainer:
             method.to(device)
             if self.sync_bn:
                 stack.enter_context(synced_batch_norm(method, processes, device.type))
-            return _Run(self, fabric, processes, method, images, labels, validation).train(resume)
+            trainer = replace(self, recipe=self.recipe.settled(samples.lr))
+            run = _Run(trainer, fabric, processes, method, samples, labels, validation)
+            return run.train(resume)
 
     @contextmanager
     def processes(self) -> Iterator[Processes]:
@@ -141,19 +142,20 @@ class _Run:
         fabric: "Fabric",
         processes: Processes,
         method: nn.Module,
-        images: ImageDataset,
+        samples: SampleDataset,
         labels: TargetEncoder,
-        validation: ImageDataset | None,
+        validation: SampleDataset | None,
     ):
-        labels.check_same(images.labels)
+        labels.check_same(samples.labels)
         self.trainer, self.recipe, self.fabric = trainer, trainer.recipe, fabric
         self.processes = processes
-        self.method, self.images, self.labels = method, images, labels
-        shape = len(images), self.recipe.batch_size, self.recipe.epochs, self.recipe.seed
-        self.ordered = partial(BatchOrder, *shape, rank=processes.rank, world=processes.world)
+        self.method, self.samples, self.labels = method, samples, labels
+        shape = len(samples), self.recipe.batch_size, self.recipe.epochs, self.recipe.seed
+        share: Any = {"rank": processes.rank, "world": processes.world}
+        self.ordered = partial(BatchOrder, *shape, **share, lengths=samples.lengths)
         self.validation, self.order = validation, self.ordered()
         self.steps = len(self.order)
-        self.key = checkpoint.RunKey(self.recipe, len(images), labels.key)
+        self.key = checkpoint.RunKey(self.recipe, len(samples), labels.key)
         objective = Objective(method, TaskLoss(labels, self.recipe.smoothing))
         objective.to(fabric.device)  # before the optimiser: its state lies where the weights do
         optimizer, schedule = self.recipe.build(objective, self.steps)
@@ -169,7 +171,7 @@ class _Run:
         with torch.device("cpu"):  # its seed is drawn on the default device
             pinned = fabric.device.type == "cuda"
             order = self.ordered(first=first)
-            batches = iter(loader(self.images, order, trainer.workers, pinned=pinned))
+            batches = iter(loader(self.samples, order, trainer.workers, pinned=pinned))
         every = trainer.save_every or self.order.per_epoch
         self.method.train()
         with progress_bar(trainer.progress and self.processes.first) as bars:
@@ -198,12 +200,12 @@ class _Run:
         Processes whose parts of the batch differ in size count by their samples.
         """
         started = time.perf_counter()
-        images, targets, rows = (x.to(self.fabric.device, non_blocking=True) for x in batch)
+        samples, targets, rows = (x.to(self.fabric.device, non_blocking=True) for x in batch)
         torch.manual_seed(seed_of(self.recipe.seed, step, self.processes.rank))
-        with single_values_named(len(images), self.images.size):
-            found: dict[str, Tensor] = self.objective(images, targets, rows)
+        with self.samples.errors_named(len(samples)):
+            found: dict[str, Tensor] = self.objective(samples, targets, rows)
         whole, world = self.order.size(step), self.processes.world
-        weight = len(images) * world / whole
+        weight = len(samples) * world / whole
         values = torch.stack([term.detach().double() for term in found.values()])
         terms = dict(zip(found, self.processes.mean(values * weight), strict=True))
         with self.processes.alike():

@@ -4,15 +4,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
 from hubfast.data import MAX_UNREADABLE
 from hubfast.hub import Source, as_hub
-from hubfast.pathway import HubPathway, RoutingSurvey, survey
-from hubfast.pathway.diagnostics import LOAD
 from hubfast.profiling import counts
 from hubfast.profiling.memory import PeakMemory
 from hubfast.ranking import Ranking, rank
@@ -22,20 +19,21 @@ from hubfast.tuning.choice import choose_models
 from hubfast.tuning.context import TuningContext
 from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.finish import finished
-from hubfast.tuning.framing import Size, choose_framing
+from hubfast.tuning.framing import Size
 from hubfast.tuning.history import History
-from hubfast.tuning.images import Augment, ImageDataset
+from hubfast.tuning.images import Augment
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.measure import method_cost
 from hubfast.tuning.methods.abilities import Usable, usable
 from hubfast.tuning.methods.registry import METHODS, Method, build, find_method
+from hubfast.tuning.notes import module_notes
 from hubfast.tuning.parts import Columns, Parts
+from hubfast.tuning.prepared import prepared
 from hubfast.tuning.processes import Processes
 from hubfast.tuning.result import Tuned
+from hubfast.tuning.samples import SampleDataset
+from hubfast.tuning.survey import pathways
 from hubfast.tuning.trainer import Trainer
-
-SURVEYED = 512  # images of which it is told where a Hub-Pathway sends them, at most
-SURVEYED_BYTES = 2**28  # bytes of these images, at most
 
 
 def tune(
@@ -55,6 +53,7 @@ def tune(
     weight: float | None = None,
     augment: Augment = "none",
     size: Size | None = None,
+    lora_rank: int = 8,
     resume: bool = False,
     trust: bool = False,
     on_ranking: Callable[[Ranking], object] | None = None,
@@ -65,7 +64,8 @@ def tune(
     each gets the tuned model; see `Trainer`.
 
     Args:
-        hub: Models, see `hubfast.hub.as_hub`; those used must be nn.Modules.
+        hub: Models, see `hubfast.hub.as_hub`; those used must be nn.Modules, and for texts
+            models of transformers.
         data: Training data, see `hubfast.data.as_target_data`.
         method: How to tune; the student is the best-ranked model.
         top: How many models a method of several uses.
@@ -84,6 +84,7 @@ def tune(
         size: Height and width of images, for the model's own preprocessing otherwise; a model
             that wants another size resizes them inside. None: the size that the student wants; of
             methods whose result runs several models, the largest that one of them wants.
+        lora_rank: Rank of the updates of method "lora".
         resume: Go on from the trainer's checkpoint.
         trust: Models may run code of their own; see `hubfast.hub.as_hub`.
         on_ranking: Called with the ranking before training, to keep it, by the first process.
@@ -127,19 +128,26 @@ def tune(
                 on_ranking(chosen)
             return chosen
 
-        choice = _Choice(method, top, weight, augment, size, processes.alone(ranked), found)
+        how = _How(method, top, weight, augment, size, lora_rank)
+        choice = _Choice(how, processes.alone(ranked), found)
         return _tune(choice, parts, trainer, processes, resume, started)
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """What is tuned, and how."""
+class _How(NamedTuple):
+    """How models are tuned; see `tune`."""
 
     method: Method
     top: int
     weight: float | None
     augment: Augment
     size: Size | None
+    lora_rank: int
+
+
+class _Choice(NamedTuple):
+    """What is tuned, and how."""
+
+    how: _How
     ranking: Ranking
     found: Usable
 
@@ -152,30 +160,32 @@ def _tune(
     resume: bool,
     started: float,
 ) -> Tuned:
-    ranked, known = time.perf_counter(), METHODS[choice.method]
+    how, ranked = choice.how, time.perf_counter()
+    known = METHODS[how.method]
     train, labels, found = parts.train, parts.labels, choice.found
     alike = train if known.same_architecture else None
-    count = known.models_used(choice.top)
+    count = known.models_used(how.top)
     sources = processes.in_turn(
         lambda: choose_models(found.sources, choice.ranking, count, alike, found.left_out)
     )
     shown_to = sources if known.shared_images else sources[:1]
-    framing = processes.in_turn(lambda: choose_framing(train, shown_to, choice.size))
     seed, batch = trainer.recipe.seed, trainer.recipe.batch_size
-    images = ImageDataset(train, labels, framing, augment=choice.augment, seed=seed)
-    held_out = {name: ImageDataset(part, labels, framing) for name, part in parts.held_out.items()}
-    make = partial(build, choice.method, weight=choice.weight, seed=seed)
-    run = _train(make, sources, images, labels, trainer, held_out, resume, processes)
+    samples, held_out, framing = processes.in_turn(
+        lambda: prepared(parts, shown_to, augment=how.augment, size=how.size, seed=seed)
+    )
+    trainer = replace(trainer, recipe=trainer.recipe.settled(known.lr or samples.lr))
+    make = partial(build, how.method, weight=how.weight, seed=seed, lora_rank=how.lora_rank)
+    run = _train(make, sources, samples, labels, trainer, held_out, resume, processes)
     tuned = time.perf_counter()
     where: Any = {"device": str(trainer.device), "processes": processes}
     evaluations = {
         name: evaluate(run.module, each, labels, batch_size=batch, **where)
         for name, each in held_out.items()
     }
-    surveyed = held_out.get("validation", images)
-    cost = partial(method_cost, run.module, images, run.history, run.memory, run.parameters, batch)
+    surveyed = held_out.get("validation", samples)
+    cost = partial(method_cost, run.module, samples, run.history, run.memory, run.parameters, batch)
     return Tuned(
-        method=choice.method,
+        method=how.method,
         module=run.module,
         models=tuple(source.name for source in sources),
         data=train.name,
@@ -187,8 +197,8 @@ def _tune(
         cost=processes.alone(cost),
         seconds={"rank": ranked - started, "tune": tuned - ranked},
         ranking=choice.ranking,
-        pathways=processes.alone(lambda: _pathways(run, surveyed, labels, batch)),
-        notes=(*parts.notes, *found.notes),
+        pathways=processes.alone(lambda: pathways(run.module, run.history, surveyed, batch)),
+        notes=(*parts.notes, *found.notes, *module_notes(run.module)),
         baselines=run.baselines,
     )
 
@@ -205,17 +215,17 @@ class _Run:
 def _train(
     make: Callable[..., nn.Module],
     sources: Sequence[Source],
-    images: ImageDataset,
+    samples: SampleDataset,
     labels: TargetEncoder,
     trainer: Trainer,
-    held_out: dict[str, ImageDataset],
+    held_out: dict[str, SampleDataset],
     resume: bool,
     processes: Processes,
 ) -> _Run:
     recipe, device = trainer.recipe, trainer.device
-    steps = recipe.epochs * max(1, len(images) // recipe.batch_size)
+    steps = recipe.epochs * max(1, len(samples) // recipe.batch_size)
     context = TuningContext(
-        sources, images, labels, steps, recipe.smoothing, str(device), recipe.batch_size, processes
+        sources, samples, labels, steps, recipe.smoothing, str(device), recipe.batch_size, processes
     )
     folder = trainer.folder and trainer.folder / "teachers"
     before = replace(trainer, folder=folder)
@@ -223,28 +233,13 @@ def _train(
 
     def fit(teacher: nn.Module) -> None:
         sizes.append(counts.parameters(teacher))
-        before.fit(teacher, images, labels, resume=resume)
+        before.fit(teacher, samples, labels, resume=resume)
 
     untouched = baselines(context, held_out)
     held = held_out.get("validation")
     with PeakMemory(device) as memory:
         built = make(context, fit)
         sizes.append(counts.parameters(built))
-        history = trainer.fit(built, images, labels, validation=held, resume=resume)
-    plain = finished(built, images, recipe.batch_size)
+        history = trainer.fit(built, samples, labels, validation=held, resume=resume)
+    plain = finished(built, samples, recipe.batch_size)
     return _Run(plain, history, memory.bytes, sum(sizes), untouched)
-
-
-def _pathways(
-    run: _Run, images: ImageDataset, labels: TargetEncoder, batch_size: int
-) -> RoutingSurvey | None:
-    """Where a Hub-Pathway sends images, with its load by epoch; None for other methods."""
-    if not isinstance(run.module, HubPathway):
-        return None
-    one = images.batch([0]).nbytes
-    batch = images.batch(range(min(SURVEYED, max(1, SURVEYED_BYTES // one), len(images))))
-    targets = images.targets[: len(batch)]
-    found = survey(run.module, batch, targets, class_names=labels.names, batch_size=batch_size)
-    loads = [run.history.diagnostics[f"{LOAD}/{name}"] for name in run.module.names]
-    history = torch.tensor(loads, device="cpu").T
-    return replace(found, history=history, steps=run.history.steps)

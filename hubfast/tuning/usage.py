@@ -2,9 +2,10 @@
 
 import pickle
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
@@ -15,10 +16,17 @@ from hubfast.tuning.framing import Framing, Size
 IMPORTS = {
     "timm": "import timm",
     "torch": "import torch",
+    "transformers": "import transformers",
     "v2": "from torchvision.transforms import v2",
 }
-LOAD_TIMM = 'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()'
-LOAD_TORCH = 'model = torch.load("FOLDER/model.pt", weights_only=False).eval()'
+Loads = Literal["timm", "torch", "transformers"]
+LOAD: dict[Loads, str] = {
+    "timm": 'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()',
+    "torch": 'model = torch.load("FOLDER/model.pt", weights_only=False).eval()',
+    "transformers": (
+        'model = transformers.AutoModelForImageClassification.from_pretrained("FOLDER").eval()'
+    ),
+}
 FROM_CONFIG = "timm.data.create_transform(**timm.data.resolve_model_data_config(model))"
 LOAD_TRANSFORM = 'torch.load("FOLDER/transform.pt", weights_only=False)'
 FOUND = "...  # the transform that the base model was given: it could not be saved"
@@ -78,19 +86,27 @@ class Input:
             return False
         return True
 
-    def code(self, *, by_timm: bool) -> str:
+    @property
+    def processors(self) -> list[Callable[[Path], object]]:
+        """What writes the image processor of transformers, if that alone does all of it."""
+        processor: Any = getattr(self.framing.transform, "processor", None)
+        alone = self.size is None and self.normalisation is not None
+        return [processor.save_pretrained] if processor is not None and alone else []
+
+    def code(self, loads: Loads) -> str:
         """Python that gives `model`, and `transform` from an image to the model's input.
 
         Args:
-            by_timm: timm builds the model from `config.json`.
+            loads: What loads the saved module; timm and transformers read `config.json`.
         """
-        steps = [FROM_CONFIG] if by_timm and self.config is not None else self._steps()
+        by_timm = loads == "timm" and self.config is not None
+        steps = [FROM_CONFIG] if by_timm else self._steps()
         if len(steps) == 1:
             transform = steps[0]
         else:
             inner = "".join(f"{textwrap.indent(step, ' ' * 8)},\n" for step in steps)
             transform = f"v2.Compose(\n    [\n{inner}    ]\n)"
-        lines = [LOAD_TIMM if by_timm else LOAD_TORCH, f"transform = {transform}"]
+        lines = [LOAD[loads], f"transform = {transform}"]
         used = "\n".join(lines)
         imports = [line for name, line in IMPORTS.items() if f"{name}." in used]
         return "\n".join([*imports, "", *lines])

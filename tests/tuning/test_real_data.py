@@ -312,5 +312,8 @@ def test_stages_and_classifiers():
 
 def test_texts_are_refused_before_the_ranking():
     texts = as_target_data((["a film", "a play"] * 4, np.arange(8) % 2))
-    with pytest.raises(ValueError, match="data must hold images to tune models, got texts"):
+    with pytest.raises(
+        ValueError,
+        match=r"net is left out: no transformers model \(hf:NAME\)",
+    ):
         tune(network(), texts, method="single", top=1, trainer=trainer())

@@ -20,7 +20,7 @@ from hubfast.tuning import (
     Trainer,
     TrainingDiverged,
 )
-from hubfast.tuning.images import BatchOrder
+from hubfast.tuning.samples import BatchOrder
 from hubfast.utils import files
 from hubfast.utils.threads import one_torch_thread
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import distributed
 
-from hubfast.tuning.images import BatchOrder
+from hubfast.tuning.samples import BatchOrder
 from hubfast.utils import files
 from hubfast.utils.threads import one_torch_thread
 

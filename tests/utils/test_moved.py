@@ -55,18 +55,18 @@ def test_attributes_by_their_old_names():
 
 def test_pictures_are_images_in_tuning():
     images, labels = tiny.pictures()
-    with pytest.warns(DeprecationWarning, match="is now images"):
+    with pytest.warns(DeprecationWarning, match="is now samples"):
         context = TuningContext([], pictures=images, labels=labels, steps=1)
-    with pytest.warns(DeprecationWarning, match="is now images"):
-        assert context.pictures is context.images is images
-    with pytest.warns(DeprecationWarning, match="is now images"):
+    with pytest.warns(DeprecationWarning, match="is now samples"):
+        assert context.pictures is context.samples is images
+    with pytest.warns(DeprecationWarning, match="is now samples"):
         found = evaluate(tiny.model(), pictures=images, labels=labels)
     assert len(found.logits) == len(images)
-    with pytest.warns(DeprecationWarning, match="is now images"):
+    with pytest.warns(DeprecationWarning, match="is now samples"):
         assert len(predict(tiny.model(), pictures=images)) == len(images)
-    with pytest.warns(DeprecationWarning, match="is now images"):
+    with pytest.warns(DeprecationWarning, match="is now samples"):
         assert cache(Teachers([tiny.model()]), pictures=images).count == 1
-    with pytest.warns(match="is now images"), pytest.raises(ValueError, match="folder must say"):
+    with pytest.warns(match="is now samples"), pytest.raises(ValueError, match="folder must say"):
         Trainer(progress=False).fit(tiny.model(), pictures=images, labels=labels, resume=True)
 
 

@@ -29,7 +29,7 @@ VERSION = 2  # of what a trial measures; a change repeats them all
 TARGETS = ("handwritten", "lowercase", "outlines")
 SHARES = (0.5, 1.0)  # shares of a target's training samples
 TOP = 3
-RECIPE = Recipe(epochs=15)
+RECIPE = Recipe(epochs=15, lr=1e-3)
 RATES = (1e-3, 3e-3, 1e-2)
 HELD_OUT = 0.25  # of the training data, to choose a rate on
 EVERY_MODEL = "each"  # the method of trials that tune one named model
@@ -163,7 +163,7 @@ def _run(job: Job, recipe: Recipe) -> Trial:
         seed=seed,
         model=tuned.models[0],
         samples=len(data.train),
-        rate=recipe.lr,
+        rate=recipe.lr or tuned.recipe.lr or 0.0,
         accuracy=tuned.evaluations["test"].value,
         train_parameters=tuned.cost.train_parameters,
         parameters=tuned.cost.parameters,

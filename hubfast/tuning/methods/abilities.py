@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -44,20 +45,24 @@ def usable(method: Method, top: int, sources: Sequence[Source], data: TargetData
         data: The training data.
 
     Raises:
-        ValueError: The data holds no images, or the method cannot be used with these models or
-            targets. The message says what it needs, and which methods can be used.
+        ValueError: The method cannot be used with these models, samples or targets. The message
+            says what it needs, and which methods can be used.
     """
-    if isinstance(data[0], str):
-        raise ValueError(f"data must hold images to tune models, got texts in {data.name!r}")
-    wanted = METHODS[method]
-    found = {each.name: _usable(each, sources) for each in METHODS.values()}
-    own = found[method]
-    why = _obstacle(wanted, top, own, data.task)
+    wanted, texts = METHODS[method], isinstance(data[0], str)
+    found = {each.name: _usable(each, sources, texts) for each in METHODS.values()}
+
+    def obstacle(name: str) -> str:
+        if texts and not METHODS[name].texts:
+            return f"the data {data.name!r} gives texts"
+        return _obstacle(METHODS[name], top, found[name], data.task)
+
+    own, why = found[method], obstacle(method)
     if not why:
         return own
-    others = [m for m, its in found.items() if not _obstacle(METHODS[m], top, its, data.task)]
+    others = [name for name in METHODS if not obstacle(name)]
     instead = f"methods that can: {', '.join(others)}" if others else "no method can"
-    needs = f"{method} needs {wanted.needs}; " if wanted.needs else ""
+    wants = "images" if texts and not wanted.texts else wanted.needs
+    needs = f"{method} needs {wants}; " if wants else ""
     reasons = "".join(f"\n{note}" for note in own.notes)
     raise ValueError(f"{needs}{why}; {instead}{reasons}")
 
@@ -78,10 +83,18 @@ def _obstacle(method: TuningMethod, top: int, found: Usable, task: str) -> str:
     return ""
 
 
-def _usable(method: TuningMethod, sources: Sequence[Source]) -> Usable:
-    reasons: Mapping[str, str] = {source.name: _lack(method, source) for source in sources}
+def _usable(method: TuningMethod, sources: Sequence[Source], texts: bool) -> Usable:
+    lack = _lack_for_texts if texts else partial(_lack, method)
+    reasons: Mapping[str, str] = {source.name: lack(source) for source in sources}
     kept = [source for source in sources if not reasons[source.name]]
     return Usable(kept, {name: why for name, why in reasons.items() if why})
+
+
+def _lack_for_texts(source: Source) -> str:
+    """Why a model cannot be tuned on texts; empty if nothing is known against it."""
+    if source.kind == "hf":
+        return ""
+    return FIXED.get(source.kind, "no transformers model (hf:NAME), which tuning on texts needs")
 
 
 def _lack(method: TuningMethod, source: Source) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ class Ensemble(nn.Module):
     them together is training each alone.
 
     Args:
-        members: Modules `(B, 3, H, W) -> (B, C)`.
+        members: Modules from a batch of samples to `(B, C)`.
         task: The task loss.
     """
 
@@ -26,9 +27,9 @@ class Ensemble(nn.Module):
             raise ValueError("members must hold at least one model")
         self.members, self.task = nn.ModuleList(members), task
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, samples: Any) -> Tensor:
         """Logits of the averaged probabilities, `(B, C)`."""
-        outputs = torch.stack([member(images) for member in self.members])
+        outputs = torch.stack([member(samples) for member in self.members])
         match self.task.task:
             case "classification":
                 return outputs.log_softmax(2).logsumexp(0) - math.log(len(outputs))
@@ -37,9 +38,9 @@ class Ensemble(nn.Module):
             case _:
                 return outputs.mean(0)
 
-    def losses(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    def losses(self, samples: Any, targets: Tensor) -> dict[str, Tensor]:
         """Task loss of each member, `member_1` first."""
         return {
-            f"member_{k}": self.task(member(images), targets)
+            f"member_{k}": self.task(member(samples), targets)
             for k, member in enumerate(self.members, 1)
         }

@@ -14,6 +14,7 @@ class Options(NamedTuple):
 
     weight: float  # weight of the method's own loss term; 0 for methods without one
     fit: Callable[[nn.Module], object]  # trains a module in place, before the method itself
+    rank: int = 8  # of LoRA's updates
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class TuningMethod:
         source_classifier: It needs a model with the classifier that it was pre-trained with.
         named_stages: It needs models that name their stages (timm's `feature_info`).
         shared_images: Its result runs several models, all on the same images.
+        texts: Texts can be tuned on with it, too.
+        lr: Highest learning rate that it usually takes; None for that of the samples.
+        package: What has to be installed for it, and the extra of hubfast that installs it.
     """
 
     name: str
@@ -43,6 +47,9 @@ class TuningMethod:
     source_classifier: bool = False
     named_stages: bool = False
     shared_images: bool = False
+    texts: bool = False
+    lr: float | None = None
+    package: tuple[str, str] | None = None
 
     @property
     def needs(self) -> str:

@@ -34,7 +34,7 @@ def build_l2_sp(context: TuningContext, options: Options) -> Regularised:
 
 def build_delta(context: TuningContext, options: Options) -> Regularised:
     """The model, whose feature maps stay near those of the pre-trained one."""
-    model = context.load()
+    model = context.load_image_model()
     term = DELTA(model, _attention(context), options.weight)
     return Regularised(model, context.task, {"delta": term})
 
@@ -50,7 +50,7 @@ def build_co_tuning(context: TuningContext, options: Options) -> Regularised:
     if source_head is None:
         raise ValueError("co-tuning needs a model with its source classifier, and classes to tune")
     probabilities = source_probabilities(source_head, context.features_and_logme(0)[0])
-    targets = context.images.targets
+    targets = context.samples.targets
     relationship = category_relationship(probabilities, targets, context.labels.outputs)
     term = CoTuning(source_head, relationship, options.weight)
     return Regularised(model, context.task, {"co_tuning": term})
@@ -66,11 +66,11 @@ def build_stoch_norm(context: TuningContext, options: Options) -> Regularised:
 def _attention(context: TuningContext) -> dict[str, Tensor | None]:
     """DELTA's attention for each stage, with a head fitted on the features as they came."""
     if context.labels.task != "classification":
-        return dict.fromkeys(stage_names(context.load().model))
+        return dict.fromkeys(stage_names(context.load_image_model().model))
     from sklearn.linear_model import LogisticRegression  # slow to import
 
-    model = context.load()
-    features, targets = context.features_and_logme(0)[0].numpy(), context.images.targets
+    model = context.load_image_model()
+    features, targets = context.features_and_logme(0)[0].numpy(), context.samples.targets
     fitted = LogisticRegression(max_iter=1000).fit(features, targets.numpy())
     weight, bias = (torch.from_numpy(x).float() for x in (fitted.coef_, fitted.intercept_))
     with torch.no_grad():
@@ -79,7 +79,7 @@ def _attention(context: TuningContext) -> dict[str, Tensor | None]:
         model.head.weight.copy_(weight)
         model.head.bias.copy_(bias)
     some = torch.randperm(len(targets), device="cpu")[:ATTENTION_SAMPLES]
-    images = context.images.batch(some.tolist())
+    images = context.samples.batch(some.tolist())
     return {
         name: channel_attention(model, name, images, targets[some])
         for name in stage_names(model.model)

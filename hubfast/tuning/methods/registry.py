@@ -9,7 +9,9 @@ from torch import nn
 
 from hubfast.tuning.context import TuningContext
 from hubfast.tuning.methods import one_model, together, with_teachers
+from hubfast.tuning.methods.lora import build_lora
 from hubfast.tuning.methods.method import Options, TuningMethod
+from hubfast.utils.extras import require
 from hubfast.utils.moved import renamed
 
 Method = Literal[
@@ -19,6 +21,7 @@ Method = Literal[
     "delta",
     "co-tuning",
     "stoch-norm",
+    "lora",
     "kd",
     "b-tuning",
     "ensemble",
@@ -34,9 +37,11 @@ Method = Literal[
 METHODS = {
     method.name: method
     for method in (
-        TuningMethod("single", one_model.build_single, "one"),
-        TuningMethod("bss", one_model.build_bss, "one", weight=1e-3),
-        TuningMethod("l2-sp", one_model.build_l2_sp, "one", weight=0.01, weight_decay=False),
+        TuningMethod("single", one_model.build_single, "one", texts=True),
+        TuningMethod("bss", one_model.build_bss, "one", weight=1e-3, texts=True),
+        TuningMethod(
+            "l2-sp", one_model.build_l2_sp, "one", weight=0.01, weight_decay=False, texts=True
+        ),
         TuningMethod(
             "delta",
             one_model.build_delta,
@@ -54,10 +59,13 @@ METHODS = {
             source_classifier=True,
         ),
         TuningMethod("stoch-norm", one_model.build_stoch_norm, "one"),
-        TuningMethod("kd", with_teachers.build_kd, "several", weight=1.0),
-        TuningMethod("b-tuning", with_teachers.build_b_tuning, "several", weight=1.0),
-        TuningMethod("ensemble", together.build_ensemble, "several", shared_images=True),
-        TuningMethod("distill", with_teachers.build_distill, "several", weight=1.0),
+        TuningMethod("lora", build_lora, "one", texts=True, lr=5e-4, package=("peft", "lora")),
+        TuningMethod("kd", with_teachers.build_kd, "several", weight=1.0, texts=True),
+        TuningMethod("b-tuning", with_teachers.build_b_tuning, "several", weight=1.0, texts=True),
+        TuningMethod(
+            "ensemble", together.build_ensemble, "several", shared_images=True, texts=True
+        ),
+        TuningMethod("distill", with_teachers.build_distill, "several", weight=1.0, texts=True),
         TuningMethod("knowledge-flow", together.build_knowledge_flow, "several", named_stages=True),
         TuningMethod(
             "hub-pathway",
@@ -86,6 +94,7 @@ def find_method(name: str, top: int, weight: float | None = None) -> TuningMetho
     Raises:
         ValueError: An unknown method, a number of models that it has no use for, a weight for a
             method without a term of its own, or one that is negative or not finite.
+        ModuleNotFoundError: The method needs a package that is not installed.
     """
     if name not in METHODS:
         raise ValueError(f"method must be one of {tuple(METHODS)}, got {name!r}")
@@ -98,6 +107,8 @@ def find_method(name: str, top: int, weight: float | None = None) -> TuningMetho
         raise ValueError(f"weight is for one of {weighted}, not for {name!r}")
     if weight is not None and not 0 <= weight < math.inf:
         raise ValueError(f"weight must be finite and not negative, got {weight}")
+    if method.package is not None:
+        require(*method.package, f"method {name!r}")
     return method
 
 
@@ -109,6 +120,7 @@ def build(
     *,
     weight: float | None = None,
     seed: int = 0,
+    lora_rank: int = 8,
 ) -> nn.Module:
     """The module that a method trains; the student is the context's first model.
 
@@ -118,6 +130,7 @@ def build(
         fit: Trains a module in place: for methods that need another one tuned before.
         weight: Weight of the method's own term; None for its default.
         seed: Seed of new layers.
+        lora_rank: Rank of LoRA's updates.
 
     Raises:
         ValueError: The method cannot be had for these models or this task.
@@ -125,7 +138,7 @@ def build(
     method, task = METHODS[name], context.labels.task
     if method.classes_only and task != "classification":
         raise ValueError(f"{name} is for classification, the targets are {task}")
-    options = Options((method.weight or 0.0) if weight is None else weight, fit)
+    options = Options((method.weight or 0.0) if weight is None else weight, fit, lora_rank)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return method.build(context, options)

@@ -19,7 +19,7 @@ def build_ensemble(context: TuningContext, options: Options) -> Ensemble:
 
 def build_knowledge_flow(context: TuningContext, options: Options) -> KnowledgeFlow:
     """The first model as the student, all as its teachers."""
-    student, teachers = context.load(), context.load_all()
+    student, teachers = context.load_image_model(), context.load_image_models()
     return KnowledgeFlow(student, teachers, context.task, context.example, context.steps)
 
 
@@ -29,7 +29,7 @@ def build_hub_pathway(context: TuningContext, options: Options) -> HubPathway:
         source.name: HubModel(model)
         for source, model in zip(context.sources, context.load_all(), strict=True)
     }
-    small = max(context.images.size) <= SMALL_IMAGES
+    small = max(context.example.shape[-2:]) <= SMALL_IMAGES
     generator = pathway_generator("test_resnet" if small else "resnet10", len(models))
     # The models resize and normalise by themselves: only the generator sees the images as they are.
     return HubPathway(
@@ -52,11 +52,11 @@ def build_zoo_lite(context: TuningContext, options: Options) -> ZooMethod:
 
 
 def _zoo(context: TuningContext, *, lite: bool) -> ZooMethod:
-    models, names = context.load_all(), [source.name for source in context.sources]
+    models, names = context.load_image_models(), [source.name for source in context.sources]
     return ZooMethod(models, context.labels.outputs, _prior(context), lite=lite, names=names)
 
 
 def _prior(context: TuningContext) -> list[float]:
     """Probability of each model: n times LogME is a log evidence."""
     scores = [context.features_and_logme(k)[1].score for k in range(len(context.sources))]
-    return teacher_weights(scores, 1 / len(context.images)).tolist()
+    return teacher_weights(scores, 1 / len(context.samples)).tolist()

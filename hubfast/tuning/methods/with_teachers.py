@@ -24,7 +24,7 @@ def build_b_tuning(context: TuningContext, options: Options) -> Regularised:
     model, teachers = context.load(), context.teachers()
     fits = [context.features_and_logme(k)[1] for k in range(len(context.sources))]
     term = BTuning(
-        fits[0].means,
+        context.means_of(model),
         teachers,
         [fit.means for fit in fits],
         [fit.score for fit in fits],
@@ -39,7 +39,7 @@ def build_distill(context: TuningContext, options: Options) -> Regularised:
     ensemble = Ensemble(context.load_all(), context.task)
     options.fit(ensemble)
     teachers: nn.Module = Teachers([ensemble], "logits")
-    if context.images.augment is None:
-        teachers = context.cached(Teachers([ensemble], "logits"), context.images)
+    if context.samples.augment is None:
+        teachers = context.cached(Teachers([ensemble], "logits"), context.samples)
     term = SoftTargets(teachers, options.weight, std=context.labels.std)
     return Regularised(context.load(), context.task, {"distill": term})

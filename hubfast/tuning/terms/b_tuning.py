@@ -87,6 +87,6 @@ class BTuning(nn.Module):
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, batch: ForwardPass) -> Tensor:
-        teachers = self.teachers(batch.images, batch.rows)
+        teachers = self.teachers(batch.samples, batch.rows)
         means = [self.get_buffer(f"means_{k}") for k in range(self.count)]
         return self.weight * b_tuning(batch.features, self.means, teachers, means, self.weights)

@@ -43,7 +43,7 @@ class KD(nn.Module):
         self.projections = nn.ModuleList(nn.Linear(width, each, bias=False) for each in widths)
 
     def forward(self, batch: ForwardPass) -> Tensor:
-        targets = self.teachers(batch.images, batch.rows)
+        targets = self.teachers(batch.samples, batch.rows)
         return self.weight * kd(batch.features, targets, list(self.projections))
 
 
@@ -79,7 +79,7 @@ class SoftTargets(nn.Module):
         self.register_buffer("std", std, persistent=False)
 
     def forward(self, batch: ForwardPass) -> Tensor:
-        (teacher,) = self.teachers(batch.images, batch.rows)
+        (teacher,) = self.teachers(batch.samples, batch.rows)
         if self.std is not None:
             return self.weight * ((batch.logits - teacher) / self.std).square().mean()
         return self.weight * soft_targets(batch.logits, teacher, self.temperature)

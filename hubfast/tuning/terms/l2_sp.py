@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from hubfast.tuning.headed import HeadedModel
 from hubfast.tuning.objective import ForwardPass
-from hubfast.tuning.pretrained import TransferModel
 
 
 def l2_sp(parameters: Iterable[Tensor], start: Iterable[Tensor]) -> Tensor:
@@ -20,19 +20,22 @@ def l2_sp(parameters: Iterable[Tensor], start: Iterable[Tensor]) -> Tensor:
 
 
 class L2SP(nn.Module):
-    """The term `weight * l2_sp(model) + head_weight / 2 |head|^2`, both published as 0.01.
+    """The term `weight * l2_sp(model) + head_weight / 2 |new|^2`, both published as 0.01.
 
-    The optimiser's own weight decay must be 0. Buffers such as BatchNorm's statistics are free.
+    New is what was not pre-trained: the head, and of texts' models the layers that lead to it
+    where the checkpoint has none. The optimiser's own weight decay must be 0. Buffers such as
+    BatchNorm's statistics are free.
     """
 
-    def __init__(self, model: TransferModel, weight: float = 0.01, head_weight: float = 0.01):
+    def __init__(self, model: HeadedModel, weight: float = 0.01, head_weight: float = 0.01):
         super().__init__()
         self.weight, self.head_weight = weight, head_weight
         self.start = nn.ParameterList(
-            nn.Parameter(p.detach().clone(), requires_grad=False) for p in model.model.parameters()
+            nn.Parameter(p.detach().clone(), requires_grad=False)
+            for p in model.pretrained_parameters()
         )
 
     def forward(self, batch: ForwardPass) -> Tensor:
-        head = torch.stack([p.square().sum() for p in batch.model.head.parameters()]).sum()
-        anchored = l2_sp(batch.model.model.parameters(), self.start)
-        return self.weight * anchored + 0.5 * self.head_weight * head
+        new = torch.stack([p.square().sum() for p in batch.model.new_parameters()]).sum()
+        anchored = l2_sp(batch.model.pretrained_parameters(), self.start)
+        return self.weight * anchored + 0.5 * self.head_weight * new

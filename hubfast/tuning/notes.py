@@ -1,0 +1,31 @@
+"""What a reader of the results should know of a tuned module."""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from hubfast.profiling import counts
+from hubfast.tuning.headed import HeadedModel
+from hubfast.tuning.text_model import TextModel
+
+
+def module_notes(tuned: nn.Module) -> tuple[str, ...]:
+    """Sentences on texts that were cut, on how texts are padded, and on what LoRA trained."""
+    return tuple(dict.fromkeys(_notes(tuned)))
+
+
+def _notes(tuned: nn.Module) -> Iterator[str]:
+    for part in tuned.modules():
+        if isinstance(part, TextModel):
+            yield from (f"{count} {what}" for what, count in part.tally.items())
+            if part.full:
+                yield (
+                    "padding changes what the model makes of a text, so all texts are padded to "
+                    f"{part.longest} tokens"
+                )
+        if isinstance(part, HeadedModel) and part.adapter is not None:
+            whole = counts.parameters(part)
+            yield (
+                f"lora of rank {part.adapter.rank} trained {part.adapter.trained:,} parameters; "
+                f"the model has {whole:,}"
+            )
