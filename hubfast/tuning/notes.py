@@ -6,16 +6,19 @@ from torch import nn
 
 from hubfast.profiling import counts
 from hubfast.tuning.headed import HeadedModel
+from hubfast.tuning.methods.zoo import Plain, ZooMethod
 from hubfast.tuning.text_model import TextModel
 
 
 def module_notes(tuned: nn.Module) -> tuple[str, ...]:
-    """Sentences on texts that were cut, on how texts are padded, and on what LoRA trained."""
+    """Sentences on texts that were cut, how texts are padded, the models of a zoo, LoRA's share."""
     return tuple(dict.fromkeys(_notes(tuned)))
 
 
 def _notes(tuned: nn.Module) -> Iterator[str]:
     for part in tuned.modules():
+        if isinstance(part, ZooMethod | Plain):
+            yield from part.notes
         if isinstance(part, TextModel):
             yield from (f"{count} {what}" for what, count in part.tally.items())
             if part.full:
