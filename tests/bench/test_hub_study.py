@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_texts
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from typer.testing import CliRunner
@@ -161,6 +162,13 @@ def test_other_weights_or_samples_are_measured_anew(tmp_path):
         studied(path, "head", hub, [(list(images), given)], design=design)
         counts.append(len(path.read_text().splitlines()))
     assert counts == [1, 1, 2]
+
+
+def test_texts_and_their_models_are_studied_alike(tmp_path):
+    hub = [tiny_texts.save(tmp_path), tiny_texts.save(tmp_path, seed=1)]
+    found = studied(tmp_path / "t.jsonl", hub=hub, data=[tiny_texts.data(60)])
+    assert found.frame["truth"].between(0, 1).all()
+    assert found.frame["logme"].notna().all()
 
 
 @pytest.mark.parametrize(

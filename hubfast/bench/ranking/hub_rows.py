@@ -19,10 +19,9 @@ from hubfast.scores.registry import names_of
 from hubfast.scores.streamed import StreamedScores
 from hubfast.tuning.context import TuningContext
 from hubfast.tuning.evaluation import evaluate
-from hubfast.tuning.framing import choose_framing
-from hubfast.tuning.images import ImageDataset
-from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.methods.registry import build
+from hubfast.tuning.parts import Parts
+from hubfast.tuning.prepared import prepared
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.trainer import Trainer
 from hubfast.utils.devices import find_device
@@ -129,13 +128,14 @@ def _scores(
 
 def _tuned_quality(source: Source, train: TargetData, test: TargetData, recipe: Recipe) -> float:
     """Quality on `test` of the whole model, tuned with its task loss alone."""
-    labels, framing = TargetEncoder.of(train), choose_framing(train, [source], None)
-    images = ImageDataset(train, labels, framing, seed=recipe.seed)
-    steps = recipe.epochs * max(1, len(images) // recipe.batch_size)
+    parts = Parts.of(train, 0, test, progress=False)
+    samples, held_out, _ = prepared(parts, [source], augment="none", size=None, seed=recipe.seed)
+    labels, recipe = parts.labels, recipe.settled(samples.lr)
+    steps = recipe.epochs * max(1, len(samples) // recipe.batch_size)
     trainer = Trainer(recipe, progress=False)
     where: Any = {"device": str(trainer.device), "batch_size": recipe.batch_size}
-    context = TuningContext([source], images, labels, steps, recipe.smoothing, **where)
+    context = TuningContext([source], samples, labels, steps, recipe.smoothing, **where)
     method = build("single", context, lambda module: None, seed=recipe.seed)
     put_channels_last(method)  # on a CPU steps take two thirds of the time
-    trainer.fit(method, images, labels)
-    return evaluate(method, ImageDataset(test, labels, framing), labels, **where).value
+    trainer.fit(method, samples, labels)
+    return evaluate(method, held_out["test"], labels, **where).value
