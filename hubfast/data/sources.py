@@ -134,7 +134,10 @@ def _are_lists_of_words(samples: Any, targets: Any) -> bool:
         return False
     lists = all(isinstance(x, list | tuple) and not isinstance(x, TextPair | Word) for x in samples)
     words = lists and all(isinstance(word, str) for sentence in samples for word in sentence)
-    return words and bool(samples) and all(isinstance(x, list | tuple) for x in targets)
+    if not (words and samples and all(isinstance(x, list | tuple) for x in targets)):
+        return False
+    fits = [len(sentence) for sentence in samples] == [len(tags) for tags in targets]
+    return fits or any(len(sentence) != 2 for sentence in samples)  # else pairs with some labels
 
 
 def _by_position(values: Any, what: str) -> Any:

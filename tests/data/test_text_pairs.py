@@ -68,6 +68,11 @@ def test_lists_of_two_strings_are_pairs(as_a):
     assert need_no_look(data)
 
 
+def test_pairs_may_have_several_labels():
+    data = as_target_data(([list(pair) for pair in PAIRS], [["x"], ["x", "y"], []]))
+    assert (data.task, data[1]) == ("multilabel", PAIRS[1])
+
+
 def test_a_data_set_of_pairs_gives_both_texts():
     class Pairs(torch.utils.data.Dataset):
         def __len__(self):
