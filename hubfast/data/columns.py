@@ -62,34 +62,17 @@ def choose_columns(
         ValueError: There is no such column, or which is meant cannot be told; the message lists
             those that there are.
     """
-    there = list(kinds)
-    notes: list[str] = []
-    asked = _asked(sample)
-    if targets is None:
-        usual = _usual(there, TARGETS) or [name for name in there if name in labelled]
-        if not usual and "words" in kinds.values():
-            usual = _usual([n for n, kind in kinds.items() if kind in ("words", "tags")], TAGS)
-        if not usual:
-            raise ValueError(f"target_columns must say which hold the targets, of {_listed(there)}")
-        wanted = usual[:1]
-        if len(usual) > 1:
-            notes.append(f"targets are the column {usual[0]!r}, not {_listed(usual[1:])}")
-    else:
-        wanted = [targets] if isinstance(targets, str) else list(targets)
-    for name in [*wanted, *asked]:
-        if name not in there:
-            raise ValueError(f"no column {name!r}, there are {_listed(there)}")
+    there, asked = list(kinds), _asked(sample)
+    wanted, notes = _target_columns(kinds, targets, labelled)
+    if unknown := [name for name in [*wanted, *asked] if name not in there]:
+        raise ValueError(f"no column {unknown[0]!r}, there are {_listed(there)}")
     tagged = len(wanted) == 1 and kinds[wanted[0]] in ("words", "tags")
     if asked:
         _check_pair(asked, kinds)
         words = tagged and kinds[asked[0]] == "words"
         return ChosenColumns(asked, tuple(wanted), tuple(notes), words)
-    images = any(kind == "image" for kind in kinds.values())
-    lists = [n for n, kind in kinds.items() if tagged and kind == "words" and n not in wanted]
-    texts = any(k == "text" and n.lower() not in ABOUT for n, k in kinds.items() if n not in wanted)
-    of_words = _usual(lists, WORDS) or ([] if texts else lists)
-    if of_words and not images:
-        return ChosenColumns((of_words[0],), tuple(wanted), tuple(notes), words=True)
+    if tagged and (of_words := _column_of_words(kinds, wanted)):
+        return ChosenColumns((of_words,), tuple(wanted), tuple(notes), words=True)
     others = {name: kind for name, kind in kinds.items() if name not in {*wanted, *labelled}}
     chosen, doubt = _sample_column(others)
     if doubt and targets is None:
@@ -102,6 +85,36 @@ def choose_columns(
         if unused or not _usual([chosen], TEXTS):
             notes.append(f"samples are the column {chosen!r}, of {_listed(there)}")
     return ChosenColumns(() if chosen is None else (chosen,), tuple(wanted), tuple(notes))
+
+
+def _target_columns(
+    kinds: Mapping[str, Kind], targets: str | Sequence[str] | None, labelled: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """The columns of targets, and notes on that choice.
+
+    Raises:
+        ValueError: None is asked for, and none can be told.
+    """
+    if targets is not None:
+        return [targets] if isinstance(targets, str) else list(targets), []
+    there = list(kinds)
+    usual = _usual(there, TARGETS) or [name for name in there if name in labelled]
+    if not usual and "words" in kinds.values():
+        usual = _usual([n for n, kind in kinds.items() if kind in ("words", "tags")], TAGS)
+    if not usual:
+        raise ValueError(f"target_columns must say which hold the targets, of {_listed(there)}")
+    left = f"targets are the column {usual[0]!r}, not {_listed(usual[1:])}"
+    return usual[:1], [left] if len(usual) > 1 else []
+
+
+def _column_of_words(kinds: Mapping[str, Kind], wanted: Sequence[str]) -> str | None:
+    """The column of lists of words; None where samples are something else."""
+    others = {name: kind for name, kind in kinds.items() if name not in wanted}
+    if "image" in others.values():
+        return None
+    lists = [name for name, kind in others.items() if kind == "words"]
+    texts = any(kind == "text" and name.lower() not in ABOUT for name, kind in others.items())
+    return next(iter(_usual(lists, WORDS) or ([] if texts else lists)), None)
 
 
 def _asked(sample: str | Sequence[str] | None) -> tuple[str, ...]:

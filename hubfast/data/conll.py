@@ -114,4 +114,6 @@ def _width(rows: Sequence[str], tabs: bool) -> int:
 def _cells(row: str, tabs: bool) -> list[str]:
     if not row.strip():
         return []
-    return [cell.strip() for cell in row.split("\t")] if tabs else row.split()
+    if tabs:
+        return [cell.strip(" ") for cell in row.split("\t")]
+    return [cell for cell in row.split(" ") if cell]  # other spaces may be part of a word

@@ -13,7 +13,7 @@ from hubfast.hub.network import Network
 from hubfast.hub.onnx.loader import load as load_onnx
 from hubfast.hub.preprocessing import image_transform
 from hubfast.hub.tensorflow.loader import load as load_saved_model
-from hubfast.hub.transformers.model import load as load_transformers
+from hubfast.hub.transformers.loading import load as load_transformers
 
 KINDS = ("timm", "minihub", "torchhub", "hf", "onnx", "export", "keras", "tfhub")
 FILES = {".onnx": "onnx", ".pt2": "export", ".keras": "keras"}  # kinds that a suffix tells

@@ -212,3 +212,10 @@ def test_a_feed_and_its_looks_are_at_the_ends_of_sentences():
     assert {*looks} <= {*feed.ends}
     block = feed.known(0)
     assert torch.equal(block.clusters, data.clusters[order][:133])
+
+
+def test_spaces_that_are_no_separators_stay_in_words(tmp_path):
+    path = tmp_path / "a.conll"
+    path.write_text("10\u00a0000 X\nb Y\n", encoding="utf-8")
+    data = as_target_data(path)
+    assert [data[i].text for i in range(2)] == ["10\u00a0000", "b"]

@@ -161,8 +161,25 @@ def test_prompts(tmp_path, options, prompt, included):
     skipped = 0 if included or not prompt else 1 + len(prompt.split())
     wanted = torch.stack([tokens[skipped:].mean(0) for tokens in hidden])
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
-    said = (f"its prompt {prompt!r} comes before each text",) if prompt else ()
+    said = (f"the prompt {prompt!r} comes before each text",) if prompt else ()
     assert loaded(tmp_path, options).notes == said
+
+
+def test_a_plain_model_takes_a_prompt_of_the_user_s_own(tmp_path):
+    FAMILIES["bert"](tmp_path).save_pretrained(tmp_path)
+    found = features(tmp_path, options="?prompt_text=the+plot+")
+    hidden = hidden_of(tmp_path, [f"the plot {text}" for text in TEXTS])
+    wanted = torch.stack([tokens.mean(0) for tokens in hidden])
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="has no prompts by name; give prompt_text"):
+        loaded(tmp_path, "?prompt=query")
+
+
+def test_windows_do_not_go_with_a_prompt_that_is_not_pooled(tmp_path):
+    sentence_folder(tmp_path, pooling={"include_prompt": False}, said=PROMPTS)
+    with pytest.raises(ValueError, match="does not pool its prompt: say long_texts=cut"):
+        features(tmp_path, options="?long_texts=windows")
+    assert features(tmp_path, options="?long_texts=windows&prompt_text=").isfinite().all()
 
 
 def test_a_transformer_in_a_folder_of_its_own(tmp_path):
@@ -248,8 +265,8 @@ def test_options_stand_in_hubs_queries_and_hub_files(tmp_path):
     data = (["good film", "bad plot", "fine cast", "dull film"], [0, 1, 0, 1])
     assert [source.load().notes for source in hub] == [
         *((), ()),
-        ("its prompt 'fine ' comes before each text",),
-        ("its prompt 'a very ' comes before each text",),
+        ("the prompt 'fine ' comes before each text",),
+        ("the prompt 'a very ' comes before each text",),
     ]
     ranking = rank(hub, data, progress=False)
     assert [model.error for model in ranking.models] == [None] * 4
@@ -270,7 +287,7 @@ def test_it_is_said_where_it_cannot_be_asked_what_a_model_is(tmp_path, monkeypat
     def asked(name):
         raise OSError("no network")
 
-    monkeypatch.setattr("hubfast.hub.transformers.model.modules_file", asked)
+    monkeypatch.setattr("hubfast.hub.transformers.loading.modules_file", asked)
     (note,) = loaded(tmp_path).notes
     assert note.startswith("it could not be asked whether this is a sentence-transformers model")
 

@@ -90,9 +90,8 @@ class TextNetwork:
     def _of(self, samples: list[Any], start: int, once: Pass) -> Outputs:
         if isinstance(samples[0], Word):
             part = token_part(self.model, self.tokens.name)
-            return WordNetwork(part, self.tokens, self.words).features(
-                samples, self._end, once
-            ), None
+            network = WordNetwork(part, self.tokens, self.words)
+            return network.features(samples, self._end, once), None
         if not (self.embeds and isinstance(samples[0], TextPair)):
             return self._of_texts(samples, start, once)
         first, second = (
@@ -151,7 +150,8 @@ def text_network(
 
     Raises:
         TypeError: The model has no tokenizer, or takes no tokens.
-        ValueError: It has no prompt of the name that is asked for.
+        ValueError: It has no prompt of the name that is asked for, or one that is not pooled, and
+            long texts are read in windows.
     """
     wanted = TextOptions() if options is None else options
     tokenizer = load_tokenizer(name, trust, "" if sentence is None else sentence.folder)
@@ -166,12 +166,11 @@ def text_network(
         text.pad_token_id = NO_TOKEN
     prompt, most, head = prompt_of(name, wanted, sentence), USED, None
     if sentence is not None:
-        if sentence.lowers:
-            lower(tokenizer)
-        if sentence.longest is not None:
-            tokenizer.model_max_length = sentence.longest
+        head = _prepared(sentence, tokenizer, prompt)
         most = own_length(tokenizer) or most
-        head = sentence.head(prompt_length(tokenizer, prompt))
+    windows = wanted.long_texts == "windows"
+    if windows and head is not None and head.skipped:
+        raise ValueError(f"{name} does not pool its prompt: say long_texts=cut, or prompt_text=")
     tokens = Tokens(
         name=name,
         encoder=TextEncoder(tokenizer, prompt, tokenizer_key(tokenizer)),
@@ -179,9 +178,18 @@ def text_network(
         longest=longest_text(part, config, tokenizer, most),
         shortest=shortest_text(config),
         fixed=text.model_type in FIXED_LENGTH,
-        windows=wanted.long_texts == "windows",
+        windows=windows,
     )
     return TextNetwork(model, part, tokens, head, wanted.words)
+
+
+def _prepared(sentence: SentenceFormat, tokenizer: Any, prompt: str) -> SentenceHead:
+    """Has a tokenizer do what the files say; gives what comes behind the transformer."""
+    if sentence.lowers:
+        lower(tokenizer)
+    if sentence.longest is not None:
+        tokenizer.model_max_length = sentence.longest
+    return sentence.head(prompt_length(tokenizer, prompt))
 
 
 def prompt_of(name: str, options: TextOptions, sentence: SentenceFormat | None) -> str:
