@@ -110,7 +110,9 @@ def excess(scores: np.ndarray, doublings: int, growth: Growth) -> float:
 def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # scores warn of so few samples
-    names = sys.argv[1:] or [name for name, score in SCORES.items() if score.needs != "nothing"]
+    names = sys.argv[1:] or [
+        name for name, score in SCORES.items() if score.needs not in ("nothing", "prompts")
+    ]
     shown = Table(title="bias that is not allowed for, std")
     for heading in ("score", "growth", "data", *GROWTHS):
         shown.add_column(heading)

@@ -144,10 +144,10 @@ def _check_together(
 
 def _cost_table(quiet: bool) -> Table:
     from hubfast.bench.ranking.cost import score_costs
-    from hubfast.scores.registry import SCORES
+    from hubfast.scores.registry import names_of
     from hubfast.utils.progress import progress_bar
 
-    metrics = tuple(SCORES)
+    metrics = names_of(prompts=False)
     with progress_bar(not quiet) as bars:
         task = bars.add_task("", total=len(metrics))
 

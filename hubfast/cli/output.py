@@ -33,6 +33,8 @@ def starting(quiet: bool) -> Iterator[None]:
 OPTIONS = {
     "target_columns": "--target-column",
     "sample_column": "--sample-column",
+    "class_names": "--class-names",
+    "templates": "--template",
     "max_unreadable": "--max-unreadable",
     "batch_size": "--batch-size",
     "cache_dir": "--cache-dir",

@@ -4,6 +4,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from hubfast.cli.class_names import named_classes
 from hubfast.cli.completion import complete_data, complete_metric, complete_model
 from hubfast.cli.holding import hold_files
 from hubfast.cli.names import score_names
@@ -57,6 +58,28 @@ def rank(
         str | None,
         typer.Option(help="classification, multilabel or regression; told from the targets."),
     ] = None,
+    class_names: Annotated[
+        str | None,
+        typer.Option(
+            help="For zero_shot: names of the classes in the order of their ids, a file of one "
+            "per line, or a list with commas; those of the data, such as its folders."
+        ),
+    ] = None,
+    template: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For zero_shot: a sentence with {} in the place of the name, such as 'a photo of "
+            "a {}.'; repeat for several."
+        ),
+    ] = None,
+    unlabelled: Annotated[
+        bool,
+        typer.Option(
+            "--unlabelled",
+            help="The data have no labels, such as a folder of images: for zero_shot_confidence "
+            "with --class-names, and other scores that need none.",
+        ),
+    ] = False,
     samples: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples.")] = None,
     race: Annotated[
         bool,
@@ -170,6 +193,9 @@ def rank(
             given,
             metrics=cast(Any, metric or ["logme"]),
             task=cast(Any, task),
+            class_names=None if class_names is None else named_classes(class_names),
+            templates=template or None,
+            unlabelled=unlabelled,
             samples=samples,
             race=race,
             top=top,

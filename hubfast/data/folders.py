@@ -36,7 +36,7 @@ def from_folder(path: Path, task: Task | None, name: str | None) -> TargetData:
     left_out = [e.path for e in os.scandir(path) if not e.is_dir() or not shown(e)]
     empty = []
     for target, label in enumerate(classes):
-        images, others = _images(path / label)
+        images, others = images_below(path / label)
         paths += images
         targets += [target] * len(images)
         left_out += others
@@ -69,7 +69,7 @@ def shown(entry: "os.DirEntry[str] | str") -> bool:
     return not name.startswith(".") and name.lower() not in OF_SYSTEMS
 
 
-def _images(folder: Path) -> tuple[list[str], list[str]]:
+def images_below(folder: Path) -> tuple[list[str], list[str]]:
     """The image files below a folder in ImageFolder's order, and all others."""
     images: list[str] = []
     others: list[str] = []

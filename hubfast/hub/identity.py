@@ -66,6 +66,7 @@ def identity(source: Source, hashes: FileHashes | None = None) -> Facts | None:
         "preprocessing": loading.preprocessing,
         "arguments": loading.arguments,
         "keys": loading.keys,
+        **({} if loading.prompts is None else {"prompts": vars(loading.prompts)}),
     }
     whole = {"format": FORMAT, "kind": source.kind, **facts, "loading": said}
     plain: Facts = json.loads(json.dumps(whole, default=_plain))

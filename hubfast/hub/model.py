@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
+from hubfast.hub.prompts import Prompts
 from hubfast.utils.stopwatch import Stopwatch
 
 Keys = Literal["by_name", "by_order"]  # how weights of a checkpoint find their places
@@ -84,6 +85,7 @@ class Loading:
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of a torch.hub entry point
     keys: Keys = "by_name"  # how the weights of a timm checkpoint are matched
     progress: bool = False  # show a bar while a query counts parameters
+    prompts: Prompts | None = None  # that it is asked by which class an image is of
 
     def require_trust(self, name: str, why: str) -> None:
         """Refuses to load `name` unless it is trusted.

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from hubfast.data import MAX_UNREADABLE, as_target_data
+from hubfast.data.unlabelled import without_labels
 from hubfast.extraction.cluster.ray_cluster import cluster_of
 from hubfast.hub import as_hub
 from hubfast.hub.model import Precision
 from hubfast.ranking.plan import Plan, check_target
+from hubfast.ranking.prompting import Naming, asked_by_prompts, check_unlabelled
 from hubfast.ranking.remarks import Remarks
 from hubfast.ranking.result import Ranking
 from hubfast.ranking.session import Session
@@ -35,6 +38,9 @@ def rank(
     metric: Metric = "logme",
     metrics: Sequence[Metric] | None = None,
     task: Task | None = None,
+    class_names: Sequence[str] | None = None,
+    templates: Sequence[str] | None = None,
+    unlabelled: bool = False,
     samples: int | None = None,
     batch_size: int | None = None,
     precision: Precision = "fp32",
@@ -72,11 +78,19 @@ def rank(
         metric: A score that `hubfast.scores.registry` lists: such as `"logme"`, `"knn"`,
             `"linear_probe"`, `"parameters"`, `"imagenet"` (any task), or for classes `"h_score"`,
             `"regularized_h_score"`, `"n_leep"`, `"transrate"`, `"gbc"`, `"sfda"`, `"parc"`,
-            `"pactran"`, `"leep"`, `"nce"`; the last two need the source classifier's output.
+            `"pactran"`, `"zero_shot"`, `"zero_shot_confidence"`, which need a model with a text
+            tower, `"leep"`, `"nce"`; the last two need the source classifier's output.
         metrics: Several of these, from the same pass: the models are then ranked by their
             consensus (`consensus.borda`), and `metric` is not used. A metric that one model does
             not have, such as LEEP without a source classifier, is missing in its row.
         task: The task, as in `as_target_data`.
+        class_names: For metric `"zero_shot"`: names of the classes in the order of their ids; None
+            for those of the data, such as names of folders.
+        templates: For metric `"zero_shot"`: sentences with `{}` in the place of the name; None for
+            `hubfast.hub.prompts.TEMPLATES`.
+        unlabelled: The data have no labels, or these are not used: a folder of images, a list of
+            images, or what `data` may be else. Only scores that need none are then allowed:
+            `"zero_shot_confidence"`, which needs `class_names`, `"parameters"`, `"imagenet"`.
         samples: At most so many samples are used, drawn with classes in proportion; None for all.
             Scores that need samples, and no sums, are of 2,048 at most, and no more are read.
         batch_size: Samples per forward pass; None for 32 on a CPU and 64 on a GPU.
@@ -128,16 +142,30 @@ def rank(
             budget=budget,
             cluster=cluster,
         )
-        return _ranked(plan, hub, data, task=task, trust=trust, progress=progress)
+        naming = Naming(class_names, templates, unlabelled)
+        return _ranked(plan, hub, data, naming, task=task, trust=trust, progress=progress)
 
 
 def _ranked(
-    plan: Plan, hub: Any, data: Any, *, task: Task | None, trust: bool, progress: bool
+    plan: Plan,
+    hub: Any,
+    data: Any,
+    naming: Naming,
+    *,
+    task: Task | None,
+    trust: bool,
+    progress: bool,
 ) -> Ranking:
     remarks = Remarks()
     with hearing(remarks.add) as heard, progress_bar(progress) as bars:
         sources = as_hub(hub, trust=trust, progress=progress)
-        target = as_target_data(data, task=task, progress=progress)
-        check_target(target, plan)
+        if naming.unlabelled:
+            check_unlabelled(plan.metrics)
+            target = without_labels(data, progress=progress)
+        else:
+            target = as_target_data(data, task=task, progress=progress)
+            check_target(target, plan)
+        sources, target = asked_by_prompts(sources, target, plan.metrics, naming)
         with closing(Session(plan, sources, target, bars, remarks, heard)) as session:
-            return session.ranking(str(data) if isinstance(data, str | Path) else "")
+            found = session.ranking(str(data) if isinstance(data, str | Path) else "")
+    return replace(found, classes=None) if naming.unlabelled else found

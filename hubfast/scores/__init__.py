@@ -16,6 +16,7 @@ from hubfast.scores.sfda import sfda
 from hubfast.scores.static import imagenet_prior, static_prior
 from hubfast.scores.statistics import FeatureStatistics
 from hubfast.scores.transrate import transrate
+from hubfast.scores.zero_shot import zero_shot
 from hubfast.utils.moved import moved
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "sfda",
     "static_prior",
     "transrate",
+    "zero_shot",
 ]
 
 __getattr__ = moved(__name__, {"Leep": "hubfast.scores.LEEP", "Nce": "hubfast.scores.NCE"})

@@ -24,6 +24,8 @@ HOMES = {
     "pactran": "hubfast.scores.pactran.SCORE",
     "knn": "hubfast.scores.knn.SCORE",
     "linear_probe": "hubfast.scores.linear_probe.SCORE",
+    "zero_shot": "hubfast.scores.zero_shot.SCORE",
+    "zero_shot_confidence": "hubfast.scores.zero_shot.CONFIDENCE",
     "cka": "hubfast.scores.cka.SCORE",
     "parameters": "hubfast.scores.static.PARAMETERS",
     "imagenet": "hubfast.scores.static.IMAGENET",
@@ -39,12 +41,22 @@ def _record(home: str) -> Score:
 SCORES: dict[str, Score] = {name: _record(home) for name, home in HOMES.items()}
 
 
-def names_of(*, task: Task | None = None, needs: Sequence[Needs] | None = None) -> tuple[str, ...]:
-    """Names of the scores that are for this task and need one of these; by default of all."""
+def names_of(
+    *, task: Task | None = None, needs: Sequence[Needs] | None = None, prompts: bool = True
+) -> tuple[str, ...]:
+    """Names of the scores that are for this task and need one of these; by default of all.
+
+    Args:
+        task: A task, or None for any.
+        needs: What the scores may need, or None for anything.
+        prompts: Whether scores of prompts are among them, which few models have.
+    """
     return tuple(
         name
         for name, score in SCORES.items()
-        if (task is None or task in score.tasks) and (needs is None or score.needs in needs)
+        if (task is None or task in score.tasks)
+        and (needs is None or score.needs in needs)
+        and (prompts or score.needs != "prompts")
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from hubfast.scores.fitted import FittedScore
 from hubfast.scores.inputs import Task
 
-Needs = Literal["statistics", "samples", "logits", "labels", "nothing"]
+Needs = Literal["statistics", "samples", "logits", "labels", "prompts", "nothing"]
 
 # How a score goes on to change as samples double: see `hubfast.ranking.estimates.change_left`.
 # Decided by how well it foretold the scores of 2,048 samples from fewer: docs/racing.md.
@@ -33,6 +33,7 @@ class Score:
     - `"samples"`: `fit(features, targets)`, and `task=` if the score is for more than classes;
     - `"logits"`: `fit(probabilities, targets)` of the source classifier;
     - `"labels"`: `fit(source_labels, targets)`, its most likely classes;
+    - `"prompts"`: `fit(probabilities, targets)` of prompts that name the classes of the targets;
     - `"nothing"`: `fit(parameters=..., imagenet=...)`, what is known of the model itself.
 
     Attributes:
@@ -50,6 +51,7 @@ class Score:
         page: The page in docs/scores that explains it; by default that of its name.
         growth: How it goes on to change with the number of samples, which a race allows for:
             `"slow"` for all that is not known to be simpler.
+        labels: Whether it looks at the targets.
     """
 
     name: str
@@ -64,11 +66,12 @@ class Score:
     silence: Callable[[int, int], str] = always_speaks
     page: str = ""
     growth: Growth = "slow"
+    labels: bool = True
 
     @property
     def needs_source(self) -> bool:
-        """Whether it is computed from the source classifier's outputs, not from features."""
-        return self.needs in ("logits", "labels")
+        """Whether it is computed from a classifier's outputs, not from features."""
+        return self.needs in ("logits", "labels", "prompts")
 
     def fit_samples(self, features: Any, targets: Any, task: Task) -> FittedScore:
         """`fit` of a score that needs samples, for a task that it is for."""

@@ -67,6 +67,7 @@ PARAMETERS = Score(
     range="log10 of their number",
     tasks=ANY_TASK,
     needs="nothing",
+    labels=False,
     fit=_fit_parameters,
     meaning=(
         "The static prior is log₁₀ of the number of parameters: larger models tend to transfer "
@@ -86,6 +87,7 @@ IMAGENET = Score(
     range="the published top-1 accuracy",
     tasks=ANY_TASK,
     needs="nothing",
+    labels=False,
     fit=_fit_imagenet,
     meaning=(
         "The ImageNet accuracy is the model&rsquo;s published top-1 accuracy, in percent: models "

@@ -17,6 +17,7 @@ from hubfast.scores.statistics import FeatureStatistics
 INTERVAL_SAMPLES = 512  # samples whose influence is computed: its spread is then known within 3 %
 TRIED_SAMPLES = 128  # samples that a model is run on whose score needs none
 KEPT_SAMPLES = 2048  # samples whose features are kept for scores that need them: 16 MiB at D = 2048
+OF_OUTPUTS = {"logits", "labels", "prompts"}  # needs of scores that are of a classifier's output
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ class StreamedScores:
     @property
     def needs_logits(self) -> bool:
         """Whether some score is of the source classifier's output."""
-        return bool(self._needs & {"logits", "labels"})
+        return bool(self._needs & OF_OUTPUTS)
 
     def update(
         self,
@@ -146,8 +147,9 @@ class StreamedScores:
             case "nothing":
                 fitted = record.fit(parameters=parameters, imagenet=imagenet)
                 influence = fitted.influence(first)
-            case "logits" | "labels":
-                fitted = record.fit(self._first(record.needs), self._first("targets"))
+            case "logits" | "labels" | "prompts":
+                kind = "labels" if record.needs == "labels" else "logits"
+                fitted = record.fit(self._first(kind), self._first("targets"))
                 influence = fitted.influence(first)
             case "samples":
                 count = min(self._kept, count)
@@ -203,10 +205,10 @@ class StreamedScores:
     def _add_logits(self, logits: Tensor | None) -> None:
         if logits is None:
             self._no_logits = True
-            if self._needs <= {"logits", "labels"}:
+            if self._needs <= OF_OUTPUTS:
                 raise ValueError(_needs_logits(self.metrics[0]))
             return
-        if "logits" in self._needs:
+        if self._needs & {"logits", "prompts"}:
             self._keep("logits", self._all, logits.float().softmax(1))
         if "labels" in self._needs:
             self._keep("labels", self._all, logits.argmax(1))
@@ -225,7 +227,7 @@ def useful_samples(metrics: Sequence[Metric]) -> int | None:
     A model that is scored by what is known of it is still run on a few: it may fail.
     """
     needs = {SCORES[metric].needs for metric in metrics}
-    if needs & {"statistics", "logits", "labels"}:
+    if needs & {"statistics", *OF_OUTPUTS}:
         return None
     return KEPT_SAMPLES if "samples" in needs else TRIED_SAMPLES
 

@@ -44,7 +44,7 @@ def targets(kind, samples):
 def test_every_score_of_a_task_works_on_texts(hub, kind):
     samples = [*texts(96), "", "very " * 60]
     known = [name for name, score in SCORES.items() if kind in score.tasks]
-    metrics = [name for name in known if name != "imagenet"]
+    metrics = [name for name in known if name != "imagenet" and "zero_shot" not in name]
     ranking = rank(hub, (samples, targets(kind, samples)), metrics=metrics, progress=False)
     assert ranking.task == kind
     for model in ranking.models:

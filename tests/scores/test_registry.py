@@ -21,6 +21,7 @@ NEEDS = {
     "samples": "features",
     "logits": "source probabilities",
     "labels": "source labels",
+    "prompts": "names of classes",
     "nothing": "nothing",
 }
 

@@ -111,7 +111,7 @@ def _scores(
     known: dict[str, Any],
 ) -> Iterator[tuple[str, float | None, str]]:
     """Every metric of the task; None, and why, where a model does not have it."""
-    metrics, count = names_of(task=pool.task), len(targets)
+    metrics, count = names_of(task=pool.task, prompts=False), len(targets)
     scorer = StreamedScores(metrics, pool.task, count, kept=count, interval=1)
     scorer.update(targets, features, logits)
     for metric in metrics:

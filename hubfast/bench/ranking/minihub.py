@@ -39,7 +39,7 @@ def minihub_records(
     rows = []
     for target in dict.fromkeys(run.target for run in runs):
         rows += _rows(target, runs, full, progress)
-    return Records(pd.DataFrame(rows), (*_known(names_of()), CONSENSUS))
+    return Records(pd.DataFrame(rows), (*_known(names_of(prompts=False)), CONSENSUS))
 
 
 def _known(metrics: Sequence[str]) -> list[str]:
@@ -49,7 +49,9 @@ def _known(metrics: Sequence[str]) -> list[str]:
 
 def _rows(target: str, runs: Sequence[Truth], full: bool, progress: bool) -> list[dict]:
     classes = load_target(target).kind == "classification"
-    metrics: Any = _known(names_of(task="classification" if classes else "regression"))
+    metrics: Any = _known(
+        names_of(task="classification" if classes else "regression", prompts=False)
+    )
     hub = [f"minihub:{name}" for name in model_names(full=full)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "h_score says nothing")  # it is measured here

@@ -135,7 +135,7 @@ class _Study:
                 row = {"data": pool.name, "model": source.name, "truth": float(np.mean(values))}
                 scores = {name: _mean(found) for name, found in looked[s]["scores"].items()}
                 rows.append({**row, **scores, CONSENSUS: consensus[s]})
-        known = names_of()
+        known = names_of(prompts=False)
         frame = pd.DataFrame(rows)
         return Records(frame, (*(name for name in known if name in frame), CONSENSUS))
 
@@ -182,7 +182,7 @@ def _first(row: dict[str, Any], draws: int) -> dict[str, Any]:
 
 def _consensus(looked: Sequence[dict[str, Any]], pool: TargetData, count: int) -> np.ndarray:
     """Borda's count, `(M,)`: the mean over the draws, of scores that look and say something."""
-    metrics = [m for m in names_of(task=pool.task) if SCORES[m].needs != "nothing"]
+    metrics = [m for m in names_of(task=pool.task, prompts=False) if SCORES[m].needs != "nothing"]
     draws = []
     for draw in range(len(looked[0]["head"])):
         votes = np.array([[_vote(row, m, draw, count) for row in looked] for m in metrics], float)

@@ -6,6 +6,7 @@ from typing import Any
 
 from hubfast.hub.errors import one_line
 from hubfast.hub.model import Loading
+from hubfast.hub.prompts import LACKS
 from hubfast.hub.reach import unreachable_host
 from hubfast.hub.transformers.features import CLASSIFIERS
 from hubfast.hub.transformers.model import TransformersModel
@@ -13,6 +14,7 @@ from hubfast.hub.transformers.options import TextOptions, split_options
 from hubfast.hub.transformers.quiet import quiet
 from hubfast.hub.transformers.sentence import SentenceFormat, modules_file, sentence_format
 from hubfast.hub.transformers.text import prompt_of
+from hubfast.hub.transformers.zero_shot import has_both_towers
 from hubfast.utils.documents import WRITTEN, read_table
 from hubfast.utils.extras import require
 
@@ -67,6 +69,8 @@ def load(name: str, loading: Loading) -> TransformersModel:
         if isinstance(config, transformers.PreTrainedConfig):
             config.return_dict = True  # some were saved with a wish for tuples
             config.use_cache = False  # a cache serves texts that go on
+    if loading.prompts is not None and not has_both_towers(model):
+        raise TypeError(f"{name} has {LACKS}")
     if prompt := prompt_of(name, texts, sentence):
         notes = (*notes, f"the prompt {prompt!r} comes before each text")
     return TransformersModel(name, model, not missing, loading, texts, sentence, notes)

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,11 +12,13 @@ from hubfast.data.texts import is_text
 from hubfast.hub.model import Batch, Extraction, Loading, SampleSequence
 from hubfast.hub.network import Network
 from hubfast.hub.preprocessing import TimmTransform, image_transform, processor_transform
+from hubfast.hub.prompts import Prompts
 from hubfast.hub.transformers.features import ImageReader
 from hubfast.hub.transformers.options import TextOptions
 from hubfast.hub.transformers.quiet import quiet
 from hubfast.hub.transformers.sentence import SentenceFormat
 from hubfast.hub.transformers.text import TextNetwork, text_network
+from hubfast.hub.transformers.zero_shot import PromptReader, class_embeddings, logit_scale
 
 SHOWN = 3  # arguments that an error names
 # What a model's main input is made of, where that is neither images nor text.
@@ -52,6 +54,7 @@ class TransformersModel:
     notes: tuple[str, ...] = ()
     imagenet: float | None = None
     tally: Mapping[str, int] = field(default_factory=dict)
+    _asked: Network | None = field(default=None, init=False, repr=False)
 
     @property
     def parameters(self) -> int:
@@ -76,7 +79,9 @@ class TransformersModel:
             self.tally = tokens.tally
         else:
             self._refuse_other_inputs("images")
-            yield from self._images.batches(data, options)
+            if self.loading.prompts is not None and self._asked is None:
+                self._asked = self._of_prompts(self.loading.prompts, options)
+            yield from (self._asked or self._images).batches(data, options)
 
     @cached_property
     def _text(self) -> TextNetwork:
@@ -96,6 +101,14 @@ class TransformersModel:
             kind = "video"
         if kind is not None:
             raise TypeError(f"{self.name} reads {kind}, and the data gives {given}")
+
+    def _of_prompts(self, prompts: Prompts, options: Extraction) -> Network:
+        """The model of images with logits of prompts, which are embedded once."""
+        classes = class_embeddings(self._text, prompts, options)
+        images = self._images
+        assert isinstance(images.run, ImageReader)
+        reader = PromptReader(images.run, classes, logit_scale(self.model))
+        return replace(images, run=reader)
 
     def _of_images(self) -> Network:
         reader = ImageReader(self.model, has_pooler=self.has_pooler)
