@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hubfast.bench.ranking.head import head_quality
 from hubfast.data import TargetData
+from hubfast.extraction.outputs import device_kind
 from hubfast.hub import Source
 from hubfast.hub.model import Extraction
 from hubfast.nn.inference import default_batch_size, put_channels_last
@@ -68,9 +69,8 @@ def looked_at(source: Source, pool: TargetData, design: HubDesign) -> dict[str, 
             if error:
                 errors[name] = error
         heads.append(head_quality(features[rows], targets, features[new], truth, pool.task, draw))
-    seconds = round(time.perf_counter() - began, 2)
     what = {"data": pool.name, "model": source.name, "width": features.shape[1]}
-    return {**what, "scores": scores, "errors": errors, "head": heads, "seconds": seconds}
+    return {**what, "scores": scores, "errors": errors, "head": heads, **_run_facts(began)}
 
 
 def fine_tuned(source: Source, pool: TargetData, design: HubDesign, draw: int) -> dict[str, Any]:
@@ -79,9 +79,17 @@ def fine_tuned(source: Source, pool: TargetData, design: HubDesign, draw: int) -
     rows, new = drawn(pool, design, draw)
     recipe = replace(design.recipe, seed=draw)
     quality = _tuned_quality(source, pool.subset(rows), pool.subset(new), recipe)
-    seconds = round(time.perf_counter() - began, 2)
     what = {"data": pool.name, "model": source.name, "draw": draw}
-    return {**what, "full": quality, "seconds": seconds}
+    return {**what, "full": quality, **_run_facts(began)}
+
+
+def _run_facts(began: float) -> dict[str, Any]:
+    """What a row took, and what it was made with."""
+    return {
+        "seconds": round(time.perf_counter() - began, 2),
+        "torch": torch.__version__,
+        "hardware": device_kind(find_device(None)),
+    }
 
 
 def drawn(pool: TargetData, design: HubDesign, draw: int) -> tuple[Tensor, Tensor]:
