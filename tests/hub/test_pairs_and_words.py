@@ -180,10 +180,28 @@ def test_long_sentences_are_read_in_parts_of_whole_words(subwords):
 
 
 def test_a_word_longer_than_a_model_takes_is_cut(subwords):
+    folder, model, tokenizer = subwords
     data = as_target_data(([["a" * 60, "b"], ["c"]], [["X", "Y"], ["X"]]))
-    for how in ("first", "last", "mean"):
-        found, _ = batch_of(subwords[0], data, f"?words={how}")
-        assert found.isfinite().all()
+    cut = tokenizer("a" * 60, truncation=True, max_length=LENGTH, return_tensors="pt")
+    with torch.inference_mode():
+        hidden = model(cut["input_ids"]).last_hidden_state[0, 1:-1]
+    wanted = {"first": hidden[0], "last": hidden[-1], "mean": hidden.mean(0)}
+    for how, features in wanted.items():
+        for options in ("", "&prompt_text=good+"):
+            found, _ = batch_of(folder, data, f"?words={how}{options}")
+            torch.testing.assert_close(found[0], features, rtol=1e-4, atol=1e-5)
+
+
+def test_one_tokenisation_of_words_serves_all_models_of_a_tokenizer(subwords, monkeypatch):
+    folder = subwords[0]
+    block = Block(as_target_data((SENTENCES, TAGS)))
+    block.read()
+    whole, _ = batch_of(folder, block)
+    monkeypatch.setattr("hubfast.hub.transformers.words._spans", None)  # of the long one: parts
+    short = Block(as_target_data((SENTENCES[:5], TAGS[:5])))
+    short._shared = {key: rows[:4] for key, rows in block._shared.items()}
+    again, _ = batch_of(folder, short)
+    assert torch.equal(whole[: len(again)], again)
 
 
 def test_a_word_without_a_token_has_one_that_stands_for_it(subwords):

@@ -61,7 +61,7 @@ class TextEncoder:
     def cut(self, texts: Sequence[Text], longest: int) -> list[Columns]:
         """Encodes texts, each cut at `longest` tokens, the longer one of a pair first."""
         made = self.tokenizer(*self._given(texts), truncation=True, max_length=longest)
-        return [_columns({name: made[name][i] for name in made}) for i in range(len(texts))]
+        return [columns_of({name: made[name][i] for name in made}) for i in range(len(texts))]
 
     def windows(self, text: str, longest: int) -> list[Columns]:
         """Encodes a text in windows of at most `longest` tokens, each with its special tokens."""
@@ -70,7 +70,7 @@ class TextEncoder:
         if not tokenizer.is_fast:
             body = tokenizer(text, add_special_tokens=False)["input_ids"]
             starts = range(0, len(body), size)
-            return [_columns(tokenizer.prepare_for_model(body[i : i + size])) for i in starts]
+            return [columns_of(tokenizer.prepare_for_model(body[i : i + size])) for i in starts]
         backend = tokenizer.backend_tokenizer
         backend.no_truncation()
         whole = backend.encode(text, add_special_tokens=False)
@@ -78,7 +78,7 @@ class TextEncoder:
         parts = [backend.post_process(part, None, True) for part in (whole, *whole.overflowing)]
         names = {"input_ids": "ids", "token_type_ids": "type_ids"}
         given = {name: names[name] for name in names if name in tokenizer.model_input_names}
-        return [_columns({n: getattr(part, key) for n, key in given.items()}) for part in parts]
+        return [columns_of({n: getattr(part, key) for n, key in given.items()}) for part in parts]
 
     def length(self, text: Text) -> int:
         """Tokens of a whole text."""
@@ -108,7 +108,8 @@ class TextEncoder:
         return bool(self.tokenizer.num_special_tokens_to_add(pair=True) > alone)
 
 
-def _columns(made: Mapping[str, Any]) -> Columns:
+def columns_of(made: Mapping[str, Any]) -> Columns:
+    """The columns of one text of what a tokenizer gives, without its mask."""
     names = [name for name in made if name != "attention_mask"]
     return {name: np.array(made[name], dtype=np.int32) for name in names}
 

@@ -58,6 +58,11 @@ class Tokens:
         return self.encoder.tokenizer
 
     @property
+    def pads_left(self) -> bool:
+        """Whether what is filled up to one length is filled in front."""
+        return bool(self.fixed and self.tokenizer.padding_side == "left")
+
+    @property
     def tally(self) -> dict[str, int]:
         """How many of the samples so far need a word, by that word."""
         longest, counts = self.longest, self.counts
@@ -103,11 +108,10 @@ class Tokens:
         row = {name: columns[name].tolist() for name in names}
         real = len(row["input_ids"])
         missing = max(0, (self.longest if self.fixed else self.shortest) - real)
-        left = self.fixed and self.tokenizer.padding_side == "left"
         found = {}
         for key, values in row.items():
             padding = [self._padding() if key == "input_ids" else 0] * missing
-            found[key] = padding + values if left else values + padding
+            found[key] = padding + values if self.pads_left else values + padding
         if not self.fixed and (self.names is None or "attention_mask" in self.names):
             found["attention_mask"] = [1] * real + [0] * missing
         return found

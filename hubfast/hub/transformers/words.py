@@ -11,22 +11,34 @@ import torch
 from torch import Tensor, nn
 
 from hubfast.data.texts import Word
+from hubfast.hub.transformers.encoding import Columns, Shared, columns_of
 from hubfast.hub.transformers.features import last_hidden
 from hubfast.hub.transformers.groups import Pass, run_groups
 from hubfast.hub.transformers.options import OfWords
 from hubfast.hub.transformers.tokens import Ids, Tokens
-from hubfast.utils.names import brief
 
 STANDINS = ("unk_token", "mask_token", "pad_token", "eos_token", "bos_token")
 Sentence = tuple[str, ...]
+Span = tuple[int, int]  # from and up to which token or character
 
 
 class WordRow(NamedTuple):
     """A sentence, or a part of a long one, as a model takes it."""
 
     ids: Ids
-    first: int  # position in the sentence of the first of its words
-    spans: list[tuple[int, int]]  # tokens of each of its words, from and up to
+    spans: list[Span]  # tokens of each of its words
+
+
+class EncodedSentence(NamedTuple):
+    """A sentence as a tokenizer gives it, whole."""
+
+    columns: Columns
+    spans: list[Span]  # tokens of each word; from and up to the same where it has none
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return sum(column.nbytes for column in self.columns.values()) + 16 * len(self.spans)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,45 +53,57 @@ class WordTokens:
 
     tokens: Tokens
 
-    def rows(self, sentence: Sentence) -> list[WordRow]:
-        """The rows of a sentence; several where it has more tokens than the model takes.
+    def rows(self, sentences: Sequence[Sentence], shared: Shared | None) -> list[list[WordRow]]:
+        """The rows of each sentence; several where it has more tokens than the model takes.
+
+        Args:
+            sentences: The sentences.
+            shared: Keeps what a tokenizer makes of these very sentences for other models.
 
         Raises:
             ValueError: A word has no token, and the tokenizer none to stand for it.
             TypeError: The tokenizer does not tell which tokens belong to which word.
         """
-        return self._parts([*sentence], 0)
-
-    def _parts(self, words: list[str], first: int) -> list[WordRow]:
-        ids, spans = self._encoded(words)
-        blank = [i for i, (start, stop) in enumerate(spans) if start == stop]
-        if blank:
-            self.tokens.counts["blank"] += len(blank)
-            standin = self._standin(words[blank[0]])
-            words = [standin if i in {*blank} else word for i, word in enumerate(words)]
-            ids, spans = self._encoded(words)
-            if any(start == stop for start, stop in spans):
-                raise ValueError(f"{self.tokens.name}: {brief(standin)} is no token of its own")
-        length, longest = len(ids["input_ids"]), self.tokens.longest
-        if length > longest and len(words) > 1:
-            half = len(words) // 2
-            return self._parts(words[:half], first) + self._parts(words[half:], first + half)
-        if length > longest:
-            ids = self.tokens.encoder.cut([words[0]], longest)[0]
-            spans = [(spans[0][0], min(spans[0][1], longest))]
-        return [WordRow(self.tokens.filled(ids), first, spans)]
-
-    def _encoded(self, words: list[str]) -> tuple[dict[str, np.ndarray], list[tuple[int, int]]]:
-        tokenizer, text = self.tokens.tokenizer, " ".join(words)
-        if not tokenizer.is_fast:
-            made, spans = self._word_by_word(words)
+        key = self.tokens.encoder.key
+        if shared is None or key is None:
+            encoded = self._encoded(sentences)
         else:
-            made = tokenizer(text, truncation=False, return_offsets_mapping=True)
-            spans = _spans(words, made.pop("offset_mapping"))
-        names = [name for name in made if name != "attention_mask"]
-        return {name: np.array(made[name], dtype=np.int32) for name in names}, spans
+            encoded = shared(("words", key), lambda: self._encoded(sentences))
+        return [self._parts(s, each) for s, each in zip(sentences, encoded, strict=True)]
 
-    def _word_by_word(self, words: list[str]) -> tuple[Any, list[tuple[int, int]]]:
+    def _parts(self, words: Sentence, encoded: EncodedSentence) -> list[WordRow]:
+        if any(start == stop for start, stop in encoded.spans):
+            words = self._with_standins(words, encoded.spans)
+            (encoded,) = self._encoded([words])
+            if any(start == stop for start, stop in encoded.spans):
+                raise ValueError(f"{self.tokens.name} has no token that stands for a word")
+        (columns, spans), longest = encoded, self.tokens.longest
+        over = len(columns["input_ids"]) - longest
+        if over > 0 and len(words) > 1:
+            halves = words[: len(words) // 2], words[len(words) // 2 :]
+            return [row for half in halves for row in self._parts(half, *self._encoded([half]))]
+        if over > 0:
+            cut = self.tokens.tokenizer(words[0], truncation=True, max_length=longest)
+            columns, spans = columns_of(cut), [(spans[0][0], spans[0][1] - over)]
+        ids = self.tokens.filled(columns)
+        left = len(ids["input_ids"]) - len(columns["input_ids"]) if self.tokens.pads_left else 0
+        return [WordRow(ids, [(start + left, stop + left) for start, stop in spans])]
+
+    def _encoded(self, sentences: Sequence[Sentence]) -> list[EncodedSentence]:
+        tokenizer = self.tokens.tokenizer
+        if not tokenizer.is_fast:
+            return [self._word_by_word(words) for words in sentences]
+        texts = [" ".join(words) for words in sentences]
+        made = tokenizer(texts, truncation=False, return_offsets_mapping=True)
+        places = made.pop("offset_mapping")
+        return [
+            EncodedSentence(
+                columns_of({name: made[name][i] for name in made}), _spans(words, places[i])
+            )
+            for i, words in enumerate(sentences)
+        ]
+
+    def _word_by_word(self, words: Sentence) -> EncodedSentence:
         """Of a tokenizer that gives no places: where words alone have the tokens of the whole."""
         tokenizer = self.tokens.tokenizer
         made = tokenizer(" ".join(words))
@@ -93,21 +117,24 @@ class WordTokens:
                 "which tokens belong to which word"
             )
         stops = np.cumsum([starts[0], *map(len, own)]).tolist()
-        return made, list(pairwise(stops))
+        return EncodedSentence(columns_of(made), list(pairwise(stops)))
 
-    def _standin(self, word: str) -> str:
+    def _with_standins(self, words: Sentence, spans: Sequence[Span]) -> Sentence:
+        """The words, those without a token replaced by one that stands for them."""
+        blank = [i for i, (start, stop) in enumerate(spans) if start == stop]
+        self.tokens.counts["blank"] += len(blank)
         for name in STANDINS:
             token = getattr(self.tokens.tokenizer, name, None)
             if token is not None:
-                return str(token)
+                return tuple(str(token) if i in {*blank} else w for i, w in enumerate(words))
         raise ValueError(
-            f"the word {word!r} has no token, and the tokenizer of {self.tokens.name} none to "
-            "stand for it"
+            f"the word {words[blank[0]]!r} has no token, and the tokenizer of {self.tokens.name} "
+            "none to stand for it"
         )
 
 
-def _spans(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The tokens of each word, from and up to; equal where it has none.
+def _spans(words: Sequence[str], offsets: Sequence[Span]) -> list[Span]:
+    """The tokens of each word.
 
     Args:
         words: The words that are joined by spaces.
@@ -148,7 +175,7 @@ class WordNetwork:
         """
         sentences, owners = sentences_of(words)
         with once.prepare:
-            parts = [WordTokens(self.tokens).rows(sentence) for sentence in sentences]
+            parts = WordTokens(self.tokens).rows(sentences, once.shared)
         self.tokens.counts["parts"] += sum(len(parts[owner]) > 1 for owner in owners)
         rows = [row for of_sentence in parts for row in of_sentence]
         starts = np.cumsum([0, *(sum(len(r.spans) for r in one) for one in parts)])
