@@ -17,6 +17,7 @@ from hubfast.cli.output import (
     show_ranking,
     starting,
 )
+from hubfast.cli.points import layers_of, pooling_of
 from hubfast.cli.stopping import stopping
 from hubfast.utils.extras import collection_paused
 from hubfast.utils.terminal import output_console
@@ -80,6 +81,20 @@ def rank(
             "with --class-names, and other scores that need none.",
         ),
     ] = False,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Layers whose features are scored, each for itself: last, all, mean (over all "
+            "layers), or numbers such as 3,6,-1; repeat or join by commas; by default last."
+        ),
+    ] = None,
+    pooling: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How a layer becomes one vector: auto (as the model does), cls, mean, last or "
+            "max; repeat or join by commas for several."
+        ),
+    ] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples.")] = None,
     race: Annotated[
         bool,
@@ -196,6 +211,8 @@ def rank(
             class_names=None if class_names is None else named_classes(class_names),
             templates=template or None,
             unlabelled=unlabelled,
+            layers=layers_of(layers),
+            pooling=pooling_of(pooling),
             samples=samples,
             race=race,
             top=top,

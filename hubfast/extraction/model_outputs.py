@@ -8,14 +8,17 @@ from weakref import ReferenceType, ref
 
 from torch import nn
 
+from hubfast.extraction.block_run import run_block
 from hubfast.extraction.entry import EntryStore
 from hubfast.extraction.measured import channels_last_wins
-from hubfast.extraction.outputs import Outputs, run_block
+from hubfast.extraction.outputs import Outputs, OutputStore
+from hubfast.extraction.point_outputs import PointOutputs, is_first, of_features
+from hubfast.extraction.points import PointFacts
 from hubfast.extraction.setting import Known, Setting, Spent
-from hubfast.extraction.stores import stores_of
 from hubfast.hub.identity import identity
 from hubfast.hub.model import Model, Source
 from hubfast.hub.network import Network
+from hubfast.hub.points import LAST
 from hubfast.nn.hooks import on_device
 from hubfast.nn.inference import for_inference
 from hubfast.scores.registry import Metric
@@ -36,7 +39,9 @@ class ModelOutputs:
             nowhere.
 
     Attributes:
-        width: The width of its features; None before the first.
+        points: Its feature points, the first of which has the logits; those that are asked for
+            where these are known.
+        told: Which points it has; None before that is known.
         computed: Samples that it was run on, and not found in the cache.
         known: What is known of it; None until it was loaded once, now or in an earlier run.
         spent: Seconds that it took.
@@ -53,12 +58,30 @@ class ModelOutputs:
     ):
         self.source, self.metrics, self.setting = source, tuple(metrics), setting
         self.computed, self.spent = 0, Spent()
-        self.width: int | None = None
         self.known: Known | None = None
         self._cache, self._transit = cache, transit
         self._model: Model | None = None
         self._placed, self._held = False, ExitStack()
         self._begin(self._identity_now())
+
+    @property
+    def width(self) -> int | None:
+        """The width of the features of its first point; None before these came."""
+        return self.points[0].width
+
+    @width.setter
+    def width(self, width: int | None) -> None:
+        self.points[0].width = width
+
+    @property
+    def scores(self) -> StreamedScores:
+        """The scores of its first point."""
+        return self.points[0].scores
+
+    @property
+    def store(self) -> OutputStore | None:
+        """Where outputs of its first point are kept; None for nowhere."""
+        return self.points[0].store
 
     @property
     def begun(self) -> bool:
@@ -130,8 +153,8 @@ class ModelOutputs:
             self.known = None
             self._begin(now)
 
-    def compute(self, index: int, *, passing: bool = False) -> Outputs:
-        """Runs the model over a block, and keeps what it gives.
+    def compute(self, index: int, *, passing: bool = False) -> list[Outputs]:
+        """Runs the model over a block, and keeps what it gives, by point.
 
         Args:
             index: The block.
@@ -143,54 +166,73 @@ class ModelOutputs:
         assert self.known is not None
         feed, known = self.setting.feed, self.known
         block = feed.ready(index, known.framing) if known.reads else feed.known(index)
-        outputs = run_block(model, block, self.setting.options, (self.setting.seed, index))
-        assert outputs is not None
-        assert outputs.features is not None
-        self.spent.prepare += outputs.prepare
-        self.spent.forward += outputs.forward
+        ran = run_block(model, block, self.setting.options, (self.setting.seed, index))
+        assert ran is not None
+        self._tell(ran.told)
+        self.spent.prepare += ran.prepare
+        self.spent.forward += ran.forward
         self.computed += len(block)
-        self.width = outputs.features.shape[1]
-        if self.store is not None:
-            needed = passing and self._needs_features(index)
-            features, logits = needed or self.keeps_features(index), self.scores.needs_logits
-            digest, digests = feed.digest(index), feed.digests(index)
-            self.store.put(digest, digests, outputs, features=features, logits=logits)
-            if features and not passing:
-                self.store.enlist(digest)
-        return outputs
+        found = [ran.points[point.name] for point in self.points]
+        for point, outputs in zip(self.points, found, strict=True):
+            assert outputs.features is not None
+            point.width = outputs.features.shape[1]
+        keeps = self.keeps_features(index)
+        for point, outputs in zip(self.points, found, strict=True):
+            point.put(index, outputs, keeps=keeps, passing=passing)
+        return found
 
-    def kept(self, index: int) -> Outputs | None:
-        """What it gave for a block before, if that is kept."""
-        if self.store is None:
+    def kept(self, index: int) -> list[Outputs] | None:
+        """What it gave for a block before, by point, if all of that is kept."""
+        if not self._knows_points():
             return None
-        feed, logits = self.setting.feed, self.scores.needs_logits
-        features = self._needs_features(index)
-        found = self.store.get(feed.digest(index), features=features, logits=logits)
-        if found is None:
-            found = self.store.gather(feed.digests(index), logits=logits)
-        if found is not None and found.features is not None:
-            self.width = found.features.shape[1]
+        found = list[Outputs]()
+        for point in self.points:
+            outputs = point.kept(index)
+            if outputs is None:
+                return None
+            found.append(outputs)
         return found
 
     def keeps_features(self, index: int) -> bool:
         """Whether the features of a block are kept: those of the first samples, or all if few."""
         feed = self.setting.feed
         most = max(KEPT_SAMPLES, 2 * (self.width or 0))
-        return self._is_first(index) or len(feed.data) <= most
+        return is_first(feed, index) or len(feed.data) <= most
 
-    def _needs_features(self, index: int) -> bool:
-        """Whether a score needs the features of a block; those of later ones are for sums alone."""
-        first = self._is_first(index) and self.scores.needs_features
-        return self.scores.needs_statistics or first
+    def _knows_points(self) -> bool:
+        """Whether it is known which points the model has, now or from an earlier run."""
+        if self.told is None and self.store is not None:
+            told = self.store.points()
+            if told is not None:
+                self._take_over(told)
+        return self.told is not None
 
-    def _is_first(self, index: int) -> bool:
-        """Whether a block has some of the first samples, whose features scores may keep."""
-        return not index or self.setting.feed.ends[index - 1] < KEPT_SAMPLES
+    def _tell(self, told: PointFacts) -> None:
+        """Takes over which points the model has, as a run of it has shown."""
+        if told == self.told:
+            return
+        self._take_over(told)
+        if self.store is not None:
+            self.store.put_points(told)
+
+    def _take_over(self, told: PointFacts) -> None:
+        same = told.names == tuple(point.name for point in self.points)
+        if not same and self.told is not None and self.begun:
+            raise ValueError(f"a model must have the same feature points throughout: {told.names}")
+        self.told = told
+        if not same:
+            self._make_points(told.names)
+
+    def _make_points(self, names: Sequence[str]) -> None:
+        """Starts the scores of these points, the first of which has those of logits, too."""
+        metrics = [self.metrics, *[of_features(self.metrics)] * (len(names) - 1)]
+        pairs = zip(names, metrics, strict=True)
+        self.points = [PointOutputs(name, scores, self.setting) for name, scores in pairs]
+        for point in self.points:
+            point.keep_in(*self._place_kept, self.source)
 
     def _begin(self, known: Mapping[str, Any] | None) -> None:
         """Starts from the first block, with what the cache has of a model of this identity."""
-        data = self.setting.feed.data
-        self.scores = StreamedScores(self.metrics, data.task, len(data))
         self._keep_as(known)
         facts = None if self.store is None else self.store.facts(Known.names())
         if facts is not None:
@@ -201,8 +243,10 @@ class ModelOutputs:
         self.identity, cache = known, self._cache
         if cache is None or known is None:
             cache, known = self._transit, {"once": self.source.name}
-        needed = self.scores.needs_statistics
-        self.store, self.sums = stores_of(cache, known, self.source, self.setting, sums=needed)
+        self._place_kept = (cache, known)
+        self.told = PointFacts((str(LAST),)) if self.setting.options.points.default else None
+        self._make_points([str(LAST)])
+        self._knows_points()
 
     def _identity_now(self) -> Mapping[str, Any] | None:
         return None if self._cache is None else identity(self.source, self._cache.hashes)

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hubfast.data.block import Block
@@ -37,10 +37,12 @@ class ModelRun(ModelOutputs):
         if self.error or self.done >= stop or (self.known is not None and not self.known.reads):
             return False
         feed = self.setting.feed
-        if self.store is None or feed.hashed_by_reading:
+        if self.store is None or feed.hashed_by_reading or not self._knows_points():
             return True
         ends = {max(start, self.done), stop - 1}  # a look at all would read all before any is used
-        return not all(self.store.has(feed.digest(index)) for index in ends)
+        digests = [feed.digest(index) for index in ends]
+        stores = [point.store for point in self.points]
+        return not all(store is not None and store.has(d) for store in stores for d in digests)
 
     def finds(self, index: int, stop: int) -> bool:
         """Whether what it gave for a block is there, as far as that is told without samples.
@@ -49,14 +51,10 @@ class ModelRun(ModelOutputs):
             index: The block.
             stop: The block that it goes to next.
         """
-        feed = self.setting.feed
-        if self.store is None or not feed.hashes(index):
+        if self.store is None or not self.setting.feed.hashes(index) or not self._knows_points():
             return False
-        if self.store.has(feed.digest(index)) or index < self._reach(index, stop):
-            return True
-        logits = self.scores.needs_logits
-        digests = feed.digests(index) if feed.tells(index) else None
-        return digests is not None and self.store.gather(digests, logits=logits) is not None
+        summed = index < self._reach(index, stop)
+        return summed or all(point.finds(index) for point in self.points)
 
     def _reach(self, index: int, stop: int) -> int:
         """The block behind those that kept sums have, which serve where none of them is left out.
@@ -65,13 +63,15 @@ class ModelRun(ModelOutputs):
         """
         last = stop if index < stop else len(self.setting.feed)
         if last not in self._reaches:
-            self._reaches[last] = 0 if self.sums is None else self.sums.reach(last)
+            sums = [point.sums for point in self.points]
+            self._reaches[last] = min(0 if one is None else one.reach(last) for one in sums)
         return self._reaches[last]
 
     def look_again(self) -> None:
         """Has the next block looked for anew, which a network may hold for missing."""
-        if self.store is not None:
-            self.store.look_again(self.setting.feed.digest(self.done))
+        for point in self.points:
+            if point.store is not None:
+                point.store.look_again(self.setting.feed.digest(self.done))
 
     def advance(self, stop: int) -> None:
         """Goes on to block `stop`, or to its own first fault, which `error` then says.
@@ -122,7 +122,7 @@ class ModelRun(ModelOutputs):
                     return True
                 outputs = self.compute(index)
             begun = time.perf_counter()
-            self._add(block, outputs)
+            self._add(index, block, outputs)
             self.spent.score += time.perf_counter() - begun
         self._passed(index)
         self.setting.advanced(len(block.data))
@@ -132,66 +132,88 @@ class ModelRun(ModelOutputs):
         """The scores have one more block: notes so in the cache."""
         feed, self.done = self.setting.feed, index + 1
         keeps = self.keeps_features(index)
-        if self.away and keeps and self.store is not None:
-            self.store.enlist(feed.digest(index))  # workers that did so at once would undo it
-        if self.sums is None or keeps:
-            return
-        last = self.done == len(feed)
-        saved = self.sums.put(self.scores.statistics, self.tally, self.done, last=last)
-        if saved:
+        if self.away and keeps:
+            for point in self.points:  # workers that did so at once would undo it
+                if point.store is not None:
+                    point.store.enlist(feed.digest(index))
+        if not keeps and self._put_sums():
             self._saved = self.done
-        if saved and self.away:
-            self._clear()
+            if self.away:
+                self._clear()
+
+    def _put_sums(self) -> bool:
+        """Keeps the sums over the blocks so far, of all points or of none; gives if it did."""
+        last, due = self.done == len(self.setting.feed), False
+        for point in self.points:
+            if point.sums is None or point.ahead > self.done:  # what it has kept is of more
+                continue
+            statistics = point.scores.statistics
+            if not point.sums.put(statistics, self.tally, self.done, last=last or due):
+                return False
+            due = True
+        return due
 
     def came_again(self, index: int) -> None:
         """A block was run twice: deletes its features if sums that are kept have them."""
-        if index < self._saved and not self.keeps_features(index) and self.store is not None:
-            digest = self.setting.feed.digest(index)
-            self.store.drop_features(digest, logits=self.scores.needs_logits)
+        if index < self._saved and not self.keeps_features(index):
+            for point in self.points:
+                point.drop_features(index)
 
     def _clear(self) -> None:
         """Deletes features that were kept only until sums had them, and these were kept."""
-        assert self.store is not None
-        digest, logits = self.setting.feed.digest, self.scores.needs_logits
         for index in reversed(range(self.done)):
-            kept = self.keeps_features(index)
-            if kept or not self.store.drop_features(digest(index), logits=logits):
+            if self.keeps_features(index):
+                return
+            dropped = [point.drop_features(index) for point in self.points]
+            if not any(dropped):
                 return
 
-    def _add(self, block: Block, outputs: Outputs, *, counted: bool = False) -> None:
-        targets = block.targets
-        self.scores.update(
-            targets,
-            outputs.features,
-            outputs.logits,
-            counted=counted,
-            clusters=block.clusters,
-        )
-        self.tally.update(outputs.tally)
+    def forget(self) -> None:
+        """Gives up what the scores are of, once the model was scored for good."""
+        for point in self.points:
+            point.scores.forget()
+
+    def _add(self, index: int, block: Block, outputs: Sequence[Outputs]) -> None:
+        for point, given in zip(self.points, outputs, strict=True):
+            point.add(index, block, given)
+        self.tally.update(outputs[0].tally)
 
     def _jump(self, stop: int) -> bool:
         """Goes on behind the blocks whose sums an earlier run has kept, if it has."""
         feed, start = self.setting.feed, self.done
-        if self.store is None or self.sums is None or not start or self.keeps_features(start):
-            return False
-        if stop == self._tried:
+        if not start or self.keeps_features(start) or stop == self._tried:
             return False
         self._tried = stop
-        found = self.sums.get(stop, self.setting.options.device)
-        if found is None or found.end <= start:
+        device = self.setting.options.device
+        sums = [None if p.sums is None else p.sums.get(stop, device) for p in self.points]
+        found = [one for one in sums if one is not None]
+        if len(found) < len(sums):
             return False
-        if self.away and not all(feed.tells(index) for index in range(start, found.end)):
+        nearest = min(found, key=lambda one: one.end)
+        if nearest.end <= start:
             return False
-        blocks = [feed.known(index) for index in range(start, found.end)]
-        kept: list[Outputs | None] = [Outputs(None, None, True)] * len(blocks)
-        if self.scores.needs_logits:
-            digests = (feed.digest(index) for index in range(start, found.end))
-            kept = [self.store.get(each, features=False, logits=True) for each in digests]
-        whole = [one for one in kept if one is not None]
-        if len(whole) < len(kept):
+        if self.away and not all(feed.tells(index) for index in range(start, nearest.end)):
             return False
-        for block, outputs in zip(blocks, whole, strict=True):
-            self._add(block, outputs, counted=True)
+        logits = self._kept_logits(start, nearest.end)
+        if logits is None:
+            return False
+        nothing = [Outputs(None, None, True)] * (len(self.points) - 1)
+        for point, one in zip(self.points, found, strict=True):
+            point.ahead = one.end
+        for index, given in enumerate(logits, start):
+            block = feed.known(index)
+            self._add(index, block, [given, *nothing])
             self.setting.advanced(len(block.data))
-        self.scores.statistics, self.done, self.tally = found
+        for point, one in zip(self.points, found, strict=True):
+            point.scores.statistics = one.statistics
+        self.done, self.tally = nearest.end, nearest.tally
         return True
+
+    def _kept_logits(self, start: int, stop: int) -> list[Outputs] | None:
+        """What is kept of these blocks beside their features, if all that is needed is."""
+        if not self.scores.needs_logits or self.store is None:
+            return [Outputs(None, None, True)] * (stop - start)
+        digests = (self.setting.feed.digest(index) for index in range(start, stop))
+        kept = [self.store.get(each, features=False, logits=True) for each in digests]
+        whole = [one for one in kept if one is not None]
+        return whole if len(whole) == len(kept) else None

@@ -1,20 +1,16 @@
 """What a model gives for a block of samples, and its copy in the cache."""
 
-import random
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hubfast.data.block import Block
 from hubfast.extraction.entry import CacheEntry, EntryStore
-from hubfast.hub.model import Extraction, Model
-from hubfast.utils.global_state import global_state_kept
-from hubfast.utils.names import brief
+from hubfast.extraction.points import PointFacts
+from hubfast.hub.model import Extraction
+from hubfast.hub.points import LAST
 
 MOST_CLASSES = 4096  # source classes up to which logits are kept that no score asked for yet
 
@@ -27,36 +23,6 @@ class Outputs:
     logits: Tensor | None  # of its source classes, (b, Cs)
     has_classifier: bool  # whether there are logits, be they kept or not
     tally: Mapping[str, int] = field(default_factory=dict)  # see `hubfast.hub.Model`
-    prepare: float = 0.0  # seconds
-    forward: float = 0.0  # seconds
-
-
-def run_block(
-    model: Model, block: Block, options: Extraction, seed: tuple[int, int]
-) -> Outputs | None:
-    """Runs a model over a block; None where no sample of it can be read.
-
-    Random numbers that a model draws depend on nothing but `seed`, that of the ranking and the
-    number of the block; what it changes for the whole process is changed back.
-    """
-    if not len(block):
-        return None
-    options = replace(options, batch_size=min(options.batch_size, len(block)))
-    with global_state_kept(), _seeded(seed):
-        batches = list(model.batches(block, options))
-    widths = sorted({batch.features.shape[1] for batch in batches})
-    if len(widths) > 1:
-        raise ValueError(f"features must have one width in all batches, got {brief(widths)}")
-    features = torch.cat([batch.features for batch in batches])
-    given = [batch.logits for batch in batches if batch.logits is not None]
-    return Outputs(
-        features,
-        torch.cat(given) if len(given) == len(batches) else None,
-        len(given) == len(batches),
-        dict(getattr(model, "tally", {})),
-        sum(batch.prepare_seconds for batch in batches),
-        sum(batch.forward.seconds for batch in batches),
-    )
 
 
 class OutputStore:
@@ -68,6 +34,8 @@ class OutputStore:
         options: How it is run; the kind of the device and the precision are part of the key.
         folds: Whether it is first made ready to run, which changes last bits.
         hardware: What `device_kind` gives where it is run; empty for this process.
+        point: The feature point that the outputs are of; its name is part of the key, but for that
+            which every model has.
     """
 
     def __init__(
@@ -78,11 +46,14 @@ class OutputStore:
         *,
         folds: bool,
         hardware: str = "",
+        point: str = str(LAST),
     ):
         self.cache, self.device = cache, options.device
         kind = hardware or device_kind(options.device)
         how = {"device": kind, "precision": options.precision}
-        self.base = {"model": dict(model), **how, "folded": folds}
+        self.model = {"model": dict(model), **how, "folded": folds}
+        self.base = self.model if point == str(LAST) else {**self.model, "point": point}
+        self._asked = str(options.points)
         self._rows: _Rows | None = None
 
     def get(self, samples: str, *, features: bool, logits: bool) -> Outputs | None:
@@ -188,12 +159,25 @@ class OutputStore:
         """Keeps what is known of the model itself."""
         self.cache.put(self._card([*facts]), {}, facts)
 
+    def points(self) -> PointFacts | None:
+        """Which points the model has of those that are asked for, if that was kept."""
+        entry = self.cache.get(self._told)
+        return None if entry is None else PointFacts.of_facts(entry.facts)
+
+    def put_points(self, told: PointFacts) -> None:
+        """Keeps which points the model has of those that are asked for."""
+        self.cache.put(self._told, {}, told.as_facts())
+
+    @property
+    def _told(self) -> dict[str, Any]:
+        return {"kind": "points", **self.model, "asked": self._asked}
+
     @property
     def _catalogue(self) -> dict[str, Any]:
         return {"kind": "blocks", **self.base}
 
     def _card(self, names: Sequence[str]) -> dict[str, Any]:
-        return {"kind": "model", "facts": sorted(names), **self.base}
+        return {"kind": "model", "facts": sorted(names), **self.model}
 
     def _key(self, samples: str) -> dict[str, Any]:
         return {"kind": "outputs", **self.base, "samples": samples}
@@ -241,13 +225,3 @@ def device_kind(device: str) -> str:
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu {torch.backends.cpu.get_cpu_capability()}"
-
-
-@contextmanager
-def _seeded(numbers: tuple[int, int]) -> Iterator[None]:
-    """Starts the random numbers of torch, NumPy and Python; the caller restores them."""
-    seed = (numbers[0] * 1_000_003 + numbers[1]) % 2**32
-    torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    random.seed(seed)
-    yield

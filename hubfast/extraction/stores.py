@@ -8,6 +8,7 @@ from hubfast.extraction.outputs import OutputStore
 from hubfast.extraction.setting import Setting
 from hubfast.extraction.sums import StatisticsStore, targets_digest
 from hubfast.hub.model import Source
+from hubfast.hub.points import LAST
 
 
 class Stores(NamedTuple):
@@ -24,6 +25,7 @@ def stores_of(
     setting: Setting,
     *,
     sums: bool,
+    point: str = str(LAST),
 ) -> Stores:
     """The stores of a model, none without a cache or where its identity is not known.
 
@@ -33,11 +35,14 @@ def stores_of(
         source: The model.
         setting: How all models are run.
         sums: Whether some score is of sums.
+        point: The feature point of the model.
     """
     if cache is None or identity is None:
         return Stores()
     folds, hardware = setting.folds(source), setting.hardware
-    outputs = OutputStore(cache, identity, setting.options, folds=folds, hardware=hardware)
+    outputs = OutputStore(
+        cache, identity, setting.options, folds=folds, hardware=hardware, point=point
+    )
     if not sums:
         return Stores(outputs)
     data = setting.feed.data

@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
+from hubfast.hub.points import AskedPoints, PointColumns
 from hubfast.hub.prompts import Prompts
 from hubfast.utils.stopwatch import Stopwatch
 
@@ -18,10 +19,11 @@ class Batch:
     """Features of some samples of the target data, and what they took."""
 
     index: Tensor  # positions in the samples, (b,)
-    features: Tensor  # (b, D)
+    features: Tensor  # (b, D), or columns of several points beside each other
     logits: Tensor | None  # of the model's source classes, (b, Cs)
     prepare_seconds: float  # waiting for samples: reading, decoding, preprocessing
     forward: Stopwatch  # of the model itself
+    columns: PointColumns | None = None  # of the features, which point each is of; None for one
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Extraction:
     workers: int = 0  # processes that prepare samples; 0 prepares them in this one
     precision: Precision = "fp32"  # of the arithmetic of torch modules
     logits: bool = False  # whether to give the source classifier's output, too, where there is one
+    points: AskedPoints = field(default_factory=AskedPoints)  # which layers give features
 
 
 class SampleSequence(Protocol):

@@ -19,6 +19,8 @@ from hubfast.hub.model import Batch, Extraction, SampleSequence, shape_error
 from hubfast.hub.numbers import as_floats
 from hubfast.hub.outputs import pooled
 from hubfast.hub.preprocessing import TimmTransform
+from hubfast.hub.taps import Layers, Taps
+from hubfast.hub.timm_layers import TimmLayers
 from hubfast.nn.hooks import eval_mode, on_device
 from hubfast.nn.last_layers import LastLayers, unwrapped, weight_dtype
 from hubfast.utils.stopwatch import Stopwatch
@@ -27,6 +29,10 @@ from hubfast.utils.threads import worker_processes
 
 class FeatureModule(nn.Module):
     """A module whose forward returns features `(b, D)`, and source logits `(b, Cs)` or None."""
+
+    def layers(self) -> Layers | None:
+        """Where its hidden states are to be had; None for nowhere."""
+        return None
 
 
 def stacked(samples: list[Any]) -> Any:
@@ -84,19 +90,25 @@ class Network:
         self, data: SampleSequence, options: Extraction, dtype: torch.dtype | None
     ) -> Iterator[Batch]:
         seen, waiting = 0, time.perf_counter()
+        run = partial(features_of, self.run, logits=options.logits)
+        layers = None if options.points.default else layers_of(self.run)
+        taps = None if layers is None else Taps(options.points, layers)
+        if taps is not None:
+            ended = layers.ended if isinstance(layers, TimmLayers) else None
+            run = taps.around(partial(run, ended=ended))
         for inputs in self._inputs(data, options):
             inputs = _moved(inputs, options.device, dtype)
             prepared, forward = time.perf_counter() - waiting, Stopwatch(options.device)
             # Not inference mode: tensors that a module keeps must still be fit for training.
             with forward, torch.no_grad(), in_precision(options):
-                run = partial(features_of, self.run, logits=options.logits)
                 features, logits = within_memory(run, inputs)
             count = min(options.batch_size, len(data) - seen)
             for what, rows in (("features", features), ("logits", logits)):
                 if rows is not None and len(rows) != count:
                     raise shape_error(what, f"({count}, D) for {count}", rows)
             index = torch.arange(seen, seen + count, device="cpu")
-            yield Batch(index, features, logits, prepared, forward)
+            columns = None if taps is None else taps.columns
+            yield Batch(index, features, logits, prepared, forward, columns)
             seen, waiting = seen + count, time.perf_counter()
 
     def _inputs(self, data: SampleSequence, options: Extraction) -> Iterator[Any]:
@@ -126,8 +138,19 @@ def in_precision(options: Extraction) -> AbstractContextManager[object]:
     return torch.autocast(device, torch.bfloat16, enabled=options.precision == "bf16")
 
 
+def layers_of(run: Any) -> Layers | None:
+    """Where the hidden states of a module are to be had; None where its layers cannot be told."""
+    run = unwrapped(run)
+    if isinstance(run, FeatureModule):
+        return run.layers()
+    return TimmLayers.of(run) if hasattr(run, "forward_head") else None
+
+
 def features_of(
-    run: Callable[[Any], Any], inputs: Any, logits: bool
+    run: Callable[[Any], Any],
+    inputs: Any,
+    logits: bool,
+    ended: Callable[[Any], object] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Gives features `(b, D)` and, where asked for and there, source logits `(b, Cs)`.
 
@@ -138,7 +161,8 @@ def features_of(
     - Callables: they return features, or (features, logits).
 
     Maps `(b, D, H, W)` are averaged over their places, tokens `(b, tokens, D)` over their
-    positions. Numbers of other types become float32 or float64.
+    positions. Numbers of other types become float32 or float64. `ended` is called with what enters
+    the head of a timm model.
     """
     run = unwrapped(run)
     if not isinstance(run, nn.Module) or isinstance(run, FeatureModule):
@@ -155,6 +179,8 @@ def features_of(
     timm: Any = run
     last = getattr(timm, "output_fmt", "NCHW") == "NHWC"
     maps = timm.forward_features(inputs)
+    if ended is not None:
+        ended(maps)
     features = _rows(timm.forward_head(maps, pre_logits=True), channels_last=last)
     if not logits or getattr(timm, "num_classes", None) == 0:
         return features, None

@@ -8,9 +8,12 @@ from rich.progress import Progress
 
 from hubfast.extraction.engine import Engine
 from hubfast.extraction.model_run import ModelRun
+from hubfast.extraction.point_outputs import PointOutputs
+from hubfast.extraction.points import PointFacts
 from hubfast.hub import Source
 from hubfast.hub.errors import one_line
 from hubfast.ranking.budget import TimeIsUp
+from hubfast.ranking.points import PointResult, choose, differing, point_scores
 from hubfast.ranking.rows import RankedModel, Seconds
 from hubfast.ranking.scoring import Outcome
 from hubfast.scores.logme.expected import Expected
@@ -49,7 +52,7 @@ def run_all(
     def finish(run: ModelRun) -> None:
         """Scores a model that is done, while the others run, and forgets what it was scored by."""
         found.done[run] = outcome_of(run, engine, bars)
-        run.scores.forget()
+        run.forget()
         scored(run, found.done[run])
 
     try:
@@ -125,35 +128,60 @@ def score(run: ModelRun, bars: Progress) -> Outcome:
         run.load()
     known, scores = run.known, run.scores
     assert known is not None
-    given = run.source.imagenet
-    imagenet = known.imagenet if given is None else given
+    results = [_of_point(run, point, bars) for point in run.points]
+    if all(result.fault for result in results):
+        raise next(result.fault for result in results if result.fault)
+    chosen = choose(results, differing(results), run.setting.seed)
+    best, first = results[chosen.best], results[0]
+    begun, foreseen = time.perf_counter(), _expected(run.points[chosen.best].scores)
+    spent = {
+        metric: sum(result.seconds.get(metric, 0.0) for result in results)
+        for metric in scores.metrics
+    }
+    scoring = sum(spent.values()) + time.perf_counter() - begun
+    took = run.spent
     said = (f"{count} of {scores.count} {what}" for what, count in run.tally.items())
+    told = PointFacts(()) if run.told is None else run.told
+    row = replace(
+        _row(run.source),
+        width=best.width,
+        parameters=known.parameters,
+        seconds=Seconds(took.load, took.prepare, took.forward, took.score + scoring),
+        expected=foreseen,
+        note="; ".join(filter(None, (run.source.note, *known.notes, *told.notes, *said))),
+    )
+    if not run.setting.options.points.default:
+        every = point_scores(results, chosen.shares, told.layers, run.setting.seed)
+        row = replace(row, point=best.name, points=every)
+    found = {**first.scores, **chosen.scores}
+    errors = {**first.errors, **best.errors}
+    return Outcome(row, found, spent, {m: why for m, why in errors.items() if m not in found})
+
+
+def _of_point(run: ModelRun, point: PointOutputs, bars: Progress) -> PointResult:
+    """All scores of one feature point, of what its model has seen so far."""
+    known, given, scores = run.known, run.source.imagenet, point.scores
+    assert known is not None
+    imagenet = known.imagenet if given is None else given
     found: dict[str, Scored] = {}
-    spent: dict[str, float] = {}
-    errors: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+    faults: dict[str, Exception] = {}
     for metric in scores.metrics:
         bars.update(bars.task_ids[0], description=f"{run.source.name}: {metric}")
         begun = time.perf_counter()
         try:
             found[metric] = scores.score(metric, parameters=known.parameters, imagenet=imagenet)
         except Exception as error:  # one score's fault must not lose the others
-            errors[metric] = one_line(error)
-            if len(errors) == len(scores.metrics):
-                raise
-        spent[metric] = time.perf_counter() - begun
-    begun, foreseen = time.perf_counter(), _expected(scores)
-    scoring = sum(spent.values()) + time.perf_counter() - begun
-    took = run.spent
-    seconds = Seconds(took.load, took.prepare, took.forward, took.score + scoring)
-    row = replace(
-        _row(run.source),
-        width=run.width,
-        parameters=known.parameters,
-        seconds=seconds,
-        expected=foreseen,
-        note="; ".join(filter(None, (run.source.note, *known.notes, *said))),
+            faults[metric] = error
+        seconds[metric] = time.perf_counter() - begun
+    return PointResult(
+        point.name,
+        point.width,
+        found,
+        {metric: one_line(error) for metric, error in faults.items()},
+        seconds,
+        None if found else next(reversed(faults.values())),
     )
-    return Outcome(row, found, spent, errors)
 
 
 def _expected(scores: StreamedScores) -> Expected | None:

@@ -15,8 +15,10 @@ from hubfast.data.order import seeded_order
 from hubfast.extraction.cache import Cache, default_folder
 from hubfast.extraction.cluster.ray_cluster import Cluster
 from hubfast.extraction.measured import usual_batch_size
+from hubfast.extraction.point_outputs import of_features
 from hubfast.hub import Extraction
 from hubfast.hub.model import Precision
+from hubfast.hub.points import AskedPoints
 from hubfast.nn.inference import default_batch_size
 from hubfast.ranking.looks import check_race
 from hubfast.ranking.verdict import Rules
@@ -61,6 +63,8 @@ class Plan:
         cache: bool,
         cache_dir: str | Path | None,
         budget: float | str | None,
+        layers: Any = "last",
+        pooling: Any = "auto",
         cluster: Cluster | None = None,
         **given: Any,
     ) -> "Plan":
@@ -95,6 +99,7 @@ class Plan:
                 _workers(workers, where),
                 precision,
                 logits,
+                AskedPoints.of(layers, pooling),
             ),
             memory=machine_memory() // 4 if size is None else size,
             node_memory=size,
@@ -127,6 +132,8 @@ def check_target(target: TargetData, plan: Plan) -> None:
         ValueError: There are no samples, no two classes, or the metrics do not fit.
     """
     check_metrics(plan.metrics, target.task)
+    if not plan.extraction.points.default:
+        _check_points(plan.metrics, target)
     if plan.rules is not None:
         check_race(plan.metrics)
     if not len(target):
@@ -134,6 +141,13 @@ def check_target(target: TargetData, plan: Plan) -> None:
     if target.task == "classification" and len(target.targets.unique()) < 2:
         only = target.targets.unique().tolist()
         raise ValueError(f"targets must have at least 2 classes, got {only}")
+
+
+def _check_points(metrics: Sequence[Metric], target: TargetData) -> None:
+    if not of_features(metrics):
+        raise ValueError(f"layers and pooling are for scores of features, got {list(metrics)}")
+    if getattr(target, "clusters", None) is not None:
+        raise ValueError("layers and pooling are for whole texts, and the samples are words")
 
 
 def _workers(workers: int | None, device: str) -> int:

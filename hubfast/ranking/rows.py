@@ -44,6 +44,22 @@ class MetricScore:
 
 
 @dataclass(frozen=True)
+class PointScore:
+    """One of several feature points of a model, each with its own scores."""
+
+    point: str  # its layer and its pooling, such as "3/cls", "last/auto" or "mean/max"
+    layer: int | None  # the number of its layer; None for the mean over all of them
+    width: int | None = None  # D, the width of its features
+    share: float = 0.0  # of the random halves of the samples, that choose it
+    scores: Mapping[str, MetricScore] = dataclasses.field(default_factory=dict)  # by metric
+
+    @property
+    def pooling(self) -> str:
+        """How its layer is pooled."""
+        return self.point.partition("/")[2]
+
+
+@dataclass(frozen=True)
 class RankedModel:
     """One row: a model's score, or why it has none.
 
@@ -70,6 +86,8 @@ class RankedModel:
     why: str = ""  # in a race: the reason for its standing
     expected: Expected | None = None  # of a linear model on its features; None where it has none
     hub_file: str = ""  # path of the hub file that describes the model; empty for others
+    point: str = ""  # the feature point that it is ranked by, where points were asked for
+    points: tuple[PointScore, ...] = ()  # all of them, where points were asked for
 
     def __post_init__(self) -> None:
         _keep_finite(self)

@@ -13,6 +13,7 @@ from hubfast.data.unlabelled import without_labels
 from hubfast.extraction.cluster.ray_cluster import cluster_of
 from hubfast.hub import as_hub
 from hubfast.hub.model import Precision
+from hubfast.hub.points import Layer
 from hubfast.ranking.plan import Plan, check_target
 from hubfast.ranking.prompting import Naming, asked_by_prompts, check_unlabelled
 from hubfast.ranking.remarks import Remarks
@@ -41,6 +42,8 @@ def rank(
     class_names: Sequence[str] | None = None,
     templates: Sequence[str] | None = None,
     unlabelled: bool = False,
+    layers: Layer | Sequence[Layer] = "last",
+    pooling: str | Sequence[str] = "auto",
     samples: int | None = None,
     batch_size: int | None = None,
     precision: Precision = "fp32",
@@ -91,6 +94,13 @@ def rank(
         unlabelled: The data have no labels, or these are not used: a folder of images, a list of
             images, or what `data` may be else. Only scores that need none are then allowed:
             `"zero_shot_confidence"`, which needs `class_names`, `"parameters"`, `"imagenet"`.
+        layers: Which layers of a model give features: `"last"`, `"all"`, `"mean"` for the mean over
+            all layers, numbers from 1 for the first layer, or several of these. All come from one
+            pass, each is a feature point with a score of its own, and a model is ranked by its
+            best, chosen so that the choice does not flatter; see docs/points.md.
+        pooling: How a layer becomes one vector: `"auto"` as the model itself does, `"cls"` for the
+            class token or the first token of a text, `"last"` for its last token, `"mean"` or
+            `"max"` over tokens, patches or places of a map; or several of these.
         samples: At most so many samples are used, drawn with classes in proportion; None for all.
             Scores that need samples, and no sums, are of 2,048 at most, and no more are read.
         batch_size: Samples per forward pass; None for 32 on a CPU and 64 on a GPU.
@@ -128,6 +138,8 @@ def rank(
     with nullcontext() if ray is None else cluster_of(ray, device) as cluster:
         plan = Plan.of(
             metrics=(metric,) if metrics is None else metrics,
+            layers=layers,
+            pooling=pooling,
             samples=samples,
             batch_size=batch_size,
             precision=precision,

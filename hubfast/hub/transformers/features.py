@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from hubfast.hub.network import FeatureModule
 from hubfast.hub.outputs import pooled
+from hubfast.hub.taps import Layers
+from hubfast.hub.transformers.layers import image_layers
 from hubfast.hub.transformers.pooling import SentenceHead
 from hubfast.hub.transformers.quiet import quiet
 from hubfast.nn.heads import linear_calls
@@ -27,6 +29,10 @@ class ImageReader(FeatureModule):
     def __init__(self, model: nn.Module, *, has_pooler: bool):
         super().__init__()
         self.model, self.has_pooler = model, has_pooler
+        self.holds_layers = False  # whether its features are to be had from all layers alone
+
+    def layers(self) -> Layers:
+        return image_layers(self.model)
 
     def forward(self, inputs: Tensor) -> Outputs:
         """Gives features and logits of pixels `(b, 3, H, W)`."""
@@ -36,12 +42,15 @@ class ImageReader(FeatureModule):
             if hasattr(model, "get_image_features"):
                 return embedding(model.get_image_features(pixel_values=pixels)), None
             with linear_calls(model, HEADS) as last:
-                out = model(pixel_values=pixels, output_hidden_states=classifies(model))
+                out = model(pixel_values=pixels, output_hidden_states=self.holds_layers)
         logits = source_logits(model, out)
         ends = [out[key] for key in out if "logits" in key]
         taken = [call.given for call in last if any(call.out is end for end in ends)]
         if taken:
             return torch.stack([given.flatten(1).float() for given in taken]).mean(0), logits
+        if classifies(model) and not self.holds_layers:
+            self.holds_layers = True
+            return self.forward(inputs)
         pooler = out.get("pooler_output") if self.has_pooler else None
         return pooled((last_hidden(out) if pooler is None else pooler).float()), logits
 
@@ -65,14 +74,15 @@ def text_features(
         return head(last_hidden(part(**inputs)).float(), inputs.get("attention_mask")).float(), None
     if hasattr(model, "get_text_features"):
         return embedding(whole.get_text_features(**inputs)), None
-    more = {"output_hidden_states": True} if classifies(model) else {}
     with linear_calls(part) as last:
-        out = part(**inputs, **more)
+        out = part(**inputs)
     logits = source_logits(model, out)
     if out.get("logits") is not None and last:
         features = _before(part, inputs, last[0].given, last[0].out, out["logits"])
         if features is not None:
             return features.float(), logits
+    if classifies(model):
+        out = part(**inputs, output_hidden_states=True)
     hidden = last_hidden(out).float()
     if "attention_mask" not in inputs or hidden.ndim == 2:
         return pooled(hidden), logits

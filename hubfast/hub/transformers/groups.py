@@ -10,6 +10,7 @@ from torch import Tensor
 from hubfast.hub.memory import within_memory
 from hubfast.hub.model import Extraction
 from hubfast.hub.network import in_precision
+from hubfast.hub.taps import Taps
 from hubfast.hub.transformers.encoding import Shared
 from hubfast.hub.transformers.features import Outputs
 from hubfast.hub.transformers.tokens import Ids
@@ -27,12 +28,14 @@ class Pass:
         shared: Keeps what a tokenizer makes of these very texts for other models; None: not.
         prepare: Times reading and tokens.
         forward: Times the model.
+        taps: Gives the feature points that are asked for; None for the usual one.
     """
 
     options: Extraction
     shared: Shared | None
     prepare: Stopwatch
     forward: Stopwatch
+    taps: Taps | None = None
 
     def of_side(self, side: int) -> "Pass":
         """The same over the first or the second texts of pairs, whose tokens are others."""

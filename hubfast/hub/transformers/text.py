@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from hubfast.data.block import Block
 from hubfast.data.texts import TextPair, Word, is_text
 from hubfast.hub.model import Batch, Extraction, SampleSequence, shape_error
+from hubfast.hub.points import PointsError
+from hubfast.hub.taps import Run, Taps
 from hubfast.hub.transformers.encoding import USED, TextEncoder, tokenizer_key
 from hubfast.hub.transformers.features import Outputs, classifies, text_features
 from hubfast.hub.transformers.groups import Pass, run_groups
+from hubfast.hub.transformers.layers import text_layers
 from hubfast.hub.transformers.options import OfWords, TextOptions
 from hubfast.hub.transformers.pooling import SentenceHead
 from hubfast.hub.transformers.quiet import quiet
@@ -75,17 +78,25 @@ class TextNetwork:
         self.model.eval().to(options.device)
         if self.head is not None:
             self.head.eval().to(options.device)
+        taps = self._taps(options)
         block = data if isinstance(data, Block) else None
         step = max(options.batch_size, AMONG, 0 if block is None else len(block))
         for start in range(0, len(data), step):
             shared = None if block is None else block.shared
-            once = Pass(options, shared, Stopwatch("cpu"), Stopwatch(options.device))
+            once = Pass(options, shared, Stopwatch("cpu"), Stopwatch(options.device), taps)
             with once.prepare:
                 samples = [_checked(data[i]) for i in range(start, min(start + step, len(data)))]
             with quiet():
                 features, logits = self._of(samples, start, once)
             index = torch.arange(start, start + len(samples), device="cpu")
-            yield Batch(index, features, logits, once.prepare.seconds, once.forward)
+            columns = None if taps is None else taps.columns
+            yield Batch(index, features, logits, once.prepare.seconds, once.forward, columns)
+
+    def _taps(self, options: Extraction) -> Taps | None:
+        """What gives the points that are asked for; None where they are the usual one."""
+        if options.points.default:
+            return None
+        return Taps(options.points, text_layers(self.model, self.part, self.own_pooling))
 
     def _of(self, samples: list[Any], start: int, once: Pass) -> Outputs:
         if isinstance(samples[0], Word):
@@ -94,6 +105,8 @@ class TextNetwork:
             return network.features(samples, self._end, once), None
         if not (self.embeds and isinstance(samples[0], TextPair)):
             return self._of_texts(samples, start, once)
+        if once.taps is not None:
+            raise PointsError(f"{once.options.points}: not for pairs of texts embedded one by one")
         first, second = (
             self._of_texts([pair[side] for pair in samples], start, once.of_side(side))[0]
             for side in (0, 1)
@@ -104,18 +117,19 @@ class TextNetwork:
         with once.prepare:
             rows = self.tokens.rows(texts, start, once.shared)
         with once.forward:
-            features, logits = self._features(rows.ids, once.options)
+            features, logits = self._features(rows.ids, once)
             if len(rows.ids) > len(texts):
                 features = averaged_rows(features, rows)
                 logits = None if logits is None else averaged_rows(logits, rows)
         return features, logits
 
-    def _features(self, rows: list[Ids], options: Extraction) -> Outputs:
+    def _features(self, rows: list[Ids], once: Pass) -> Outputs:
         """Features, one row for each of `rows`, and logits."""
         order: list[int] = []
         parts: list[Outputs] = []
-        run = partial(text_features, self.model, self.part, head=self.head)
-        for group, (features, logits) in run_groups(rows, run, self._end, options):
+        run: Run = partial(text_features, self.model, self.part, head=self.head)
+        run = run if once.taps is None else once.taps.around(run)
+        for group, (features, logits) in run_groups(rows, run, self._end, once.options):
             if features.ndim != 2 or len(features) != len(group):
                 raise shape_error("features", f"({len(group)}, D) for {len(group)}", features)
             parts.append((features, logits))
