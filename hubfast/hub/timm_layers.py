@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from hubfast.hub.pooling import pooled_image
 from hubfast.hub.taps import Hearer
 
+MOST_PREFIX = 64  # tokens before the patches: a class token, a distillation token, registers
+LATE_CLASS = ("blocks_token_only", "cls_attn_blocks")  # layers before which there is no class token
+
 
 class TimmLayers:
     """What `feature_info` of a timm model tells: the modules that timm itself takes features of.
@@ -58,16 +61,15 @@ class TimmLayers:
 
     def _prefix(self, hidden: Tensor) -> int:
         """How many tokens come before the patches."""
-        told: int | None = getattr(self.model, "num_prefix_tokens", None)
-        if told is not None:
-            return told
         patches = getattr(getattr(self.model, "patch_embed", None), "num_patches", None)
-        more = 0 if patches is None else hidden.shape[1] - int(patches)
-        return more if hasattr(self.model, "cls_token") and 0 < more <= 2 else 0
+        if patches is not None and 0 <= hidden.shape[1] - patches <= MOST_PREFIX:
+            return int(hidden.shape[1] - patches)
+        return int(getattr(self.model, "num_prefix_tokens", 0))
 
     def _own(self) -> str:
         pool = getattr(self.model, "global_pool", "avg")
-        if pool == "token" and getattr(self.model, "num_prefix_tokens", 0):
+        late = any(hasattr(self.model, name) for name in LATE_CLASS)
+        if pool == "token" and getattr(self.model, "num_prefix_tokens", 0) and not late:
             return "cls"
         return "max" if pool == "max" else "mean"
 

@@ -29,6 +29,7 @@ OPTIONAL = (
     "params",
     "licence",
     "expected",
+    "point",
 )  # left out first, in this order
 DATA = 8  # columns that the name of the data has at least, if it needs as many
 NAME = 24  # columns that a name has at least, if it needs as many
@@ -77,7 +78,11 @@ def ranking_tables(ranking: RankedModels, width: int | None) -> list[Table]:
 def _layouts(ranking: RankedModels) -> Iterator[_Layout]:
     """Layouts from the fullest to the barest."""
     rows = ranking.scored
-    rare = {"licence": any(m.licence for m in rows), "expected": any(m.expected for m in rows)}
+    rare = {
+        "licence": any(m.licence for m in rows),
+        "expected": any(m.expected for m in rows),
+        "point": any(m.point for m in rows),
+    }
     there = [c for c in OPTIONAL if rare.get(c, True)]
     for metrics in dict.fromkeys((tuple(ranking.metrics), ())):
         for left_out in range(len(there) + 1):
@@ -103,6 +108,7 @@ def _columns(ranking: RankedModels, layout: _Layout) -> list[_Column]:
     for title, values in ranking.extra.items() if layout.extra else ():
         columns.append(_Column(title, [_number(values.get(m.name), ".3f") for m in rows]))
     optional = {
+        "point": _Column("point", [m.point or "-" for m in rows], left=True),
         "expected": _Column("expected", [_number(_foreseen(m), ".3f") for m in rows]),
         "D": _Column("D", [_number(m.width, "d") for m in rows]),
         "params": _Column("params", [_millions(m.parameters) for m in rows]),

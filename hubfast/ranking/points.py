@@ -105,15 +105,17 @@ def point_scores(
         layers: How many layers the model has.
         seed: Seed of the intervals.
     """
+    found: list[dict[str, MetricScore]] = [
+        {metric: MetricScore(error=why) for metric, why in point.errors.items()} for point in points
+    ]
+    for metric in dict.fromkeys(metric for point in points for metric in point.scores):
+        have = [i for i, point in enumerate(points) if metric in point.scores]
+        for i, value in zip(have, _values([points[i] for i in have], metric, seed), strict=True):
+            found[i][metric] = value
+    rows = zip(points, shares, found, strict=True)
     return tuple(
-        PointScore(
-            point.name,
-            _depth(point.name, layers),
-            point.width,
-            float(share),
-            {**_values(point, seed), **_failures(point)},
-        )
-        for point, share in zip(points, shares, strict=True)
+        PointScore(p.name, _depth(p.name, layers), p.width, float(share), scores)
+        for p, share, scores in rows
     )
 
 
@@ -155,15 +157,20 @@ def _depth(name: str, layers: int) -> int | None:
     return None if layer == "mean" else int(layer)
 
 
-def _values(point: PointResult, seed: int) -> dict[str, MetricScore]:
-    found = {}
-    for metric, scored in point.scores.items():
-        low, high, _ = bootstrap([scored.score], [scored.influence], scored.count, seed)
-        ends = (float(low[0]), float(high[0])) if np.isfinite(low[0] + high[0]) else (None, None)
-        void = point.void(metric)
-        found[metric] = MetricScore(scored.score, *ends, void=void)
-    return found
-
-
-def _failures(point: PointResult) -> dict[str, MetricScore]:
-    return {metric: MetricScore(error=why) for metric, why in point.errors.items()}
+def _values(points: Sequence[PointResult], metric: Metric, seed: int) -> list[MetricScore]:
+    """The scores of points by one metric, each with its interval, all resampled alike."""
+    scored = [point.scores[metric] for point in points]
+    values, influences = [one.score for one in scored], [one.influence for one in scored]
+    low, high, tied = bootstrap(values, influences, scored[0].count, seed)
+    known = np.isfinite(low + high)
+    return [
+        MetricScore(
+            one.score,
+            float(low[i]) if known[i] else None,
+            float(high[i]) if known[i] else None,
+            bool(tied[i]),
+            point.seconds.get(metric, 0.0),
+            void=point.void(metric),
+        )
+        for i, (one, point) in enumerate(zip(scored, points, strict=True))
+    ]

@@ -101,6 +101,7 @@ class Ranking(RankedModels):
             **{key: value for metric in self.metrics for key, value in _columns(m, metric)},
             **{title: values.get(m.name) for title, values in self.extra.items()},
             **self._expected(m),
+            **self._points(m),
             "width": m.width,
             "parameters": m.parameters,
             **{f"{key}_seconds": value for key, value in dataclasses.asdict(m.seconds).items()},
@@ -118,6 +119,20 @@ class Ranking(RankedModels):
         name, found = f"expected_{name_of(self.task)}", m.expected
         ends = {"": "value", "_low": "low", "_high": "high"}
         return {f"{name}{end}": getattr(found, field, None) for end, field in ends.items()}
+
+    def _points(self, m: RankedModel) -> dict[str, Any]:
+        """The point of the row, and a column for each score of each point, where there are any."""
+        names = dict.fromkeys(p.point for each in self.models for p in each.points)
+        if not names:
+            return {}
+        metrics = self.metrics or (self.metric,)
+        have = {p.point: p.scores for p in m.points}
+        scores = {
+            f"{metric}@{name}": have.get(name, {}).get(metric, MetricScore()).score
+            for name in names
+            for metric in metrics
+        }
+        return {"point": m.point or None, **scores}
 
 
 def _storable(row: dict[str, Any]) -> dict[str, Any]:
