@@ -59,6 +59,8 @@ class ModelOutputs:
         self.source, self.metrics, self.setting = source, tuple(metrics), setting
         self.computed, self.spent = 0, Spent()
         self.known: Known | None = None
+        self.told: PointFacts | None = None
+        self._place_kept: tuple[EntryStore | None, Mapping[str, Any] | None] = (None, None)
         self._cache, self._transit = cache, transit
         self._model: Model | None = None
         self._placed, self._held = False, ExitStack()

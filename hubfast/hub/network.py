@@ -19,7 +19,7 @@ from hubfast.hub.model import Batch, Extraction, SampleSequence, shape_error
 from hubfast.hub.numbers import as_floats
 from hubfast.hub.outputs import pooled
 from hubfast.hub.preprocessing import TimmTransform
-from hubfast.hub.taps import Layers, Taps
+from hubfast.hub.taps import Layers, Run, Taps
 from hubfast.hub.timm_layers import TimmLayers
 from hubfast.nn.hooks import eval_mode, on_device
 from hubfast.nn.last_layers import LastLayers, unwrapped, weight_dtype
@@ -90,7 +90,7 @@ class Network:
         self, data: SampleSequence, options: Extraction, dtype: torch.dtype | None
     ) -> Iterator[Batch]:
         seen, waiting = 0, time.perf_counter()
-        run = partial(features_of, self.run, logits=options.logits)
+        run: Run = partial(features_of, self.run, logits=options.logits)
         layers = None if options.points.default else layers_of(self.run)
         taps = None if layers is None else Taps(options.points, layers)
         if taps is not None:

@@ -75,8 +75,9 @@ def pooled_image(
         if hidden.ndim == 4 or prefix < 1:
             raise PoolingError("it has no class token")
         return hidden[:, 0].float()
+    axes: tuple[int, ...] = (1,)
     if hidden.ndim == 3:
-        hidden, axes = hidden[:, prefix:], (1,)
+        hidden = hidden[:, prefix:]
     else:
         axes = (1, 2) if channels_last else (2, 3)
     if not hidden.numel():

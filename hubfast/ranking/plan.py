@@ -146,7 +146,7 @@ def check_target(target: TargetData, plan: Plan) -> None:
 def _check_points(metrics: Sequence[Metric], target: TargetData) -> None:
     if not of_features(metrics):
         raise ValueError(f"layers and pooling are for scores of features, got {list(metrics)}")
-    if getattr(target, "clusters", None) is not None:
+    if target.clusters is not None:
         raise ValueError("layers and pooling are for whole texts, and the samples are words")
 
 
