@@ -90,12 +90,11 @@ class Network:
         self, data: SampleSequence, options: Extraction, dtype: torch.dtype | None
     ) -> Iterator[Batch]:
         seen, waiting = 0, time.perf_counter()
-        run: Run = partial(features_of, self.run, logits=options.logits)
         layers = None if options.points.default else layers_of(self.run)
+        ended = layers.ended if isinstance(layers, TimmLayers) else None
+        run: Run = partial(features_of, self.run, logits=options.logits, ended=ended)
         taps = None if layers is None else Taps(options.points, layers)
-        if taps is not None:
-            ended = layers.ended if isinstance(layers, TimmLayers) else None
-            run = taps.around(partial(run, ended=ended))
+        run = run if taps is None else taps.around(run)
         for inputs in self._inputs(data, options):
             inputs = _moved(inputs, options.device, dtype)
             prepared, forward = time.perf_counter() - waiting, Stopwatch(options.device)

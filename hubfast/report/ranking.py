@@ -5,6 +5,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from hubfast.ranking.result import Ranking
+from hubfast.report.depth import score_by_depth
 from hubfast.report.figures import cost_figures, extra_figure
 from hubfast.report.foreseen import foreseen
 from hubfast.report.metrics import side_by_side
@@ -67,6 +68,7 @@ def ranking_sections(ranking: Ranking) -> list[Section]:
         sections.append(_table(ranking))
         if ranking.metrics:
             sections.append(side_by_side(ranking))
+        sections += score_by_depth(ranking)
         sections += _race(ranking)
     sections += _notes(ranking)
     if ranking.ranked:

@@ -55,6 +55,7 @@ class Row:
 
     place: Cell
     name: str
+    point: str  # the feature point of the row, where points were asked for
     tied: bool  # not distinguishable from the best, or accepted
     score: Cell
     low: str
@@ -103,6 +104,7 @@ def table_rows(ranking: Ranking) -> list[Row]:
         Row(
             place=Cell(UNDECIDED, None) if m.standing == "undecided" else place_cell(place),
             name=m.name,
+            point=m.point,
             tied=m.tied or m.standing == "accepted",
             score=_cell(m.score, places),
             low=number(m.low, places),
