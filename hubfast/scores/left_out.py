@@ -71,7 +71,7 @@ def share_of_right(
     """The share of predictions that are right, with influences as `group_influences` gives them.
 
     What leaving a group out does to the predictions of the others shows in their margins,
-    `smoothed`.
+    `smoothed`. A share of 1 has a spread, too: the next sample may be wrong.
 
     Args:
         right: How right the prediction of each sample is, from 0 to 1, `(n,)` float64.
@@ -85,7 +85,19 @@ def share_of_right(
         return float((right[mask] + turned).mean())
 
     score = float(right.mean())
-    return SampleScore(score, group_influences(score, groups, without))
+    noise = _unseen(score, len(right))
+    return SampleScore(score, group_influences(score, groups, without, noise=noise))
+
+
+def _unseen(share: float, count: int) -> float:
+    """Variance that the samples do not show of a share near 0 or 1, where the rarer kind is seldom.
+
+    It is that of two samples more of either kind, less that without: Agresti, Coull: "Approximate
+    Is Better than 'Exact' for Interval Estimation of Binomial Proportions", The American
+    Statistician 1998.
+    """
+    inner = (count * share + 2) / (count + 4)
+    return max(0.0, inner * (1 - inner) - share * (1 - share)) / count
 
 
 def _signs(count: int) -> Tensor:

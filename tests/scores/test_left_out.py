@@ -71,8 +71,21 @@ def test_share_of_right_ones_by_hand():
     assert found.score == 0.75
     step = smoothed(margins - 0.5, margins) - smoothed(margins, margins)
     scores = iter([float((right + step)[[1, 3]].mean()), float((right + step)[[0, 2]].mean())])
-    wanted = group_influences(0.75, groups, lambda mask: next(scores))
+    # With two more of either kind the share is 5 of 8: (15 / 64 - 3 / 16) / 4 is added.
+    wanted = group_influences(0.75, groups, lambda mask: next(scores), noise=0.01171875)
     torch.testing.assert_close(found.influences, wanted)
+
+
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_a_share_that_all_samples_agree_on_has_a_spread(right):
+    """That of two more of either kind: 3.2 to 5 % of 60 samples, widened for ten groups."""
+    samples = torch.full((60,), right, dtype=torch.float64)
+    margins = torch.where(samples > 0, 5.0, -5.0).double()
+    found = share_of_right(samples, margins, groups_of(60), lambda mask: margins[mask])
+    low, high, _ = bootstrap([found.score], [found.influences], 60, 0)
+    assert found.score == right
+    half = 2.262 * math.sqrt(62 / 64 * 2 / 64 / 60)
+    assert float(high[0] - low[0]) / 2 == pytest.approx(half, rel=0.1)
 
 
 def test_one_group_knows_nothing():
