@@ -10,6 +10,7 @@ import typer
 from hubfast.cli import bench, cache, minihub
 from hubfast.cli.atari import atari
 from hubfast.cli.bare_ray import RankCommand
+from hubfast.cli.command import Command
 from hubfast.cli.faults import DEBUG, told, without_debug
 from hubfast.cli.info import info
 from hubfast.cli.rank import demo, rank
@@ -25,7 +26,7 @@ app = typer.Typer(
 )
 app.command(cls=RankCommand)(rank)
 for command in (tune, demo, info, atari):
-    app.command()(command)
+    app.command(cls=Command)(command)
 app.add_typer(minihub.app, name="minihub")
 app.add_typer(bench.app, name="bench")
 app.add_typer(cache.app, name="cache")

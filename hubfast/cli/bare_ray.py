@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from typer.core import TyperCommand
-
+from hubfast.cli.command import Command
 from hubfast.extraction.cluster.address import is_address
 
 
-class RankCommand(TyperCommand):
+class RankCommand(Command):
     """A command whose option `--ray` may stand alone, and then is `--ray auto`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -68,7 +68,7 @@ def bench_ranking(
         typer.Option(min=1, help="Fine-tuning runs, averaged: 1; draws of HUB's data: 3."),
     ] = None,
     cost: Annotated[bool, typer.Option(help="Also seconds and peak memory of each score.")] = True,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     json: Output = None,
     csv: Output = None,
     quiet: Quiet = False,

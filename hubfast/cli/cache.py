@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from hubfast.cli.command import Command
 from hubfast.utils.names import shortened
 from hubfast.utils.sizes import parse_size
 from hubfast.utils.terminal import natural_width, output_console
@@ -33,7 +34,7 @@ DAMAGED = "(damaged: hubfast cache verify)"
 OTHERS = "(no model's own)"
 
 
-@app.command("ls")
+@app.command("ls", cls=Command)
 def list_cache(cache_dir: Folder = None) -> None:
     """List what is kept of each model, the last used first."""
     cache = _opened(cache_dir)
@@ -44,7 +45,7 @@ def list_cache(cache_dir: Folder = None) -> None:
     _say(f"{_counted(len(files), sum(file.size for file in files))} in {cache.folder}")
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(cache_dir: Folder = None) -> None:
     """Read all that is kept, and delete what is damaged. Exit code 1 if anything was."""
     cache = _opened(cache_dir)
@@ -57,7 +58,7 @@ def verify(cache_dir: Folder = None) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def prune(
     max_size: Annotated[str, typer.Option(help="What may stay: 10G, 500M, 0.")],
     cache_dir: Folder = None,
@@ -74,7 +75,7 @@ def prune(
         _say(f"{_amount(done.left)} are in use and stay: {done.in_use} entries")
 
 
-@app.command()
+@app.command(cls=Command)
 def path(cache_dir: Folder = None) -> None:
     """Print the folder."""
     _say(str(_opened(cache_dir).folder))

@@ -6,6 +6,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from hubfast.cli.command import Command
 from hubfast.cli.holding import hold_files
 from hubfast.cli.output import Output, Quiet, check_outputs
 from hubfast.utils.files import write_csv
@@ -14,7 +15,7 @@ from hubfast.utils.terminal import WideTable, output_console
 app = typer.Typer(help="The built-in hub of small models.", no_args_is_help=True)
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_minihub() -> None:
     """List its models and target tasks."""
     from hubfast.minihub import MODELS, TARGETS
@@ -30,7 +31,7 @@ def list_minihub() -> None:
     output_console().print(table)
 
 
-@app.command("build")
+@app.command("build", cls=Command)
 def build_minihub(
     full: Annotated[bool, typer.Option("--full", help="All models, not the demo's only.")] = False,
     rebuild: Annotated[
@@ -48,7 +49,7 @@ def build_minihub(
     output_console().print(text)
 
 
-@app.command("truth")
+@app.command("truth", cls=Command)
 def minihub_truth(
     context: typer.Context,
     target: Annotated[list[str] | None, typer.Argument(help="Targets; the demo's.")] = None,

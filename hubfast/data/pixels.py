@@ -13,6 +13,7 @@ from PIL import Image, ImageColor
 from torch import Tensor
 
 from hubfast.data.texts import is_text
+from hubfast.utils.names import brief
 
 ORIENTATION = 0x0112  # the tag of EXIF
 TURNS = {
@@ -44,7 +45,13 @@ class Pixels:
     bits: int | None = None
 
     def __post_init__(self) -> None:
-        ImageColor.getrgb(self.background)
+        try:
+            ImageColor.getrgb(self.background)
+        except ValueError:
+            raise ValueError(
+                "background must be a colour that Pillow knows, such as white or #7f7f7f, got "
+                f"{brief(self.background)}"
+            ) from None
         if self.bits is not None and not 8 <= self.bits <= 16:
             raise ValueError(f"bits must be in 8..16, got {self.bits}")
 

@@ -12,8 +12,10 @@ from hubfast.data import TargetData
 from hubfast.hub import Source
 from hubfast.hub.preprocessing import TimmTransform
 from hubfast.tuning.pretrained import loaded, preprocessing
+from hubfast.utils.names import brief
 
 Size = tuple[int, int]
+LARGEST_SIDE = 2**14  # pixels: such an image has 3 GiB in float32
 LEVELS = 255  # the largest value of an 8-bit pixel
 PLAIN = {"interpolation": "bilinear", "crop_pct": 1.0, "mean": (0.0,) * 3, "std": (1.0,) * 3}
 TOLERANCE = 1e-3  # levels that float32 may lose in normalising and back
@@ -113,6 +115,8 @@ def choose_framing(data: TargetData, sources: Sequence[Source], size: Size | Non
 
 def _at(size: Size, transform: Any) -> Framing:
     """The framing of a transform at another size; of one that is not timm's, the plain one."""
+    if not all(1 <= side <= LARGEST_SIDE for side in size):
+        raise ValueError(f"size must be from 1 to {LARGEST_SIDE} pixels a side, got {brief(size)}")
     if not isinstance(transform, TimmTransform):
         return Framing.plain(size)
     config = transform.config

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import cuda, distributed
 
+from hubfast.utils.names import brief
+from hubfast.utils.threads import WORKERS_PER_CORE, cores
+
 if TYPE_CHECKING:
     from lightning_fabric.plugins.environments import ClusterEnvironment
 
@@ -20,10 +23,15 @@ def process_options(accelerator: str, devices: int | str) -> dict[str, Any]:
 
     Raises:
         ValueError: `devices` differs from the processes that are there, or these are more than
-            the GPUs of this machine.
+            the GPUs of this machine; or `devices` are more than it bears.
     """
     world = _processes_there()
     if world <= 1:
+        most = max(cuda.device_count(), WORKERS_PER_CORE * cores())
+        if str(devices).isdecimal() and int(devices) > most:
+            raise ValueError(
+                f"devices must be at most {most} on this machine, got {brief(devices)}"
+            )
         return {"devices": devices}
     local = _from_environment("LOCAL_WORLD_SIZE", world)
     if devices in (1, "1", "auto"):

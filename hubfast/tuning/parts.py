@@ -135,6 +135,11 @@ def _split(
             f"validation={share:g} must leave samples to hold out, but the classes of data "
             f"{data.name!r} have one sample each; give validation=0 or validation data"
         )
+    if not 0 < round((1 - share) * len(several)) < len(several):
+        raise ValueError(
+            f"validation={share:g} must leave both parts samples, of {len(several)}; give another "
+            "share, validation=0 or validation data"
+        )
     first, second = (part.rows() for part in _numbered(data, several).split(1 - share, seed))
     trained = torch.zeros(len(data), dtype=torch.bool, device="cpu")
     trained[first] = True

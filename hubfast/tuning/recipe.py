@@ -11,9 +11,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from hubfast.tuning.headed import HeadedModel
 from hubfast.utils.moved import renamed_attributes
+from hubfast.utils.names import brief
 
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "step", "constant"]
+MOST = 10**9  # epochs, and samples per step: counters of steps hold what comes of them
 
 
 @renamed_attributes(rate="lr")
@@ -41,6 +43,11 @@ class Recipe:
                 raise ValueError(f"{name} must be positive, got {value}")
             if value == math.inf:
                 raise ValueError(f"{name} must be finite, got {value}")
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) > MOST:
+                raise ValueError(
+                    f"{name} must be at most {MOST:,}, got {brief(getattr(self, name))}"
+                )
         if not -(2**63) <= self.seed < 2**64:
             raise ValueError(f"seed must be of 64 bits, got {self.seed}")
         for name, allowed in (("optimizer", Optimizer), ("schedule", Schedule)):

@@ -1,14 +1,12 @@
 """Every option of every command is given odd values: a line and exit code 0, 1 or 2, never more."""
 
-import io
-import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 import numpy as np
 import pytest
 import typer
+from command_line import run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -116,16 +114,6 @@ def folder(tmp_path_factory):
         rows = ["model,data,accuracy,s", "a,d,1,1", "b,d,2,3", "c,d,3,2"]
         (place / "truth.csv").write_text("\n".join(rows))
         yield place
-
-
-def run(arguments: list[str]) -> tuple[int, str]:
-    """The exit code of a command line, and all that it says."""
-    said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
-        patch.setattr(sys, "argv", ["hubfast", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-    return stopped.value.code or 0, said.getvalue()
 
 
 def test_every_command_has_a_usual_call():

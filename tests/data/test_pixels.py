@@ -206,7 +206,7 @@ def test_what_the_background_hides_is_said():
 
 
 def test_bad_rules_are_named():
-    with pytest.raises(ValueError, match=r"unknown color specifier: 'whitish'"):
+    with pytest.raises(ValueError, match=r"background must be a colour .* got 'whitish'"):
         Pixels(background="whitish")
     with pytest.raises(ValueError, match=r"bits must be in 8..16, got 32"):
         as_target_data((np.zeros((2, 4, 4), np.uint8), [0, 1]), bits=32)

@@ -1,0 +1,19 @@
+"""The `hubfast` command in this process."""
+
+import io
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+
+import pytest
+
+from hubfast import cli
+
+
+def run(arguments: list[str]) -> tuple[int, str]:
+    """The exit code of a command line, and all that it says."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
+        patch.setattr(sys, "argv", ["hubfast", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+    return stopped.value.code or 0, said.getvalue()
