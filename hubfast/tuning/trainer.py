@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hubfast.tuning import checkpoint
 from hubfast.tuning.distributed import strategy_for
 from hubfast.tuning.evaluation import evaluate
+from hubfast.tuning.gradients import gradients_recorded
 from hubfast.tuning.history import EpochMeans, History
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.objective import Objective, TaskLoss, check_finite
@@ -100,6 +101,7 @@ class Trainer:
             fabric = self._fabric(strategy_for(self.strategy, method, samples.batch(range(1))))
         device = fabric.device
         with ExitStack() as stack:
+            stack.enter_context(gradients_recorded(method))
             stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
             processes = stack.enter_context(Processes.joined())
             method.to(device)

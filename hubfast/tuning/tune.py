@@ -20,6 +20,7 @@ from hubfast.tuning.context import TuningContext
 from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.finish import finished
 from hubfast.tuning.framing import Size
+from hubfast.tuning.gradients import gradients_recorded
 from hubfast.tuning.history import History
 from hubfast.tuning.images import Augment
 from hubfast.tuning.labels import TargetEncoder
@@ -95,7 +96,8 @@ def tune(
         ProcessLost: Another process of the training ended.
     """
     trainer = trainer or Trainer()
-    with trainer.processes() as processes:  # before the ranking: options that do not fit raise here
+    # The processes come before the ranking: options that do not fit raise here.
+    with gradients_recorded(), trainer.processes() as processes:
         with processes.alike():
             known = find_method(method, top, weight)
         if not known.weight_decay:
