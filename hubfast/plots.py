@@ -12,6 +12,7 @@ from typing import Literal
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
 
 from hubfast.ranking.result import RankedModel, Ranking
 from hubfast.report.metrics import metric_rows, shares_beaten
@@ -97,6 +98,8 @@ def cost(
     known = [p.x for p in points if p.x > 0]
     if known and max(known) / min(known) >= LOG_FROM:
         ax.set_xscale("log")
+    if by == "parameters":
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))  # 200k and not 200000
     ax.set_xlabel("seconds per 1000 samples" if by == "seconds" else "parameters")
     ax.set_ylabel(metric_axis(ranking))
     return ax

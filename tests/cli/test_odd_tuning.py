@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from command_line import run
+from command_line import odd_place, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,10 +16,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 @pytest.fixture(autouse=True, scope="module")
 def folder(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        place = tmp_path_factory.mktemp("odd")
-        patch.chdir(place)
-        patch.setenv("HUBFAST_CACHE", str(place / "cache"))
+    with odd_place(tmp_path_factory) as (place, patch):
         patch.setenv("COLUMNS", "1000")
         images = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
         np.savez("d.npz", images=images, targets=np.arange(24) % 3)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from command_line import run
+from command_line import odd_place, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -98,10 +98,7 @@ TAKING = [  # options and arguments that take a value
 
 @pytest.fixture(autouse=True, scope="module")
 def folder(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        place = tmp_path_factory.mktemp("odd")
-        patch.chdir(place)
-        patch.setenv("HUBFAST_CACHE", str(place / "cache"))
+    with odd_place(tmp_path_factory) as (place, patch):
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setattr("hubfast.bench.cost.cost_rows", list)  # which takes seconds
         patch.setattr("hubfast.hub.reach.unreachable_host", lambda *given: "the hub")

@@ -2,11 +2,21 @@
 
 import io
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import pytest
 
 from hubfast import cli
+
+
+@contextmanager
+def odd_place(folders):
+    """A fresh folder to be in, with a cache of its own, and the patch that ends with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        place = folders.mktemp("odd")
+        patch.chdir(place)
+        patch.setenv("HUBFAST_CACHE", str(place / "cache"))
+        yield place, patch
 
 
 def run(arguments: list[str]) -> tuple[int, str]:
