@@ -3,6 +3,7 @@
 from functools import partial
 
 import away_models
+import layered_models
 import pytest
 from away_models import Failing, hub_of, numbers, problem, ran
 from fake_cluster import FakeCluster, use
@@ -155,3 +156,22 @@ def test_a_cluster_that_has_no_worker_leaves_nothing_behind(tmp_path, monkeypatc
     with pytest.raises(RuntimeError, match="no worker could be hired"):
         rank(hub_of(tmp_path, 2), problem(300), ray="local", cache_dir=tmp_path / "cache")
     assert [*(tmp_path / "cache").glob("passing-*")] == []
+
+
+@pytest.mark.parametrize("sharing", [True, False])
+@pytest.mark.parametrize("options", [{"metrics": ["logme", "leep"]}, {"race": True, "top": 1}])
+def test_workers_give_all_feature_points_at_once(tmp_path, monkeypatch, sharing, options):
+    data = layered_models.problem(COUNT)
+    hub = layered_models.hub_of(tmp_path, [(0.4, 1.2, 0.6), (0.2, 0.3, 0.9), (0.1, 0.1, 0.1)])
+    asked = {"layers": "all", "pooling": ["auto", "max"], **options}
+    plain = rank(hub, data, cache=False, **asked)
+    every = layered_models.ran(tmp_path)
+    use(monkeypatch, FakeCluster(2, sharing=sharing))
+    found = rank(hub, data, ray="local", cache_dir=tmp_path / "cache", **asked)
+    assert layered_models.numbers(found) == layered_models.numbers(plain)
+    points = len(found[0].points)
+    assert points == 6
+    assert layered_models.ran(tmp_path) < points * every  # a slow block may be run twice
+    again = rank(hub, data, cache_dir=tmp_path / "cache", **asked)
+    assert layered_models.numbers(again) == layered_models.numbers(plain)
+    assert not layered_models.ran(tmp_path) or "race" in options

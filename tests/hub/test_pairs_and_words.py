@@ -197,7 +197,9 @@ def test_one_tokenisation_of_words_serves_all_models_of_a_tokenizer(subwords, mo
     block = Block(as_target_data((SENTENCES, TAGS)))
     block.read()
     whole, _ = batch_of(folder, block)
-    monkeypatch.setattr("hubfast.hub.transformers.word_tokens._spans", None)  # of the long one: parts
+    monkeypatch.setattr(
+        "hubfast.hub.transformers.word_tokens._spans", None
+    )  # of the long one: parts
     short = Block(as_target_data((SENTENCES[:5], TAGS[:5])))
     short._shared = {key: rows[:4] for key, rows in block._shared.items()}
     again, _ = batch_of(folder, short)

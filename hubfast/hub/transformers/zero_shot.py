@@ -4,6 +4,7 @@ Radford, Kim, Hallacy, Ramesh, Goh, Agarwal, Sastry, Askell, Mishkin, Clark, Kru
 "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,9 @@ from torch.nn.functional import normalize
 from hubfast.data import TargetData
 from hubfast.hub.model import Extraction
 from hubfast.hub.network import FeatureModule
+from hubfast.hub.points import AskedPoints
 from hubfast.hub.prompts import Prompts
+from hubfast.hub.taps import Layers
 from hubfast.hub.transformers.text import TextNetwork
 
 TOWERS = ("get_text_features", "get_image_features")
@@ -30,10 +33,13 @@ class PromptReader(FeatureModule):
 
     classes: Tensor
 
-    def __init__(self, reader: nn.Module, classes: Tensor, scale: float):
+    def __init__(self, reader: FeatureModule, classes: Tensor, scale: float):
         super().__init__()
         self.reader, self.scale = reader, scale
         self.register_buffer("classes", classes, persistent=False)
+
+    def layers(self) -> Layers | None:
+        return self.reader.layers()
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Gives the embedding, and logits `(b, C)`, of pixels `(b, 3, H, W)`."""
@@ -58,7 +64,8 @@ def class_embeddings(texts: TextNetwork, prompts: Prompts, options: Extraction) 
     asked = prompts.texts()
     none = torch.zeros(len(asked), dtype=torch.int64, device="cpu")
     written = TargetData("prompts", asked, none, "classification")
-    found = torch.cat([batch.features for batch in texts.batches(written, options)])
+    usual = replace(options, points=AskedPoints())  # the embedding, whatever layers are asked for
+    found = torch.cat([batch.features for batch in texts.batches(written, usual)])
     each = normalize(found.float(), dim=1).unflatten(0, (len(prompts.names), -1))
     return normalize(each.mean(1), dim=1).clone()
 
