@@ -5,6 +5,7 @@ Tran, Nguyen, Hassner: "Transferability and Hardness of Supervised Classificatio
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hubfast.scores.fitted import SampleScore
@@ -26,7 +27,12 @@ def nce(source_labels: Any, targets: Any) -> float:
 
 
 class NCE(SampleScore):
-    """A fitted NCE score with the influence log P(y_i | z_i) of each sample; their mean is it."""
+    """A fitted NCE score with the influence of each sample on it; their mean is the score.
+
+    It is exact: n times the score is sum k log k over pairs of labels, of k samples each, less the
+    same over source labels, and a sample's influence is what it falls by without the sample. First
+    order, log P(y_i | z_i), is too little for the pairs of a few samples, of which there are many.
+    """
 
     @classmethod
     def fit(cls, source_labels: Any, targets: Any) -> "NCE":
@@ -41,9 +47,15 @@ class NCE(SampleScore):
             minlength=len(sources) * len(classes)
         )
         joint = pairs.reshape(len(sources), len(classes)).double()
-        given = joint / joint.sum(1, keepdim=True)  # P(y | z), every source label has a sample
-        by_sample = given[source_index, index].log()
-        return cls(float(by_sample.mean()), by_sample)
+        each, whole = joint[source_index, index], joint.sum(1)[source_index]
+        score = float((each / whole).log().mean())
+        left_out = _last_share(each) - _last_share(whole)
+        return cls(score, left_out + score - left_out.mean())
+
+
+def _last_share(count: Tensor) -> Tensor:
+    """k log k - (k - 1) log (k - 1) of counts k >= 1, with 0 log 0 = 0."""
+    return torch.xlogy(count, count) - torch.xlogy(count - 1, count - 1)
 
 
 def _labels(labels: Any, name: str) -> Tensor:

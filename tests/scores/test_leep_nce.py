@@ -106,3 +106,20 @@ def test_bad_input_is_named():
         nce(["a"], [0])
     with pytest.raises(ValueError, match=r"targets: targets for classification must be \(2,\)"):
         nce([0, 1], [[0, 1], [1, 0]])
+
+
+@given(
+    labels=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=2, max_size=25),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_influence_of_nce_is_what_leaving_a_sample_out_does(labels):
+    z, y = torch.tensor(labels).T
+    count, found = len(z), NCE.fit(z, y)
+    others = [torch.arange(count) != i for i in range(count)]
+    expected = torch.tensor(
+        [count * found.score - (count - 1) * nce(z[kept], y[kept]) for kept in others],
+        dtype=torch.float64,
+    )
+    moved = expected - expected.mean() + found.score
+    torch.testing.assert_close(found.influences, moved, rtol=1e-9, atol=1e-9)
+    assert float(found.influences.mean()) == pytest.approx(found.score, abs=1e-12)
