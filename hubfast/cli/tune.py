@@ -75,8 +75,11 @@ def tune(
         typer.Option(help="classification, multilabel or regression; told from the targets."),
     ] = None,
     sample_column: Annotated[
-        str | None,
-        typer.Option(help="Column of image paths or texts in tables; one with a usual name."),
+        list[str] | None,
+        typer.Option(
+            help="Column of image paths or texts in tables, twice for pairs of texts; one with a "
+            "usual name."
+        ),
     ] = None,
     target_column: Annotated[
         list[str] | None,
@@ -191,7 +194,7 @@ def tune(
             validation=validation,
             test=test,
             task=cast(Any, task),
-            sample_column=sample_column,
+            sample_column=sample_column or None,
             target_columns=target_column or None,
             max_unreadable=max_unreadable,
             trainer=trainer,

@@ -71,7 +71,7 @@ class Adapter:
         model: Any = copy.deepcopy(plain)
         kind = peft.PeftModel if task is None else peft.PeftModelForSequenceClassification
         wrapped = kind(model, config)
-        config.base_model_name_or_path = self.base.removeprefix("hf:")
+        config.base_model_name_or_path = self.base
         weights = peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False)
         weights |= {PREFIX + own(name): value for name, value in self.weights.items()}
         peft.set_peft_model_state_dict(wrapped, weights)

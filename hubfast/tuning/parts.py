@@ -18,7 +18,7 @@ from hubfast.tuning.labels import TargetEncoder, aligned
 class Columns(NamedTuple):
     """Names of a table's columns, see `hubfast.data.as_target_data`; None for the usual names."""
 
-    sample: str | None = None
+    sample: str | Sequence[str] | None = None  # two columns for pairs of texts
     targets: str | Sequence[str] | None = None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from hubfast.data.texts import is_text
 from hubfast.hub import Source
 from hubfast.tuning.framing import Framing, Size, choose_framing
 from hubfast.tuning.images import Augment, ImageDataset
@@ -21,7 +22,7 @@ class Prepared(NamedTuple):
 
 def gives_texts(parts: Parts) -> bool:
     """Whether the training data are texts."""
-    return isinstance(parts.train[0], str)
+    return is_text(parts.train[0])
 
 
 def prepared(

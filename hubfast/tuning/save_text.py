@@ -63,5 +63,6 @@ def save_texts(
     names = tuple(name for name in members if name)
     full = any(member.full for member in members.values())
     write_json(folder / "labels.json", labels.as_dict())
-    usage = text_usage(labels.task, names, full=full)
+    pairs = any(member.reads_pairs for member in members.values())
+    usage = text_usage(labels.task, names, full=full, pairs=pairs)
     write_text(folder / "README.md", model_card(record, usage))

@@ -21,7 +21,7 @@ from hubfast.nn.hooks import eval_mode
 from hubfast.tuning.headed import HeadedModel
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.pixel_model import describe
-from hubfast.tuning.texts import TextBatch
+from hubfast.tuning.texts import Text, TextBatch
 
 TRIED, MORE = 4, 8  # lengths of texts that padding is tried on, tokens of padding
 SAME = 1e-3  # of a text's largest feature: what padding may change it by
@@ -42,7 +42,7 @@ class TextModel(HeadedModel):
     def __init__(self, classifier: TextClassifier, labels: TargetEncoder, example: TextBatch):
         super().__init__()
         self.classifier = (classifier,)  # in a tuple: what of it is a module is in `model`
-        self.rows: dict[str, Ids] = {}  # tokens of the texts seen so far
+        self.rows: dict[Text, Ids] = {}  # tokens of the texts seen so far
         model: Any = classifier.model
         inputs = self._inputs(example)
         self.place, old = classifier_layer(model, inputs)
@@ -81,6 +81,11 @@ class TextModel(HeadedModel):
     def full(self) -> bool:
         """Whether all texts are padded to `longest` tokens."""
         return self.classifier[0].full
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether a sample is a pair of texts."""
+        return any(not isinstance(text, str) for text in self.rows)
 
     @property
     def longest(self) -> int:

@@ -13,6 +13,17 @@ def outputs(texts, folder="FOLDER"):
     inputs = tokenizer(texts, truncation=True, padding=PADDING, return_tensors="pt")
     with torch.inference_mode():
         return model(**inputs).logits"""
+PAIRS = """
+
+def outputs(pairs, folder="FOLDER"):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    marks = tokenizer.num_special_tokens_to_add(pair=True) > tokenizer.num_special_tokens_to_add()
+    between = "" if marks else "\\n"
+    firsts, seconds = [first for first, _ in pairs], [between + second for _, second in pairs]
+    inputs = tokenizer(firsts, seconds, truncation=True, padding=PADDING, return_tensors="pt")
+    with torch.inference_mode():
+        return model(**inputs).logits"""
 SEVERAL = """
 
 def all_outputs(texts):
@@ -25,21 +36,25 @@ AVERAGES = {  # as `Ensemble` averages
 }
 
 
-def text_usage(task: str, members: tuple[str, ...] = (), *, full: bool = False) -> Usage:
+def text_usage(
+    task: str, members: tuple[str, ...] = (), *, full: bool = False, pairs: bool = False
+) -> Usage:
     """How a saved model of texts is used.
 
     Args:
         task: What the targets pose.
         members: Sub-folders of the models whose predictions are averaged; none for one model.
         full: Whether all texts are padded to as many tokens as the model takes.
+        pairs: Whether a sample is a pair of texts.
     """
-    one = ONE.replace("PADDING", '"max_length"' if full else "True")
+    one = (PAIRS if pairs else ONE).replace("PADDING", '"max_length"' if full else "True")
     code, called = IMPORTS + one, "outputs"
     if members:
         several = SEVERAL.replace("MEMBERS", str(members)).replace("AVERAGE", AVERAGES[task])
         code, called = f"{code}\n{several}", "all_outputs"
+    what = "pairs of texts" if pairs else "texts"
     sentence = (
-        f"`{called}(texts)` gives the outputs of a list of texts. A text of more tokens than the "
+        f"`{called}(texts)` gives the outputs of a list of {what}. A text of more tokens than the "
         "model takes is cut, as it was in training. FOLDER is this folder."
     )
     return Usage("transformers", "text-classification", sentence, code, "text")

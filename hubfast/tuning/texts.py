@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 
 from hubfast.data import TargetData
+from hubfast.data.texts import TextPair
 from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.samples import Item, SampleDataset
+
+Text = str | TextPair
 
 
 class TextBatch:
@@ -17,16 +20,16 @@ class TextBatch:
     It is moved and cut like a tensor, so that whatever trains images trains texts.
 
     Args:
-        texts: The texts of the batch.
+        texts: The texts of the batch, or pairs of texts.
     """
 
-    def __init__(self, texts: Sequence[str]):
+    def __init__(self, texts: Sequence[Text]):
         self.texts = tuple(texts)
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Text]:
         return iter(self.texts)
 
     def __getitem__(self, rows: slice) -> "TextBatch":
@@ -43,7 +46,7 @@ class TextDataset(SampleDataset):
     Batches hold texts of like length, in characters, which no tokenizer decides.
 
     Args:
-        data: Target data whose samples are texts.
+        data: Target data whose samples are texts, or pairs of texts.
         labels: What the outputs stand for, as told from the training data.
 
     Raises:
@@ -54,7 +57,8 @@ class TextDataset(SampleDataset):
 
     def __init__(self, data: TargetData, labels: TargetEncoder):
         super().__init__(data, labels)
-        self.lengths = [len(self._text(position)) for position in range(len(data))]
+        texts = (self._text(position) for position in range(len(data)))
+        self.lengths = [len(t) if isinstance(t, str) else sum(map(len, t)) for t in texts]
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
         position = key[1]
@@ -69,9 +73,9 @@ class TextDataset(SampleDataset):
         texts, targets, positions = zip(*items, strict=True)
         return TextBatch(texts), torch.stack(targets), torch.tensor(positions, device="cpu")
 
-    def _text(self, position: int) -> str:
+    def _text(self, position: int) -> Text:
         sample = self.data[position]
-        if isinstance(sample, str):
+        if isinstance(sample, str | TextPair):
             return sample
         name = self.data.name_of(position)
         raise TypeError(f"data must give texts only, {name} is {type(sample).__name__}")

@@ -150,8 +150,7 @@ class _Run:
     ):
         labels.check_same(samples.labels)
         self.trainer, self.recipe, self.fabric = trainer, trainer.recipe, fabric
-        self.processes = processes
-        self.method, self.samples, self.labels = method, samples, labels
+        self.method, self.processes, self.samples, self.labels = method, processes, samples, labels
         shape = len(samples), self.recipe.batch_size, self.recipe.epochs, self.recipe.seed
         share: Any = {"rank": processes.rank, "world": processes.world}
         self.ordered = partial(BatchOrder, *shape, **share, lengths=samples.lengths)

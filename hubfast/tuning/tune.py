@@ -27,7 +27,7 @@ from hubfast.tuning.labels import TargetEncoder
 from hubfast.tuning.measure import method_cost
 from hubfast.tuning.methods.abilities import Usable, usable
 from hubfast.tuning.methods.registry import METHODS, Method, build, find_method
-from hubfast.tuning.notes import module_notes
+from hubfast.tuning.notes import module_notes, option_notes
 from hubfast.tuning.parts import Columns, Parts
 from hubfast.tuning.prepared import prepared
 from hubfast.tuning.processes import Processes
@@ -47,7 +47,7 @@ def tune(
     validation: Any = 0.2,
     test: Any = None,
     task: Task | None = None,
-    sample_column: str | None = None,
+    sample_column: str | Sequence[str] | None = None,
     target_columns: str | Sequence[str] | None = None,
     max_unreadable: float = MAX_UNREADABLE,
     trainer: Trainer | None = None,
@@ -184,6 +184,7 @@ def _tune(
         name: evaluate(run.module, each, labels, batch_size=batch, **where)
         for name, each in held_out.items()
     }
+    told = option_notes(sources) if framing is None else ()
     surveyed = held_out.get("validation", samples)
     cost = partial(method_cost, run.module, samples, run.history, run.memory, run.parameters, batch)
     return Tuned(
@@ -200,7 +201,7 @@ def _tune(
         seconds={"rank": ranked - started, "tune": tuned - ranked},
         ranking=choice.ranking,
         pathways=processes.alone(lambda: pathways(run.module, run.history, surveyed, batch)),
-        notes=(*parts.notes, *found.notes, *module_notes(run.module)),
+        notes=(*parts.notes, *found.notes, *told, *module_notes(run.module)),
         baselines=run.baselines,
     )
 

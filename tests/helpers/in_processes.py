@@ -5,8 +5,11 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 import tiny
+import tiny_texts
 import torch
 from torch import nn
 
@@ -15,6 +18,7 @@ from hubfast.nn.collectives import rows_of_all
 from hubfast.pathway import HubModel, HubPathway, PathwayGenerator
 from hubfast.tuning import (
     Recipe,
+    TargetEncoder,
     Trainer,
     TrainingDiverged,
     TuningContext,
@@ -22,12 +26,13 @@ from hubfast.tuning import (
     evaluate,
 )
 from hubfast.tuning.processes import ALONE
+from hubfast.tuning.texts import TextDataset
 
 # 23 samples in batches of 5 or 6, of which two processes have 3 and 2, or 3 each.
 RECIPE = Recipe(epochs=2, batch_size=5, lr=1e-2, clip=1.0)
 METHODS = (
     *("single", "b-tuning", "kd", "bss", "l2-sp", "delta", "knowledge-flow", "ensemble", "zoo"),
-    *("hub-pathway", "hub-of-batch"),
+    *("hub-pathway", "hub-of-batch", "lora", "text-single", "text-b-tuning", "text-ensemble"),
 )
 
 
@@ -55,6 +60,8 @@ def hub_pathway(entropy):
 def method_of(name, images, labels, processes=ALONE):
     if name.startswith("hub-"):
         return hub_pathway("batch" if name == "hub-of-batch" else "sample")
+    if name.startswith("text-"):
+        return method_of_texts(name.removeprefix("text-"), images, labels, processes)
     width = 3 if name == "bss" else 6  # of which the smallest singular value is no rounding error
     models = {"a": small(width, 0), "b": small(width, 1)}
     for model in models.values():
@@ -67,14 +74,34 @@ def method_of(name, images, labels, processes=ALONE):
     return build(name, context, None, weight=weights.get(name))
 
 
-def data():
-    return tiny.pictures(23)
+def method_of_texts(name, texts, labels, processes):
+    def save():  # as the first process alone, which transformers wants
+        folder = Path(mkdtemp())
+        return [tiny_texts.save(folder, "bert", seed, dropout=False) for seed in (0, 1)], folder
+
+    saved, folder = processes.alone(save)
+    context = TuningContext(
+        as_hub(saved), texts, labels, 8, device="cpu", batch_size=5, processes=processes
+    )
+    method = build(name, context, None)
+    if processes.world > 1:
+        torch.distributed.barrier()
+    processes.alone(lambda: rmtree(folder))
+    return method
+
+
+def data(name, count=23, seed=0):
+    if not name.startswith("text-"):
+        return tiny.pictures(count, seed=seed)
+    target = tiny_texts.data(count, 3, seed)
+    labels = TargetEncoder.of(target)
+    return TextDataset(target, labels), labels
 
 
 def run(name, folder, **options):
     """Trains a method; returns its weights, its history, and how good it is on other images."""
-    images, labels = data()
-    held, _ = tiny.pictures(11, seed=1)
+    images, labels = data(name)
+    held, _ = data(name, 11, seed=1)
     trainer = Trainer(RECIPE, folder=folder, accelerator="cpu", progress=False, save_every=3)
     with trainer.processes() as processes:
         method = method_of(name, images, labels, processes)
@@ -154,7 +181,7 @@ def kinds(work):
 
 def diverged():
     """What is raised when the loss becomes NaN in the second process only, and after which step."""
-    images, labels = data()
+    images, labels = data("single")
     method, trainer = small(6, 0), Trainer(RECIPE, accelerator="cpu", progress=False)
     method.fc = nn.Linear(6, 3)
     steps = []

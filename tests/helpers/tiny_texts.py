@@ -10,12 +10,16 @@ from hubfast.tuning import Recipe, Trainer
 WORDS = (["good", "fine", "very"], ["bad", "dull", "plot"], ["cast", "the", "a"])
 
 
-def save(folder, family="bert", seed=0):
+def save(folder, family="bert", seed=0, *, dropout=True):
     """The spec of a tiny model of a family, saved in a new folder."""
     place = folder / f"{family.replace(' ', '_')}_{seed}"
     place.mkdir(parents=True)
     torch.manual_seed(seed)
-    FAMILIES[family](place).save_pretrained(place)
+    model = FAMILIES[family](place)
+    for name in vars(model.config) if not dropout else ():
+        if "dropout" in name and getattr(model.config, name):
+            setattr(model.config, name, 0.0)
+    model.save_pretrained(place)
     return f"hf:{place}"
 
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from hubfast import rank
 from hubfast.cli import app
 from hubfast.data import as_target_data
+from hubfast.data.texts import TextPair
 from hubfast.hub import Extraction, as_hub
 from hubfast.report import write_tuning
 from hubfast.scores.logme.logme import LogME
@@ -120,6 +121,38 @@ def test_other_methods_are_refused_by_name_before_any_work(method):
 def test_options_for_images_are_refused(hub, ranking, option, value):
     with pytest.raises(ValueError, match=f"{option} is for images, the data 'words' gives texts"):
         tune(hub, tiny_texts.data(), method="single", ranking=ranking, **{option: value})
+
+
+@pytest.mark.parametrize("method", ["single", "ensemble"])
+def test_pairs_of_texts(hub, tmp_path, method):
+    firsts, labels = tiny_texts.texts(24)
+    seconds = tiny_texts.texts(24, seed=1)[0]
+    pairs = [TextPair(*pair) for pair in zip(firsts, seconds, strict=True)]
+    names = [["no", "yes"][label] for label in labels]
+    tuned = tune(
+        hub, (pairs, names), method=method, top=2, trainer=tiny_texts.trainer()
+    )  # fmt: skip
+    tuned.save(tmp_path)
+    with torch.inference_mode():
+        wanted = tuned.module(TextBatch(pairs[:5]))
+        swapped = tuned.module(TextBatch([TextPair(b, a) for a, b in pairs[:5]]))
+    torch.testing.assert_close(outputs(tmp_path, pairs[:5]), wanted, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(swapped, wanted)
+
+
+def test_options_of_reading_texts_are_named_where_they_are_not_followed(hub, tmp_path):
+    spec = f"{hub[1]}?prompt_text=good"
+    tuned = tune([spec], tiny_texts.data(), method="lora", top=1, trainer=tiny_texts.trainer(1))
+    assert any("prompt_text=good is for ranking" in note for note in tuned.notes)
+    tuned.save(tmp_path)
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == hub[1].removeprefix("hf:")
+
+
+def test_words_are_refused():
+    words = as_target_data(([["a", "good", "film"], ["bad"]], [["O", "X", "O"], ["X"]]))
+    with pytest.raises(ValueError, match=r"data must hold images or texts .* gives words"):
+        tune(["hf:/no/such/model"], words, method="single", trainer=tiny_texts.trainer())
 
 
 def test_the_usual_learning_rate_is_that_of_the_samples(hub, ranking):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from hubfast.data import TargetData
+from hubfast.data.texts import Word, is_text
 from hubfast.hub import Source
 from hubfast.hub.network import FeatureModule
 from hubfast.tuning.methods.method import TuningMethod
@@ -45,10 +46,16 @@ def usable(method: Method, top: int, sources: Sequence[Source], data: TargetData
         data: The training data.
 
     Raises:
-        ValueError: The method cannot be used with these models, samples or targets. The message
-            says what it needs, and which methods can be used.
+        ValueError: The data gives words of sentences, which nothing is tuned on; or the method
+            cannot be used with these models, samples or targets. The message says what it needs,
+            and which methods can be used.
     """
-    wanted, texts = METHODS[method], isinstance(data[0], str)
+    wanted, first = METHODS[method], data[0]
+    if isinstance(first, Word):
+        raise ValueError(
+            f"data must hold images or texts to tune models, {data.name!r} gives words"
+        )
+    texts = is_text(first)
     found = {each.name: _usable(each, sources, texts) for each in METHODS.values()}
 
     def obstacle(name: str) -> str:

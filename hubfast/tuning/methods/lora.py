@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from hubfast.hub import Source
+from hubfast.hub.transformers.classifier import model_name
 from hubfast.hub.transformers.quiet import quiet
 from hubfast.tuning.adapter import ALPHA_BY_RANK, Adapter, outermost
 from hubfast.tuning.context import TuningContext
@@ -91,7 +93,12 @@ class LowRank(Regularised):
 def build_lora(context: TuningContext, options: Options) -> LowRank:
     """The model, frozen, with updates of low rank."""
     source = context.sources[0]
-    return LowRank(context.load(), context.task, options.rank, source.spec or source.name)
+    return LowRank(context.load(), context.task, options.rank, _base(source))
+
+
+def _base(source: Source) -> str:
+    """What the model was made of, as its adapter names it."""
+    return model_name(source) if source.kind == "hf" else source.spec or source.name
 
 
 def _trained_whole(model: HeadedModel) -> list[str]:
