@@ -48,6 +48,7 @@ THREE = ("lite0", "lite1", "lite2")
 RANDOM = ("random mobilenetv3_small_100", "random regnetx_002")
 FAMILY = ("lite0", "lite0-last-1", "lite0-on-clip-art", "lite0-on-letters")
 DESIGN = HubDesign(train=200, test=300, draws=3, recipe=Recipe(epochs=6, lr=1e-3))
+FEWEST = 3  # runs for an interval
 HELD_OUT = 0.2  # of the training samples, to choose what goes into a soup
 METHODS = (
     *("single", "b-tuning", "ensemble", "distill", "hub-pathway"),
@@ -205,9 +206,9 @@ def _key(draw: int, target: str, method: str) -> str:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Means by target, and the paired difference from `single` with its 95 % interval."""
-    targets = list(dict.fromkeys(row["target"] for row in rows))
+    """Means by target of what is complete, and the paired difference from `single`."""
     whole = [at for at in _runs(rows, "single") if all(at in _runs(rows, m) for m in METHODS)]
+    targets = list(dict.fromkeys(target for target, _ in whole))
     titles = [*targets, "mean", "minus single", "parameters", "multiply-adds", "seconds"]
     lines = ["| method | " + " | ".join(titles) + " |", "| --- |" + " ---: |" * len(titles)]
     base = _runs(rows, "single")
@@ -215,14 +216,21 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         own = _runs(rows, method)
         by_target = [np.mean([own[at]["accuracy"] for at in whole if at[0] == t]) for t in targets]
         gains = [own[at]["accuracy"] - base[at]["accuracy"] for at in whole]
-        half = stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)
         costs = [np.mean([own[at][key] for at in whole]) for key in ("parameters", "multiply_adds")]
         seconds = np.mean([own[at]["seconds"] for at in whole])
         cells = [f"{value:.3f}" for value in (*by_target, np.mean(by_target))]
-        cells += [f"{np.mean(gains):+.3f} ± {half:.3f}" if method != "single" else ""]
+        cells += ["" if method == "single" else _interval(gains)]
         cells += [f"{costs[0] / 1e6:.2f} M", f"{costs[1] / 1e6:.0f} M", f"{seconds:.0f}"]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return f"{len(whole)} runs of each\n\n" + "\n".join(lines)
+
+
+def _interval(gains: Sequence[float]) -> str:
+    """The mean, and half of its 95 % interval where there are runs enough for one."""
+    if len(gains) < FEWEST:
+        return f"{np.mean(gains):+.3f}"
+    half = stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)
+    return f"{np.mean(gains):+.3f} ± {half:.3f}"
 
 
 def _runs(rows: Sequence[dict[str, Any]], method: str) -> dict[tuple[str, int], dict[str, Any]]:

@@ -57,16 +57,18 @@ def test_the_table_has_means_and_paired_differences():
     cost = {"parameters": 2e6, "multiply_adds": 3e6, "seconds": 4.0}
     rows = [
         {"target": target, "draw": draw, "method": method, "accuracy": accuracy, **cost}
-        for target, draw, base in (("a", 0, 0.5), ("b", 0, 0.7), ("b", 1, 0.6))
+        for target, draw, base in (("a", 0, 0.5), ("b", 0, 0.7), ("b", 1, 0.6), ("a", 1, 0.5))
         for k, method in enumerate(real_several.METHODS)
         for accuracy in [base + k / 100]
         if (target, draw, method) != ("b", 1, "soup")  # a run that is not done
     ]
     lines = real_several.table(rows).splitlines()
-    assert lines[0] == "2 runs of each"
+    assert lines[0] == "3 runs of each"
     start = "| b-tuning | 0.510 | 0.710 | 0.610 | +0.010 ± 0.000 | 2.00 M | 3 M | 4 |"
     assert start in lines
     assert lines[4].startswith("| single | 0.500 | 0.700 | 0.600 |  |")
+    few = real_several.table([row for row in rows if row["draw"] == 0])
+    assert "| b-tuning | 0.510 | 0.710 | 0.610 | +0.010 | 2.00 M |" in few  # no interval of two
 
 
 @with_packages
