@@ -29,7 +29,8 @@ class Framing:
         size: Height and width of what it gives.
         transform: From a PIL image to the normalised tensor `(3, H, W)`; None where the data
             gives float tensors, which pass as they are.
-        mean, std: What the transform subtracts from each channel and divides it by.
+        mean: What the transform subtracts from each channel.
+        std: What it then divides each channel by.
     """
 
     size: Size

@@ -31,10 +31,13 @@ class TransferModel(HeadedModel):
             features `(B, D)`. It is changed in place.
         outputs: Width of the new head: classes, or regression columns.
         example: A batch of the data's images, `(b, 3, H, W)`: run once to find the classifier.
-        mean, std: What the model subtracts from each channel and divides it by.
+        mean: What the model subtracts from each channel.
+        std: What it then divides each channel by.
         size: Height and width that the model wants; None: whatever comes.
-        shift, scale: `(outputs,)`: forward gives `scale * head + shift`, so that a regression
-            head starts at the targets' mean and in their unit. None: the head as it is.
+        shift: What is added to the scaled head's output, `(outputs,)`, so that a regression head
+            starts at the targets' mean; None for nothing.
+        scale: What the head's output is multiplied by, `(outputs,)`, such as the targets' unit;
+            None for nothing.
 
     Raises:
         ValueError: The model returns neither a classifier's output nor features.

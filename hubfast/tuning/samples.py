@@ -62,7 +62,8 @@ class BatchOrder(Sampler[list[tuple[int, int]]]):
         epochs: How many times each sample comes.
         seed: Makes the order, together with the number of the epoch.
         first: Step to begin with.
-        rank, world: This process is the rank-th of `world`: it takes every world-th key of a batch.
+        rank: Number of this process, which takes every `world`-th key of a batch from this one on.
+        world: Number of processes.
         lengths: Of the samples: within every POOL batches of the random order, those of like
             length come together. None: the order is random throughout.
     """

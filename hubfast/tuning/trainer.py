@@ -46,8 +46,10 @@ class Trainer:
     Args:
         recipe: How long and how fast to train.
         folder: Where checkpoints and TensorBoard logs go; None for neither.
-        accelerator, devices, strategy, precision: Arguments of `lightning_fabric.Fabric`; under
-            torchrun `devices` are those of its processes, and strategy "auto" is DDP.
+        accelerator: Like the next three an argument of `lightning_fabric.Fabric`.
+        devices: How many, or which; under torchrun those of its processes.
+        strategy: How processes work together; "auto" is DDP under torchrun.
+        precision: Number type of the training.
         workers: Processes that prepare samples.
         tensorboard: Write live metrics to `folder/tensorboard`.
         save_every: Steps between checkpoints; None for once an epoch.

@@ -75,8 +75,9 @@ def tune(
             sample is only trained on.
         test: Data to evaluate on in the end. Classes of all data are matched by name, whatever
             their order and ids; see `hubfast.tuning.labels.aligned`.
-        task, sample_column, target_columns: How to read the data, by `as_target_data` of
-            `hubfast.data`.
+        task: What the targets are, as `hubfast.data.as_target_data` takes it.
+        sample_column: Columns of the samples, as it takes them.
+        target_columns: Columns of the targets, as it takes them.
         max_unreadable: Share of the samples of each data set that may be unreadable, such as
             corrupt images; these are left out and named in the notes.
         trainer: Recipe, devices, folder for checkpoints; None for the defaults.

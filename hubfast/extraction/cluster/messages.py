@@ -79,8 +79,8 @@ class Reply:
         spent: What that took.
         said: What libraries said meanwhile.
         held: Numbers of the models that are loaded now, the last one first.
-        kept, passing: Entries for the cache, and for the folder of what cannot be kept, where
-            these are not shared.
+        kept: Entries for the cache, where that is not shared.
+        passing: Entries for the folder of what cannot be kept, where that is not shared.
     """
 
     task: Task

@@ -118,7 +118,8 @@ def channel_attention(
     Args:
         model: A model whose head was trained on the task; it is not changed.
         name: Name of a module in `model.model` with maps `(B, C, H, W)`.
-        images, targets: A few samples.
+        images: A few images.
+        targets: Their targets.
         chunk: Channels at a time; None for as many as keep a pass within PIXELS, at most CHUNK.
     """
     model = copy.deepcopy(model).eval()
