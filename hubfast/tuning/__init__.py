@@ -25,6 +25,8 @@ from hubfast.tuning.terms.co_tuning import CoTuning, category_relationship, co_t
 from hubfast.tuning.terms.delta import DELTA, channel_attention, delta
 from hubfast.tuning.terms.kd import KD, SoftTargets, kd, soft_targets
 from hubfast.tuning.terms.l2_sp import L2SP, l2_sp
+from hubfast.tuning.text_model import TextModel
+from hubfast.tuning.texts import TextBatch, TextDataset
 from hubfast.tuning.trainer import Trainer
 from hubfast.tuning.tune import tune
 from hubfast.utils.moved import moved
@@ -54,6 +56,9 @@ __all__ = [
     "TargetEncoder",
     "TaskLoss",
     "Teachers",
+    "TextBatch",
+    "TextDataset",
+    "TextModel",
     "Trainer",
     "TrainingDiverged",
     "TransferModel",
