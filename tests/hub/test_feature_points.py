@@ -12,6 +12,7 @@ from hubfast import as_source, as_target_data
 from hubfast.hub import Extraction
 from hubfast.hub.points import AskedPoints, FeaturePoint, PointsError
 from hubfast.hub.timm_models import from_module
+from hubfast.nn.inference import for_inference
 
 TEXTS = ["good film", "a very very dull film", "fine", "bad plot the cast", "the film", "dull"]
 SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -185,6 +186,20 @@ def test_timm_models_are_as_timm_gives_them(kind):
         torch.testing.assert_close(found["last/cls"], last[:, 0])
         torch.testing.assert_close(found["last/mean"], last[:, prefix:].mean(1))
     check_each_alone(model, data, found, 3)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_lite0"])
+def test_layers_of_folded_models_are_the_same(name):
+    """A long ranking runs models whose norms are folded into convolutions."""
+    torch.manual_seed(0)
+    module = timm.create_model(name, num_classes=3).eval()
+    data = images(3, 64)
+    before, _ = points_of(from_module(module), data, "all", "mean")
+    for_inference(module)
+    after, _ = points_of(from_module(module), data, "all", "mean")
+    assert [*before] == [*after]
+    for point, features in before.items():
+        torch.testing.assert_close(after[point], features, rtol=1e-3, atol=1e-4)
 
 
 def test_nothing_of_a_module_is_left_changed():
