@@ -1,5 +1,7 @@
 """Several layers and poolings from one pass: those of a plain loop, and each as if asked alone."""
 
+import weakref
+
 import numpy as np
 import pytest
 import timm
@@ -254,3 +256,32 @@ def test_names_of_points():
     assert AskedPoints.of([-1], ["auto"]).default
     assert not AskedPoints.of("last", "mean").default
     assert str(FeaturePoint("last", "auto")) == "last/auto"
+
+
+@pytest.mark.parametrize("kind", ["transformers", "timm"])
+def test_no_hidden_state_is_held(kind, tmp_path, monkeypatch):
+    """When a layer comes, all but a few before it are gone: memory does not grow with layers."""
+    from hubfast.hub.timm_layers import TimmLayers
+    from hubfast.hub.transformers.layers import TransformersLayers
+
+    torch.manual_seed(0)
+    deep = {**SMALL, "num_hidden_layers": 8}
+    if kind == "timm":
+        module = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=8, num_classes=0)
+        model, home = from_module(module.eval()), TimmLayers
+    else:
+        hf.ViTModel(hf.ViTConfig(**deep)).eval().save_pretrained(tmp_path)
+        hf.ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(tmp_path)
+        model, home = as_source(f"hf:{tmp_path}").load(), TransformersLayers
+    seen, alive, plain = [], [], home.pooled
+
+    def watching(self, hidden, pooling, inputs):
+        seen.append(weakref.ref(hidden))
+        alive.append(sum(ref() is not None for ref in seen))
+        return plain(self, hidden, pooling, inputs)
+
+    monkeypatch.setattr(home, "pooled", watching)
+    _, columns = points_of(model, images(2), ["all", "mean"], "mean")
+    assert columns.layers == 8
+    assert len(seen) >= 8
+    assert max(alive) <= 4  # the one that comes, that before it, and two of a sum
