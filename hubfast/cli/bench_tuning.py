@@ -43,14 +43,12 @@ def tuning(
     quiet: Quiet = False,
 ) -> None:
     """Compare every way to tune on the mini-hub: accuracy with intervals, or costs."""
-    from typing import get_args
-
     from hubfast.bench.tuning.trials import SHARES, TARGETS, compare
-    from hubfast.tuning import Method
+    from hubfast.tuning.methods.registry import installed_methods
 
     check_outputs(results, csv)
     hold_files(context, csv)  # results may be several runs': each adds lines of its own
-    methods = tuple(method or get_args(Method))
+    methods = tuple(method or installed_methods())
     if speed:
         _speed(methods, csv, quiet)
         return

@@ -18,7 +18,7 @@ from hubfast.hub import as_source
 from hubfast.tuning import Recipe, TargetEncoder, TaskLoss, Trainer, TransferModel, tune
 from hubfast.tuning.adapter import outermost
 from hubfast.tuning.methods.lora import LowRank
-from hubfast.tuning.methods.registry import find_method
+from hubfast.tuning.methods.registry import METHODS, find_method, installed_methods
 from hubfast.tuning.pretrained import from_source
 from hubfast.tuning.texts import TextBatch
 
@@ -80,6 +80,12 @@ def test_the_extra_is_asked_for_before_any_work(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ModuleNotFoundError, match=r"method 'lora' needs peft: .*hubfast\[lora\]"):
         find_method("lora", 1)
+
+
+def test_what_is_not_installed_is_not_compared(monkeypatch):
+    assert installed_methods() == tuple(METHODS)
+    monkeypatch.setattr("hubfast.tuning.methods.registry.find_spec", lambda name: None)
+    assert set(METHODS) - set(installed_methods()) == {"lora"}
 
 
 def test_the_outermost_modules():

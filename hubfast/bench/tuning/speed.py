@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from hubfast.bench.tuning.trials import RECIPE, TOP, data_of
 from hubfast.minihub import build, model_names
 from hubfast.minihub.images import SIZE
 from hubfast.tuning.measure import MethodCost
-from hubfast.tuning.methods.registry import Method
+from hubfast.tuning.methods.registry import Method, installed_methods
 from hubfast.tuning.trainer import Trainer
 from hubfast.tuning.tune import tune
 from hubfast.utils.progress import progress_bar
@@ -36,12 +36,13 @@ class OnceAgainstAll:
 
 
 def measure_costs(
-    methods: Sequence[str] = get_args(Method), *, target: str = "handwritten", progress: bool = True
+    methods: Sequence[str] | None = None, *, target: str = "handwritten", progress: bool = True
 ) -> dict[str, MethodCost]:
     """Parameters, multiply-adds, speeds and memory of each method, trained for a few steps.
 
     Each has a process, so that one's memory is not another's; it trains once before, to warm up.
     """
+    methods = installed_methods() if methods is None else methods
     build(progress=progress)
     costs = {}
     context = multiprocessing.get_context("spawn")

@@ -16,7 +16,7 @@ from hubfast.minihub import TARGETS as TASKS
 from hubfast.minihub import build, load_target, model_names
 from hubfast.minihub.images import SIZE
 from hubfast.ranking import Ranking, rank
-from hubfast.tuning.methods.registry import Method
+from hubfast.tuning.methods.registry import Method, installed_methods
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.result import Tuned
 from hubfast.tuning.trainer import Trainer
@@ -57,7 +57,7 @@ class Trial:
 def compare(
     path: Path,
     *,
-    methods: Sequence[str] = get_args(Method),
+    methods: Sequence[str] | None = None,
     targets: Sequence[str] = TARGETS,
     shares: Sequence[float] = SHARES,
     seeds: int = 3,
@@ -74,7 +74,7 @@ def compare(
 
     Args:
         path: A file of JSON lines.
-        methods: Methods, as `hubfast.tuning.Method` names them.
+        methods: Methods, as `hubfast.tuning.Method` names them; None for all that are installed.
         targets: Classification targets of the mini-hub.
         shares: Of the training samples, classes in proportion.
         seeds: Runs with seeds 0, 1, ...: another subset, other heads, another order.
@@ -83,6 +83,7 @@ def compare(
         rates: To choose from.
         progress: Whether to show a bar with the time left.
     """
+    methods = installed_methods() if methods is None else methods
     unknown = [m for m in methods if m not in get_args(Method)]
     if unknown:
         raise ValueError(f"methods must be of {get_args(Method)}, got {unknown}")

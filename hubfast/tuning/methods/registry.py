@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -86,6 +87,14 @@ METHODS = {
         ),
     )
 }
+
+
+def installed_methods() -> tuple[str, ...]:
+    """Names of the methods for which everything is installed that they need."""
+    needed = {name: method.package for name, method in METHODS.items()}
+    return tuple(
+        name for name, package in needed.items() if package is None or find_spec(package[0])
+    )
 
 
 def find_method(name: str, top: int, weight: float | None = None) -> TuningMethod:
