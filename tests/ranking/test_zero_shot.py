@@ -210,3 +210,15 @@ def test_the_command(hub, tmp_path):
     assert done.exit_code == 0, done.output
     assert named_classes(str(names)) == WORDS[:4]
     assert named_classes("tabby cat, dog") == ["tabby cat", "dog"]
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+def test_prompts_are_embedded_as_ever_whatever_layers_are_asked_for(hub, family):
+    options = {"metrics": ["zero_shot", "logme"], "cache": False, "progress": False}
+    (plain,) = rank(spec(hub, family), data(), **options)
+    (found,) = rank(spec(hub, family), data(), layers="all", pooling=["auto", "max"], **options)
+    assert found.error is None
+    assert found.scores["zero_shot"].score == plain.scores["zero_shot"].score
+    assert len(found.points) > 2
+    last = next(p for p in found.points if p.point == "last/auto")
+    assert last.scores["logme"].score == plain.scores["logme"].score
