@@ -57,6 +57,7 @@ def encoded(
     if isinstance(array[0], list | tuple | np.ndarray):
         for row in array:
             _check_plain(row, names[0])
+        _check_alike([value for row in array for value in row], names[0])
         return _of_lists(array, task)
     _check_plain(array, names[0])
     _check_named(array, names[0])
@@ -81,6 +82,21 @@ def _check_plain(values: Any, name: str) -> None:
             raise ValueError(
                 f"{name!r} must hold words, numbers or lists of them, got {brief(value)}"
             )
+
+
+def _check_alike(values: Sequence[Any], name: str) -> None:
+    """Refuses lists that hold nothing in some place, or words beside numbers.
+
+    Raises:
+        ValueError: They do.
+    """
+    if any(map(is_missing, values)):
+        raise ValueError(f"{name!r} must hold words or numbers in its lists, got a missing value")
+    words = [value for value in values if isinstance(value, str)]
+    others = [value for value in values if not isinstance(value, str)]
+    if words and others:
+        both = f"{brief(words[0])} and {brief(others[0])}"
+        raise ValueError(f"{name!r} must hold words or numbers in its lists, got {both}")
 
 
 def _check_named(values: Any, name: str) -> None:

@@ -66,5 +66,5 @@ def matching_files(pattern: str) -> list[str]:
     """
     paths = sorted(glob.glob(pattern))
     if not paths:
-        raise ValueError(f"no file matches {pattern!r}")
+        raise ValueError(f"no file matches {pattern!r}, which the hub names")
     return paths

@@ -160,6 +160,7 @@ def test_what_listens_and_is_no_cluster_is_told_from_silence(monkeypatch):
         raise ConnectionError("Failed to connect")
 
     monkeypatch.setattr(ray_cluster, "_init", refused)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)  # which Ray itself may have set before
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(ConnectionError, match=f"at {address}: Failed.*RAY_AUTH_MODE=token"):

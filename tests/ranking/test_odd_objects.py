@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
@@ -179,6 +179,8 @@ NESTED = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(NESTED)
+@example([None, [[None, False]]])
+@example([None, [["a", 1]]])
 def test_any_plain_value_is_data_or_refused_by_name(value):
     said = ""
     try:
@@ -193,6 +195,7 @@ def test_any_plain_value_is_data_or_refused_by_name(value):
 
 @settings(max_examples=150, deadline=None)
 @given(NESTED)
+@example("*\0")
 def test_no_plain_value_is_a_hub(value):
     with pytest.raises((ValueError, TypeError), match=r"hub|name of a model"):
         as_hub(value)
