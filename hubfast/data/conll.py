@@ -93,7 +93,9 @@ def _lines(path: Path) -> Lines:
         sentences[-1].append(cells)
     if wrong:
         more = f" and {len(wrong) - NAMED} more" * (len(wrong) > NAMED)
-        raise ValueError(f"lines of {path} must have {width} columns, not so {wrong[:NAMED]}{more}")
+        raise ValueError(
+            f"lines of {path} must have {width} columns, got others in lines {wrong[:NAMED]}{more}"
+        )
     kept = [(s, n) for s, n in zip(sentences, numbers, strict=True) if s]
     if not kept:
         raise ValueError(f"{path} must hold words, got none")

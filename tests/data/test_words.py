@@ -90,7 +90,7 @@ def test_universal_dependencies(tmp_path):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ("a X\nb\nc Y\n", {}, r"must have 2 columns, not so \[2\]"),
+        ("a X\nb\nc Y\n", {}, r"must have 2 columns, got others in lines \[2\]"),
         ("\n\n", {}, "must hold words, got none"),
         ("a X\n", {"target_columns": "3"}, r"no column '3' in .* there are \['1', '2'\]"),
         ("a X\n", {"target_columns": ["1", "2"]}, "target_columns of a file of words must be one"),
