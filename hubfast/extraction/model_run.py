@@ -53,8 +53,9 @@ class ModelRun(ModelOutputs):
         """
         if self.store is None or not self.setting.feed.hashes(index) or not self._knows_points():
             return False
-        summed = index < self._reach(index, stop)
-        return summed or all(point.finds(index) for point in self.points)
+        if all(point.finds(index) for point in self.points):
+            return True
+        return index < self._reach(index, stop)  # which reads the sums
 
     def _reach(self, index: int, stop: int) -> int:
         """The block behind those that kept sums have, which serve where none of them is left out.

@@ -36,6 +36,7 @@ def kinship(models: Sequence[nn.Module]) -> Tensor:
     return found
 
 
+@torch.no_grad()
 def strangers(models: Sequence[nn.Module], names: Sequence[str]) -> str:
     """A sentence that names models without a common ancestor; empty if all have one.
 
@@ -43,13 +44,14 @@ def strangers(models: Sequence[nn.Module], names: Sequence[str]) -> str:
         models: Modules of one architecture, the first of which the others are compared with.
         names: What they are called.
     """
-    alike = kinship(models)[0]
-    others = [name for name, x in zip(names, alike.tolist(), strict=True) if x < RELATED]
+    first = dict(_weights(models[0]))
+    alike = [1.0, *(_median_cosine(first, dict(_weights(model))) for model in models[1:])]
+    others = [name for name, x in zip(names, alike, strict=True) if x < RELATED]
     if not others:
         return ""
     return (
         f"{', '.join(others)} and {names[0]} seem to have no common ancestor (median cosine of "
-        f"their weights {float(alike.min()):.2f}, {RELATED} is wanted): a mean of their weights "
+        f"their weights {min(alike):.2f}, {RELATED} is wanted): a mean of their weights "
         "means little; models that were trained on from the same weights go together"
     )
 
