@@ -12,14 +12,16 @@ demo: $(VENV)/.installed
 	$(BIN)/hubfast demo --html demo.html
 
 # Two processes of one thread each take half as long as one of two threads. The first one's output
-# comes at the end.
+# comes after the second one's, and what failed in either comes last, where a cut log still shows it.
 HALF := tests/ops tests/extraction tests/scores
+test: SHELL := /bin/bash
 test: $(VENV)/.installed-dev
 	mkdir -p build
-	export OMP_NUM_THREADS=1; status=0; \
+	export OMP_NUM_THREADS=1; set -o pipefail; status=0; \
 	$(BIN)/python -m pytest -q $(HALF) > build/tests.log 2>&1 & half=$$!; \
-	$(BIN)/python -m pytest -q $(addprefix --ignore=,$(HALF)) || status=1; \
-	wait $$half || status=1; cat build/tests.log; exit $$status
+	$(BIN)/python -m pytest -q $(addprefix --ignore=,$(HALF)) 2>&1 | tee build/rest.log || status=1; \
+	wait $$half || status=1; cat build/tests.log; \
+	grep -hE '^(FAILED|ERROR)' build/rest.log build/tests.log || true; exit $$status
 
 # The tests of kernels, interpreted and compiled, with torch and Triton as GPU machines have them, in
 # build/pair. All else is the environment's, CUDA's libraries for this torch too. NumPy is older

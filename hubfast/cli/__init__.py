@@ -11,9 +11,10 @@ from hubfast.cli import bench, cache, minihub
 from hubfast.cli.atari import atari
 from hubfast.cli.bare_ray import RankCommand
 from hubfast.cli.command import Command
+from hubfast.cli.demo import demo
 from hubfast.cli.faults import DEBUG, told, without_debug
 from hubfast.cli.info import info
-from hubfast.cli.rank import demo, rank
+from hubfast.cli.rank import rank
 from hubfast.cli.stopping import ended_by_sigterm
 from hubfast.cli.threads import let_idle_threads_sleep
 from hubfast.cli.tune import tune

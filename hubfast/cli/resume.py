@@ -35,7 +35,8 @@ def resumable(folder: Path) -> Iterator[Stopping]:
         try:
             yield told
         except (KeyboardInterrupt, Exception) as error:
-            from hubfast.tuning.processes import FirstProcessFailed, ProcessLost
+            from hubfast.tuning.lost import ProcessLost
+            from hubfast.tuning.processes import FirstProcessFailed
 
             told.show()
             lost = isinstance(error, ProcessLost)

@@ -1,6 +1,6 @@
 """What may stand for one sample of text: a text, a pair of texts, or a word in its sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,6 +127,11 @@ def words_and_tags(
     Raises:
         ValueError, TypeError: A sentence is no list of words, or has not one tag for each of them.
     """
+    if len(tags) != len(sentences):
+        raise ValueError(
+            f"{columns[1]!r} must be as many as {columns[0]!r}, got {len(tags)} for "
+            f"{len(sentences)}"
+        )
     called = range(len(sentences)) if rows is None else rows
     flat: list[Any] = []
     for row, sentence, own in zip(called, sentences, tags, strict=True):
@@ -137,8 +142,9 @@ def words_and_tags(
             )
         if odd := [word for word in sentence if not isinstance(word, str)]:
             raise TypeError(f"{where} must hold words, got {brief(odd[0])}")
-        if isinstance(own, str) or len(own) != len(sentence):
-            count = f"{len(own)} tags" if not isinstance(own, str) else brief(own)
+        listed = isinstance(own, Sized) and not isinstance(own, str)
+        if not listed or len(own) != len(sentence):
+            count = f"{len(own)} tags" if listed else brief(own)
             raise ValueError(
                 f"{where} must have one tag in {columns[1]!r} for each of its {len(sentence)} "
                 f"words, got {count}"

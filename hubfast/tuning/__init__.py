@@ -9,13 +9,13 @@ from hubfast.tuning.evaluation import Evaluation, evaluate, predict
 from hubfast.tuning.history import History
 from hubfast.tuning.images import ImageDataset
 from hubfast.tuning.labels import TargetEncoder, aligned
+from hubfast.tuning.lost import ProcessLost
 from hubfast.tuning.methods.ensemble import Ensemble
 from hubfast.tuning.methods.knowledge_flow import KnowledgeFlow
 from hubfast.tuning.methods.registry import Method, build
 from hubfast.tuning.methods.stoch_norm import StochNorm, plain_norm, stoch_norm
 from hubfast.tuning.objective import ForwardPass, Objective, Regularised, TaskLoss, TrainingDiverged
 from hubfast.tuning.pretrained import TransferModel, from_source
-from hubfast.tuning.processes import ProcessLost
 from hubfast.tuning.recipe import Recipe
 from hubfast.tuning.result import Tuned
 from hubfast.tuning.teachers import CachedTeachers, Teachers, cache

@@ -1,4 +1,4 @@
-"""Which processes train: those that torchrun or a user started, or those that Fabric starts."""
+"""Which processes train: those that torchrun or a user started, or those that are started here."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from hubfast.utils.names import brief
 from hubfast.utils.threads import WORKERS_PER_CORE, cores
 
 if TYPE_CHECKING:
+    from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import ClusterEnvironment
 
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -19,7 +20,7 @@ def process_options(accelerator: str, devices: int | str) -> dict[str, Any]:
 
     Processes are there already in an initialised process group, and where the environment holds
     what torchrun sets. Each of them then trains on one device: the first takes the first GPU of its
-    machine, or the first that `devices` lists. Else Fabric starts one for each of `devices`.
+    machine, or the first that `devices` lists. Else one is to be started for each of `devices`.
 
     Raises:
         ValueError: `devices` differs from the processes that are there, or these are more than
@@ -49,6 +50,25 @@ def process_options(accelerator: str, devices: int | str) -> dict[str, Any]:
         )
     environment: Any = _environment(local)
     return {"devices": devices, "num_nodes": world // local, "plugins": [environment]}
+
+
+def are_missing(fabric: "Fabric") -> bool:
+    """Whether the processes of a Fabric of several are to be started.
+
+    Fabric could start them, but would kill this process without a word, whatever it does by then,
+    five seconds after one of them failed.
+
+    Raises:
+        ValueError: The strategy forks or spawns processes, which cannot be made to call what has
+            called the Trainer. In a notebook Fabric takes no other.
+    """
+    if getattr(fabric.strategy, "_start_method", "popen") != "popen":
+        raise ValueError(
+            "strategy must be one for processes that are programs, such as ddp, and not one that "
+            "forks or spawns them; in a notebook devices must be 1"
+        )
+    environment = getattr(fabric.strategy, "cluster_environment", None)
+    return environment is not None and not environment.creates_processes_externally
 
 
 def _processes_there() -> int:

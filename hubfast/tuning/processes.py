@@ -1,7 +1,6 @@
 """The processes that tune together: what each does alone, and what they tell each other."""
 
 import pickle
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,19 +10,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
+from hubfast.tuning.companions import companions
+from hubfast.tuning.lost import lost_named
+
 T = TypeVar("T")
 LONG = timedelta(days=365)  # a ranking may take longer than any usual time limit
-LOST = re.compile(  # what gloo, NCCL and their store say when a process is gone
-    r"gloo|nccl|connection (closed|reset|refused)|broken pipe|socket", re.IGNORECASE
-)
 
 
 class FirstProcessFailed(Exception):
     """The cause of an exception that is raised here because the first process raised it."""
-
-
-class ProcessLost(RuntimeError):
-    """Another process of the training ended before its time."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ class Processes:
         if not there or distributed.get_world_size() == 1:
             yield cls()
             return
-        with lost_named():
+        with lost_named(), companions().watched():
             group = distributed.new_group(backend="gloo", timeout=LONG)
             yield cls(distributed.get_rank(), distributed.get_world_size(), group)
             distributed.destroy_process_group(group)
@@ -156,22 +151,3 @@ def _portable(error: BaseException) -> BaseException:
         found = None
     same = type(found) is type(error) and str(found) == str(error)
     return error if same else RuntimeError(f"{type(error).__name__}: {error}")
-
-
-@contextmanager
-def lost_named() -> Iterator[None]:
-    """While it is open, what gloo and NCCL say of a process that is gone is said in words.
-
-    Raises:
-        ProcessLost: A process did not answer.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        own = isinstance(error, ProcessLost)
-        if own or not (isinstance(error, distributed.DistError) or LOST.search(str(error))):
-            raise
-        raise ProcessLost(
-            "another process of this training ended, or cannot be reached; its own message, or the "
-            "summary of what started it, says why"
-        ) from error

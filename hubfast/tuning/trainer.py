@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from hubfast.tuning import checkpoint
+from hubfast.tuning.companions import companions
 from hubfast.tuning.distributed import strategy_for
 from hubfast.tuning.evaluation import evaluate
 from hubfast.tuning.gradients import gradients_recorded
 from hubfast.tuning.history import EpochMeans, History
 from hubfast.tuning.labels import TargetEncoder
+from hubfast.tuning.launch import are_missing
 from hubfast.tuning.objective import Objective, TaskLoss, check_finite
 from hubfast.tuning.precision import fabric_of
 from hubfast.tuning.processes import Processes
@@ -127,8 +129,13 @@ class Trainer:
 
     def _fabric(self, strategy: str) -> "Fabric":
         fabric = fabric_of(self.accelerator, self.devices, strategy, self.precision)
-        if fabric.world_size > 1:
-            fabric.launch()
+        if fabric.world_size == 1:
+            return fabric
+        if are_missing(fabric):
+            companions().start(fabric.world_size - 1)
+            fabric = fabric_of(self.accelerator, self.devices, strategy, self.precision)
+        companions().answer()
+        fabric.launch()
         return fabric
 
     @property

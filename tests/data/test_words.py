@@ -152,6 +152,8 @@ def test_lists_of_labels_of_texts_are_no_words():
     [
         ([["a", "b"], ["c"]], [["X", "Y"], ["X", "Y"]], "row 1 of 'samples' must have one tag"),
         ([["a"], ["c"]], [["X"], [None]], r"missing in 1 of 2 rows: \[1\]"),
+        ([["a"], ["c"]], [["X"]], "'targets' must be as many as 'samples', got 1 for 2"),
+        ([[]], [], "'targets' must be as many as 'samples', got 0 for 1"),
     ],
 )
 def test_words_and_tags_that_do_not_fit(sentences, tags, message):

@@ -181,6 +181,7 @@ NESTED = st.recursive(
 @given(NESTED)
 @example([None, [[None, False]]])
 @example([None, [["a", 1]]])
+@example([[[]], []])
 def test_any_plain_value_is_data_or_refused_by_name(value):
     said = ""
     try:

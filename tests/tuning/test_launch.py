@@ -1,4 +1,4 @@
-"""Which processes Fabric joins, told from what torchrun sets, and what it refuses."""
+"""Which processes are joined, told from what torchrun sets, and what is refused."""
 
 import pytest
 from lightning_fabric.plugins.environments import TorchElasticEnvironment
@@ -31,7 +31,7 @@ def test_a_list_of_gpus_stays(torchrun):
     assert process_options("cpu", "4,5,6,7")["devices"] == "4,5,6,7"
 
 
-def test_without_torchrun_fabric_starts_the_processes(torchrun, monkeypatch):
+def test_without_torchrun_the_devices_are_as_given(torchrun, monkeypatch):
     for name in TORCHRUN:
         with monkeypatch.context() as without:
             without.delenv(name)
