@@ -1,12 +1,13 @@
 """How often the 95 % intervals of scores of words hold what they should, on simulated sentences.
 
-python benchmarks/coverage_words.py [--repeats 200] [--scores logme ...] [--record]
+python benchmarks/coverage_words.py [--repeats 200] [--scores logme ...] [--sentences 50] [--record]
 
 The words of a sentence have something in common: what they are about, which each model sees with
 some noise, and how many of them have a rare tag. Each repeat draws new sentences of 1 to 25 words.
-An interval should hold the mean of the score over the repeats. It is taken twice: with the
-influences of the words of a sentence summed, as a ranking does, and as if each word had been drawn
-by itself. The same repeats tell how often two models that are equally good are told apart.
+An interval should hold the mean of the score over the repeats. It is taken twice: by sentences, as
+a ranking does (influences of the words of a sentence are summed, and scores that leave words out
+leave sentences out), and as if each word had been drawn by itself. The same repeats tell how often
+two models that are equally good are told apart.
 """
 
 import argparse
@@ -64,7 +65,7 @@ def sample(sentences: int, width: int, seed: int) -> tuple[list[torch.Tensor], .
 
 def measured(name: str, sentences: int, width: int, repeats: int) -> WordRow:
     """Scores two equal models of each repeat, by sentences and by words."""
-    values: list[float] = []
+    values: dict[bool, list[float]] = {True: [], False: []}
     ends: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     apart = {True: 0, False: 0}
     for repeat in range(repeats):
@@ -80,10 +81,10 @@ def measured(name: str, sentences: int, width: int, repeats: int) -> WordRow:
             )
             ends[together].append((float(low[0]), float(high[0])))
             apart[together] += not all(tied)
-        values.append(scored[0].score)
-    mean, spread = np.mean(values), np.std(values)
+            values[together].append(scored[0].score)
     found = {}
     for together in (True, False):
+        mean, spread = np.mean(values[together]), np.std(values[together])
         low, high = np.array(ends[together]).T
         inside = float(((low <= mean) & (mean <= high)).mean())
         found[together] = (inside, float((high - low).mean() / 2 / (1.96 * spread)))
@@ -97,13 +98,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     known = [n for n in names_of(needs=["statistics", "samples"]) if n in SCORES]
     parser.add_argument("--scores", nargs="+", choices=known, default=list(USUAL))
+    cases = sorted({case[0] for case in CASES})
+    parser.add_argument("--sentences", nargs="+", type=int, choices=cases, default=cases)
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--record", action="store_true", help="keep the rows in results/")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     for name in options.scores:
-        for case in CASES:
+        for case in (case for case in CASES if case[0] in options.sentences):
             row = asdict(measured(name, *case, options.repeats))
             print(json.dumps(row), flush=True)
             if options.record:

@@ -76,11 +76,12 @@ class RankedModels:
         found = next((m.expected for m in self.scored if m.expected is not None), None)
         if found is None:
             return ""
+        left_out = "sentence" if found.clusters else "sample"
         if self.task == "regression":
-            return "expected: r2 of a linear head, sample left out"
+            return f"expected: r2 of a linear head, {left_out} left out"
         most = "class" if self.task == "classification" else "values"
         most = f"most frequent {most} {found.majority:.3f}"
-        return f"expected: accuracy of a linear head, sample left out; {most}"
+        return f"expected: accuracy of a linear head, {left_out} left out; {most}"
 
     def top(self, k: int = 1) -> list[str]:
         """Names of the k best models.

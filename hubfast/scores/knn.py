@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from hubfast.ops import class_sums
+from hubfast.scores.clustered import sizes_of
 from hubfast.scores.fitted import SampleScore
 from hubfast.scores.held_out import check_varies, margins_of, quality
 from hubfast.scores.inputs import Task, as_features, as_targets
@@ -56,6 +57,7 @@ def fit_knn(
     k: int = NEIGHBOURS,
     task: Task | None = None,
     groups: Tensor | None = None,
+    clusters: Tensor | None = None,
 ) -> SampleScore:
     """k-NN with the influence of each sample, which some others have among their nearest, too.
 
@@ -65,6 +67,11 @@ def fit_knn(
         k: As in `knn`.
         task: As in `knn`.
         groups: The group of each sample, `(n,)`, that are left out in turn; None draws them.
+        clusters: Which samples belong together, `(n,)`, such as the words of a sentence: only
+            samples of other clusters are neighbours. None where each is by itself.
+
+    Raises:
+        ValueError: All samples are of one cluster.
     """
     x = of_ordinary_size(as_features(features).double())
     y, task = as_targets(targets, len(x), task)
@@ -72,11 +79,15 @@ def fit_knn(
         raise ValueError(f"k must be in 1..{len(x) - 1} for {len(x)} samples, got {k}")
     y = y.cpu()
     check_varies(y)
-    cosines = (_unit(x) @ _unit(x).T).fill_diagonal_(-torch.inf).cpu()
+    owners = torch.arange(len(x), device="cpu") if clusters is None else clusters.cpu()
+    cosines = (_unit(x) @ _unit(x).T).cpu().masked_fill_(owners[:, None] == owners, -torch.inf)
 
     def places(kept: Tensor) -> Iterator[Tensor]:
         among = cosines[kept][:, kept]
-        return equally_near(among, x.shape[1], min(k, len(among) - 1))
+        others = len(among) - int(sizes_of(owners[kept]).max())  # of a sample of the largest one
+        if not others:
+            raise ValueError("k-NN needs samples of at least 2 clusters, got 1")
+        return equally_near(among, x.shape[1], min(k, others))
 
     def of_mean(mask: Tensor) -> float:
         return quality(mean(places(mask), y[mask]), y[mask])
@@ -171,6 +182,7 @@ SCORE = Score(
     tasks=ANY_TASK,
     needs="samples",
     fit=fit_knn,
+    leaves_out=True,
     meaning=(
         "k-NN is the share of samples whose class is that of most of their five nearest other "
         "samples by cosine (for regression and multi-label R² of their mean). Accuracy lies "

@@ -14,20 +14,39 @@ import torch
 from torch import Tensor
 
 from hubfast.scores.bootstrap import LEVEL, NORMAL
+from hubfast.scores.clustered import by_appearance
 from hubfast.scores.fitted import SampleScore
 from hubfast.scores.held_out import smoothed
 
 GROUPS = 10
+FEWEST = 3  # clusters, of which some are left out: of two, a fit that holds one out has none left
 
 
-def groups_of(count: int, groups: int = GROUPS) -> Tensor:
+def groups_of(count: int, groups: int = GROUPS, clusters: Tensor | None = None) -> Tensor:
     """A group 0..groups - 1 for each of `count` samples, `(n,)`; the same for every model.
 
     It goes by the position of the sample, by a draw that has nothing to do with an order of
     classes.
+
+    Args:
+        count: The number of samples n.
+        groups: How many groups.
+        clusters: Which samples belong together, `(n,)`: a cluster is in one group, and groups are
+            about as large as each other. Fewer than three clusters are one group.
     """
     generator = torch.Generator("cpu").manual_seed(0)
-    return torch.randperm(count, generator=generator, device="cpu") % min(groups, count)
+    if clusters is None:
+        return torch.randperm(count, generator=generator, device="cpu") % min(groups, count)
+    which = by_appearance(clusters)
+    sizes = which.bincount().tolist()
+    if len(sizes) < FEWEST:
+        return torch.zeros_like(which)
+    filled, group = [0] * min(groups, len(sizes)), which.new_empty(len(sizes))
+    for cluster in torch.randperm(len(sizes), generator=generator, device="cpu").tolist():
+        smallest = min(range(len(filled)), key=filled.__getitem__)
+        group[cluster] = smallest
+        filled[smallest] += sizes[cluster]
+    return group[which]
 
 
 def group_influences(
@@ -54,11 +73,11 @@ def group_influences(
         `(n,)` float64; NaN where all samples are one group.
     """
     assert groups is not None
-    count = len(groups)
-    found = [without(groups != group) for group in range(int(groups.max()) + 1)]
-    values = torch.tensor(found, dtype=torch.float64, device="cpu")
-    if len(values) < 2:
+    count, number = len(groups), int(groups.max()) + 1
+    if number < 2:
         return torch.full((count,), math.nan, dtype=torch.float64, device="cpu")
+    found = [without(groups != group) for group in range(number)]
+    values = torch.tensor(found, dtype=torch.float64, device="cpu")
     widened = _student(len(values) - 1) / NORMAL
     moved = (values.mean() - values) * math.sqrt(count * (len(values) - 1))
     each = widened * (moved[groups] + math.sqrt(count * noise) * _signs(count))

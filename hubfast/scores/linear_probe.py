@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hubfast.scores.clustered import by_appearance, sizes_of
 from hubfast.scores.fitted import SampleScore
 from hubfast.scores.held_out import check_varies, interleaved, margins_of, quality
 from hubfast.scores.inputs import Task, as_features, as_targets
@@ -59,6 +60,7 @@ def fit_linear_probe(
     seed: int = 0,
     task: Task | None = None,
     groups: Tensor | None = None,
+    clusters: Tensor | None = None,
 ) -> SampleScore:
     """The probe with each sample's influence, heads refitted without each of some groups.
 
@@ -68,17 +70,21 @@ def fit_linear_probe(
         seed: As in `linear_probe`.
         task: As in `linear_probe`.
         groups: The group of each sample, `(n,)`; None draws them.
+        clusters: Which samples belong together, `(n,)`, such as the words of a sentence: a fold
+            holds whole ones, by a draw that does not look at classes. None where each is by itself.
     """
     x = of_ordinary_size(as_features(features).double().cpu())
     y, task = as_targets(targets, len(x), task)
     y = y.cpu()
     if len(x) < 2:
         raise ValueError("a linear probe needs at least 2 samples, got 1")
+    if clusters is not None and len(sizes_of(clusters)) < 2:
+        raise ValueError("a linear probe needs samples of at least 2 clusters, got 1")
     check_varies(y)
     classes = task == "classification"
     x = standardised(x)
     x = torch.from_numpy(principal_axes(x.numpy())) if classes else compact(x)
-    probe = _Probe.fit(x, y, classes, seed)
+    probe = _Probe.fit(x, y, classes, seed, clusters)
     unfinished = sum(not head.converged for head in probe.heads)
     if unfinished:
         warnings.warn(
@@ -92,14 +98,17 @@ def fit_linear_probe(
             return probe.without(mask).held_out()[1][mask]
 
         return share_of_right((predicted == y).double(), margins, groups, again)
-    return _of_regression(probe, seed, groups)
+    return _of_regression(probe, seed, groups, clusters)
 
 
-def _of_regression(probe: "_Probe", seed: int, groups: Tensor | None) -> SampleScore:
+def _of_regression(
+    probe: "_Probe", seed: int, groups: Tensor | None, clusters: Tensor | None
+) -> SampleScore:
     score, noise = probe.quality(), 0.0
     if len(probe.x) < FEW:
         others = range(seed + 1, seed + DRAWS)
-        drawn = [_Probe.fit(probe.x, probe.y, False, other).quality() for other in others]
+        fits = (_Probe.fit(probe.x, probe.y, False, other, clusters) for other in others)
+        drawn = [fit.quality() for fit in fits]
         noise = float(np.var([score, *drawn], ddof=1))
 
     def without(mask: Tensor) -> float:
@@ -118,10 +127,16 @@ class _Probe:
     heads: "Sequence[_Head]"
 
     @classmethod
-    def fit(cls, x: Tensor, y: Tensor, classes: bool, seed: int) -> "_Probe":
-        fold = interleaved(y if classes else None, len(x), FOLDS, seed)
+    def fit(
+        cls, x: Tensor, y: Tensor, classes: bool, seed: int, clusters: Tensor | None
+    ) -> "_Probe":
+        if clusters is None:
+            fold = interleaved(y if classes else None, len(x), FOLDS, seed)
+        else:
+            which = by_appearance(clusters)
+            fold = interleaved(None, int(which.max()) + 1, FOLDS, seed)[which]
         kind: type[_ClassHead | _Ridge] = _ClassHead if classes else _Ridge
-        heads = [kind.fit(x, y, fold != held) for held in range(min(FOLDS, len(x)))]
+        heads = [kind.fit(x, y, fold != held) for held in range(int(fold.max()) + 1)]
         return cls(x, y, fold, heads)
 
     def without(self, kept: Tensor) -> "_Probe":
@@ -233,6 +248,7 @@ SCORE = Score(
     tasks=ANY_TASK,
     needs="samples",
     fit=fit_linear_probe,
+    leaves_out=True,
     meaning=(
         "The linear probe is the accuracy of logistic regression on standardised features by "
         "five-fold cross-validation (for regression and multi-label R² of ridge regression). "

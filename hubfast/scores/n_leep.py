@@ -3,6 +3,7 @@
 Li, Jia, Sang, Zhu, Green, Wang, Gong: "Ranking Neural Checkpoints", CVPR 2021.
 """
 
+import math
 import warnings
 from typing import Any
 
@@ -62,6 +63,8 @@ def fit_n_leep(
 
     def without(mask: Tensor) -> float:
         kept = rows[mask.numpy()]
+        if len(kept) < clusters:  # without one long sentence, say
+            return math.nan
         return _leep(_fitted(kept, clusters, seed, mixture), kept, labels[mask])
 
     score = _leep(mixture, rows, labels)
@@ -112,6 +115,7 @@ SCORE = Score(
     tasks=CLASSES,
     needs="samples",
     fit=fit_n_leep,
+    leaves_out=True,
     silence=_one_cluster,
     growth="late",
     meaning=(

@@ -41,7 +41,8 @@ def order_free(fit: Fit[Options]) -> Fit[Options]:
     """Makes `fit(features, targets, ...)` see the samples in their own order.
 
     The influences come back in the caller's order. A fit that takes `groups` is given those of the
-    samples by their positions in the caller's order, which all models share.
+    samples by their positions in the caller's order, which all models share. `clusters` of the
+    samples, `(n,)`, are then in one group each, and given to a fit that takes them, too.
     """
 
     known = inspect.signature(fit).parameters
@@ -50,6 +51,7 @@ def order_free(fit: Fit[Options]) -> Fit[Options]:
     def ordered(
         features: Any, targets: Any, *rest: Options.args, **options: Options.kwargs
     ) -> SampleScore:
+        clusters: Any = options.pop("clusters", None)
         x, y = as_features(features), as_tensor(targets, "targets")
         if not y.ndim or len(y) != len(x):
             return fit(features, targets, *rest, **options)  # refuses them
@@ -57,7 +59,10 @@ def order_free(fit: Fit[Options]) -> Fit[Options]:
         order = own_order(x, y)
         if "groups" in known:
             given: Any = options.get("groups")
-            options["groups"] = (groups_of(len(x)) if given is None else given)[order]
+            drawn = groups_of(len(x), clusters=clusters) if given is None else given
+            options["groups"] = drawn[order]
+        if "clusters" in known and clusters is not None:
+            options["clusters"] = clusters[order]
         found = fit(x[order.to(x.device)], y[order.to(y.device)], *rest, **options)
         influences = torch.empty_like(found.influences)
         influences[order.to(influences.device)] = found.influences

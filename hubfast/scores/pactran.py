@@ -88,6 +88,7 @@ SCORE = Score(
     tasks=CLASSES,
     needs="samples",
     fit=fit_pactran,
+    leaves_out=True,
     growth="late",
     meaning=(
         "PACTran is minus a PAC-Bayesian bound on the loss of a linear head: its best penalised "

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from torch import Tensor
+
 from hubfast.scores.fitted import FittedScore
 from hubfast.scores.inputs import Task
 
@@ -52,6 +54,8 @@ class Score:
         growth: How it goes on to change with the number of samples, which a race allows for:
             `"slow"` for all that is not known to be simpler.
         labels: Whether it looks at the targets.
+        leaves_out: Whether it leaves samples out, and so is told which belong together: `fit` then
+            takes `clusters=`, and gives all samples of one the influence of the whole.
     """
 
     name: str
@@ -67,17 +71,21 @@ class Score:
     page: str = ""
     growth: Growth = "slow"
     labels: bool = True
+    leaves_out: bool = False
 
     @property
     def needs_source(self) -> bool:
         """Whether it is computed from a classifier's outputs, not from features."""
         return self.needs in ("logits", "labels", "prompts")
 
-    def fit_samples(self, features: Any, targets: Any, task: Task) -> FittedScore:
+    def fit_samples(
+        self, features: Any, targets: Any, task: Task, clusters: Tensor | None = None
+    ) -> FittedScore:
         """`fit` of a score that needs samples, for a task that it is for."""
-        if self.tasks == CLASSES:
-            return self.fit(features, targets)
-        return self.fit(features, targets, task=task)
+        options: dict[str, Any] = {} if self.tasks == CLASSES else {"task": task}
+        if self.leaves_out:
+            options["clusters"] = clusters
+        return self.fit(features, targets, **options)
 
     def says_nothing(self, count: int, width: int) -> str | None:
         """Why the score says nothing for features of this shape; None where it tells models apart.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hubfast.scores.clustered import cluster_influences
+from hubfast.scores.clustered import cluster_influences, one_of_each, whole_ones
 from hubfast.scores.fitted import FittedScore
 from hubfast.scores.inputs import Task
 from hubfast.scores.logme.expected import Expected, expected
@@ -153,8 +153,9 @@ class StreamedScores:
                 influence = fitted.influence(first)
             case "samples":
                 count = min(self._kept, count)
-                targets = self._first("targets", count)
-                fitted = record.fit_samples(self._first("features", count), targets, self.task)
+                kept, targets = self._first("features", count), self._first("targets", count)
+                clusters = self._clusters(count)
+                fitted = record.fit_samples(kept, targets, self.task, clusters)
                 influence = fitted.influence(first)
             case "statistics":
                 fitted = record.fit(self.statistics.copy())  # more samples may come
@@ -163,13 +164,15 @@ class StreamedScores:
                 kept = self._first("features", len(first))
                 influence = fitted.influence(kept, self._first("targets", len(first)))
         influence = influence.cpu()
-        if "clusters" in self._buffers:
-            which, cut = self._first("clusters", len(first)), len(first) < self.count
-            influence = cluster_influences(influence, which, cut=cut)
+        if (which := self._clusters(len(first))) is not None:
+            of_clusters = one_of_each if record.leaves_out else cluster_influences
+            influence = of_clusters(influence, which, cut=len(first) < self.count)
         return Scored(fitted.score, influence, count)
 
     def expected(self) -> Expected | None:
         """What a linear model on the features gives for the first samples, each left out.
+
+        Of clusters each is left out whole.
 
         None where no score is of the features, so that they are not kept.
 
@@ -180,11 +183,18 @@ class StreamedScores:
             return None
         fit = self._logme or self._fit_evidence()
         count, targets = min(self._interval, self.count), self._first("targets", fit.count)
+        if (clusters := self._clusters(count)) is not None:
+            count = whole_ones(clusters, cut=count < self.count)
         if fit.classes is None:
             shares = targets.double().mean(0)
         else:
             shares = (targets.to(fit.classes)[:, None] == fit.classes).double().mean(0)
-        return expected(fit, self._first("features", count), targets[:count], shares)
+        kept, clusters = self._first("features", count), self._clusters(count)
+        return expected(fit, kept, targets[:count], shares, clusters)
+
+    def _clusters(self, count: int) -> Tensor | None:
+        """Those of the first samples; None where each sample is by itself."""
+        return self._first("clusters", count) if "clusters" in self._buffers else None
 
     def _fit_evidence(self) -> LogME:
         if self.needs_statistics:

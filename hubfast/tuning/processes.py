@@ -49,7 +49,7 @@ class Processes:
             yield cls()
             return
         with lost_named(), companions().watched():
-            group = distributed.new_group(backend="gloo", timeout=LONG)
+            group: Any = distributed.new_group(backend="gloo", timeout=LONG)
             distributed.barrier(group)  # none leaves the group while another still connects
             yield cls(distributed.get_rank(), distributed.get_world_size(), group)
             distributed.destroy_process_group(group)

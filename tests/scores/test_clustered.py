@@ -1,4 +1,4 @@
-"""Intervals of samples that come in clusters: influences are summed within each."""
+"""Samples that come in clusters: influences are of whole ones, and so is what is left out."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubfast.scores.bootstrap import bootstrap, resampled
-from hubfast.scores.clustered import cluster_influences
+from hubfast.scores.clustered import by_appearance, cluster_influences, one_of_each
+from hubfast.scores.knn import fit_knn
+from hubfast.scores.left_out import groups_of
+from hubfast.scores.linear_probe import fit_linear_probe
+from hubfast.scores.n_leep import fit_n_leep
+from hubfast.scores.registry import SCORES
 from hubfast.scores.streamed import StreamedScores
+
+LEAVING_OUT = [name for name, score in SCORES.items() if score.leaves_out]
 
 
 def test_by_hand():
@@ -94,8 +101,125 @@ def test_the_influence_is_of_whole_clusters_of_the_samples_that_are_kept():
     assert scored(features, labels).influence.shape == (512,)
 
 
-def test_scores_do_not_depend_on_clusters():
+def test_scores_of_all_samples_do_not_depend_on_clusters():
     features, labels, clusters = words(100, 7, 3, 0)
-    for metric in ("logme", "h_score", "knn", "linear_probe"):
+    for metric in ("logme", "h_score", "gbc", "n_leep", "pactran"):
         with_them = scored(features, labels, clusters, metric)
         assert with_them.score == scored(features, labels, None, metric).score
+
+
+def test_scores_that_leave_samples_out_are_told_apart():
+    assert sorted(LEAVING_OUT) == ["knn", "linear_probe", "n_leep", "pactran"]
+
+
+def told_by_sentence(seed):
+    """Words that tell their sentence and nothing else, and its label, drawn by a coin."""
+    generator = np.random.default_rng(seed)
+    owners = np.arange(60).repeat(8)
+    features = generator.normal(size=(60, 99))[owners] + 0.01 * generator.normal(size=(480, 99))
+    labels = generator.permutation(np.arange(60) % 2)[owners]
+    return torch.tensor(features).float(), torch.tensor(labels), torch.tensor(owners)
+
+
+def foreseen(features, labels, clusters):
+    scores = StreamedScores(["logme"], "classification", len(labels))
+    scores.update(labels, features, None, clusters=clusters)
+    return scores.expected()
+
+
+@pytest.mark.parametrize("metric", ["knn", "linear_probe"])
+def test_words_of_a_sentence_do_not_tell_each_other(metric):
+    """Held out by words, all are right; by sentences half of them, as a coin has it."""
+    parts = [told_by_sentence(seed) for seed in range(4)]
+    assert all(scored(f, t, None, metric).score > 0.97 for f, t, _ in parts)
+    assert 0.35 < np.mean([scored(*part, metric).score for part in parts]) < 0.65
+    assert all(foreseen(f, t, None).value > 0.97 for f, t, _ in parts)
+    expected = [foreseen(*part) for part in parts]
+    assert 0.35 < np.mean([one.value for one in expected]) < 0.65
+    assert all(one.clusters == 60 for one in expected)
+    assert all(one.high - one.low > 0.2 for one in expected)  # 480 words by themselves: 0.09
+
+
+def test_neighbours_are_of_other_clusters_one_by_one():
+    features, labels, clusters = words(12, 5, 4, 3)
+    unit = torch.nn.functional.normalize(features.double(), dim=1)
+    right = 0
+    for place in range(60):
+        others = (clusters != clusters[place]).nonzero().flatten()
+        nearest = others[(unit[others] @ unit[place]).argsort(descending=True)[:5]]
+        right += int(labels[nearest].double().mean().round() == labels[place])
+    assert fit_knn(features, labels, clusters=clusters).score == pytest.approx(right / 60)
+
+
+def test_clusters_of_one_sample_change_no_neighbour():
+    features, labels, _ = words(12, 5, 4, 3)
+    alone = fit_knn(features, labels)
+    assert fit_knn(features, labels, clusters=torch.arange(60)).score == alone.score
+
+
+@pytest.mark.parametrize("metric", LEAVING_OUT)
+def test_the_order_of_sentences_changes_no_score(metric):
+    features, labels, clusters = words(30, 6, 4, 5)
+    turned = torch.arange(180).reshape(30, 6).flip(0).flatten()
+    score = SCORES[metric]
+    one = score.fit_samples(features, labels, "classification", clusters)
+    other = score.fit_samples(
+        features[turned], labels[turned], "classification", by_appearance(clusters[turned])
+    )
+    assert one.score == other.score
+
+
+@pytest.mark.parametrize("metric", LEAVING_OUT)
+@pytest.mark.parametrize("lengths", [[1, 1, 58], [20, 40], [57, 1, 1, 1], [2] * 30])
+def test_sentences_of_any_length(metric, lengths):
+    """Two sentences, or one that holds nearly all: a score or a reason, and perhaps no interval."""
+    generator = np.random.default_rng(0)
+    clusters = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    labels = torch.tensor(generator.integers(0, 3, 60))
+    features = torch.tensor(generator.normal(size=(60, 5)))
+    found = SCORES[metric].fit_samples(features, labels, "classification", clusters)
+    assert np.isfinite(found.score)
+    assert found.influence().shape == (60,)
+    for cluster in range(len(lengths)) if metric in ("n_leep", "pactran") else ():
+        assert len({*found.influence()[clusters == cluster].nan_to_num().tolist()}) == 1
+
+
+def test_one_sentence_is_too_few():
+    features, labels, _ = words(12, 5, 4, 3)
+    together = torch.zeros(60, dtype=torch.int64)
+    for fit, name in ((fit_knn, "k-NN"), (fit_linear_probe, "linear probe")):
+        with pytest.raises(ValueError, match=f"{name} needs samples of at least 2 clusters, got 1"):
+            fit(features, labels, clusters=together)
+    assert fit_n_leep(features, labels, clusters=together).influence().isnan().all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=60))
+def test_groups_hold_whole_clusters_and_are_even(lengths):
+    clusters = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)) * 3 + 5
+    groups = groups_of(len(clusters), clusters=clusters)
+    assert torch.equal(groups, groups_of(len(clusters), clusters=clusters - 5))
+    sizes = groups.bincount().tolist()
+    assert len(sizes) == (min(10, len(lengths)) if len(lengths) > 2 else 1)
+    assert max(sizes) - min(sizes) <= max(lengths) or len(sizes) == 1
+    for cluster in clusters.unique():
+        assert len(groups[clusters == cluster].unique()) == 1
+
+
+def test_one_influence_of_each_cluster():
+    influences = torch.tensor([1.0, 1, 5, 5, 5, 2])
+    clusters = torch.tensor([7, 7, 3, 3, 3, 9])
+    assert one_of_each(influences, clusters, cut=False).tolist() == [1, 5, 2]
+    assert one_of_each(influences, clusters, cut=True).tolist() == [1, 5]
+    assert one_of_each(influences[:2], clusters[:2], cut=True).tolist() == [1]
+
+
+@pytest.mark.parametrize("metric", ["knn", "n_leep"])
+def test_an_interval_of_what_is_left_out_has_the_width_of_other_sentences(metric):
+    parts = [scored(*words(60, 10, 4, seed), metric) for seed in range(40)]
+    real = np.std([part.score for part in parts], ddof=1)
+    widths = []
+    for part in parts:
+        low, high, _ = bootstrap([part.score], [part.influence], part.count, 0)
+        widths.append(float(high[0] - low[0]) / 3.92)
+    assert 0.8 < np.mean(widths) / real < 2.2

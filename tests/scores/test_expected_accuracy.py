@@ -64,6 +64,57 @@ def test_samples_left_out_are_predicted_as_by_a_model_fitted_anew(task, count, w
     assert_close(found, anew(fit, features, columns_of(fit, targets), rows), rtol=1e-8, atol=1e-8)
 
 
+@given(
+    task=st.sampled_from(["classification", "multilabel", "regression"]),
+    sizes=st.lists(st.integers(1, 6), min_size=4, max_size=10),
+    width=st.integers(1, 40),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_clusters_left_out_are_predicted_as_by_a_model_fitted_anew(task, sizes, width, seed):
+    made, count = torch.Generator().manual_seed(seed), sum(sizes)
+    clusters = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    targets = targets_of(task, count, made)
+    features = torch.randn(count, width, generator=made)
+    if task == "classification":
+        targets[:2] = torch.tensor([0, 1])  # two classes at least
+    elif task == "multilabel":
+        targets[0] = 1
+    features[:, 0] += targets.float() if targets.ndim == 1 else targets[:, 0].float()
+    fit = LogME.fit(features, targets, task=task)
+    x, y = features.double(), columns_of(fit, targets)
+    wanted, safe = torch.zeros_like(y), True
+    for cluster in clusters.unique():
+        own = clusters == cluster
+        for c, t in enumerate(fit.t.tolist()):
+            if math.isfinite(t):
+                gram = x[~own].T @ x[~own] + t * torch.eye(width, dtype=torch.float64)
+                wanted[own, c] = x[own] @ torch.linalg.solve(gram, x[~own].T @ y[~own, c])
+                whole = x.T @ x + t * torch.eye(width, dtype=torch.float64)
+                leverage = x[own] @ torch.linalg.solve(whole, x[own].T)
+                safe &= bool(torch.linalg.eigvalsh(leverage).max() < 1 - 1e-5)
+    assume(safe)  # else neither way has 8 digits
+    found, _ = fit.leave_one_out(features, targets, clusters)
+    assert_close(found, wanted, rtol=1e-8, atol=1e-8)
+    alone, _ = fit.leave_one_out(features, targets)
+    assert_close(fit.leave_one_out(features, targets, torch.arange(count))[0], alone)
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_copies_of_samples_expect_no_narrower_interval(task):
+    """Forty samples, each five times: the interval is that of forty."""
+    made = torch.Generator().manual_seed(2)
+    targets = targets_of(task, 40, made)
+    features = torch.randn(40, 3, generator=made)
+    features[:, 0] += targets.float() if targets.ndim == 1 else targets[:, 0].float()
+    clusters = torch.arange(40).repeat_interleave(5)
+    fit = LogME.fit(features[clusters], targets[clusters], task=task)
+    found = expected(fit, features[clusters], targets[clusters], clusters=clusters)
+    one = expected(LogME.fit(features, targets, task=task), features, targets)
+    assert (found.samples, found.clusters, one.clusters) == (200, 40, 0)
+    assert found.high - found.low == pytest.approx(one.high - one.low, rel=0.25)
+
+
 def test_the_accuracy_is_the_share_that_is_right():
     made = torch.Generator().manual_seed(1)
     targets = torch.arange(60) % 3

@@ -22,7 +22,7 @@ from hubfast.ops.reference import (
     take_larger,
 )
 from hubfast.scores.logme.chebyshev import LogInterpolation
-from hubfast.scores.logme.spectral_system import EPSILON, signal, target_rows
+from hubfast.scores.logme.spectral_system import EPSILON, decompose, signal, target_rows
 from hubfast.scores.statistics import FeatureStatistics
 
 # L is the log-evidence as a function of t. Bounds on t are multiples of |F'F|, the form's norm.
@@ -102,6 +102,10 @@ class BandedSystem:
             values = between.basis(inside.log()) @ between.fit(values)
         found[:, kept] = values.T
         return found
+
+    def coordinates(self, features: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Decomposition` gives them, by eigenvectors that are computed anew each time."""
+        return decompose(self.stats, torch.arange(1, device="cpu")).coordinates(features, t)
 
     @property
     def full_rank(self) -> bool:

@@ -8,13 +8,14 @@ Technometrics 1974.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hubfast.scores.bootstrap import NORMAL
+from hubfast.scores.clustered import cluster_influences, sizes_of
 from hubfast.scores.inputs import Task
 from hubfast.scores.logme.logme import LogME
 
@@ -33,9 +34,16 @@ class Expected:
     majority: float  # of always saying the most frequent class, or each label's; 0 for regression
     chance: float  # of guessing; 0 for regression
     samples: int  # that were predicted
+    clusters: int = 0  # that were left out whole, such as sentences; 0 where samples were
 
 
-def expected(fit: LogME, features: Any, targets: Any, shares: Tensor | None = None) -> Expected:
+def expected(
+    fit: LogME,
+    features: Any,
+    targets: Any,
+    shares: Tensor | None = None,
+    clusters: Tensor | None = None,
+) -> Expected:
     """What the fitted linear model gives for samples that it was fitted to, each left out.
 
     Args:
@@ -44,21 +52,32 @@ def expected(fit: LogME, features: Any, targets: Any, shares: Tensor | None = No
         targets: Their targets, as `LogME.fit` takes them.
         shares: Share of each class, or of each label, among all n samples, `(C,)`; None for that
             among the r.
+        clusters: Which of the r belong together, `(r,)`, each cluster whole and in one piece: it is
+            left out whole, and intervals are of clusters. None where each sample is by itself.
 
     Raises:
         TypeError, ValueError: Features or targets do not fit the fit.
     """
-    predicted, columns = fit.leave_one_out(features, targets)
+    predicted, columns = fit.leave_one_out(features, targets, clusters)
     shares = columns.mean(0) if shares is None else shares.to(columns)
+    count = 0 if clusters is None else len(sizes_of(clusters))
+    found = _of_predictions(fit, predicted, columns, shares, clusters)
+    return replace(found, clusters=count)
+
+
+def _of_predictions(
+    fit: LogME, predicted: Tensor, columns: Tensor, shares: Tensor, clusters: Tensor | None
+) -> Expected:
     if fit.task == "regression":
-        return _explained(predicted, columns)
+        return _explained(predicted, columns, clusters)
     if fit.task == "multilabel":
         right = ((predicted > 0.5) == (columns > 0.5)).double().mean(1)
         majority = float(torch.maximum(shares, 1 - shares).mean())
-        return Expected(*_around_mean(right, 0, 1), majority, 0.5, len(right))
+        return Expected(*_around_mean(right, 0, 1, clusters), majority, 0.5, len(right))
     hits = _first_of_highest(predicted, shares) == columns.argmax(1)
     value, count = float(hits.double().mean()), len(hits)
-    return Expected(value, *_wilson(value, count), float(shares.max()), 1 / columns.shape[1], count)
+    ends = _wilson(value, _alone(hits.double(), clusters))
+    return Expected(value, *ends, float(shares.max()), 1 / columns.shape[1], count)
 
 
 def _first_of_highest(predicted: Tensor, shares: Tensor) -> Tensor:
@@ -67,7 +86,21 @@ def _first_of_highest(predicted: Tensor, shares: Tensor) -> Tensor:
     return torch.where(highest, shares, -math.inf).argmax(1)
 
 
-def _wilson(share: float, count: int) -> tuple[float, float]:
+def _alone(hits: Tensor, clusters: Tensor | None) -> float:
+    """How many samples, each by itself, would know the share of hits as well: at most as many.
+
+    Where all or none hit, clusters do not show how alike their samples are; they count as one each.
+    """
+    if clusters is None:
+        return len(hits)
+    spread = float(hits.var(correction=0))
+    if not spread:
+        return len(sizes_of(clusters))
+    moved = float(cluster_influences(hits, clusters, cut=False).var(correction=0))
+    return min(len(hits) * spread / moved if moved else math.inf, len(hits))
+
+
+def _wilson(share: float, count: float) -> tuple[float, float]:
     """The interval of a share of `count` samples. Wilson, JASA 1927."""
     z = NORMAL
     centre = share + z**2 / (2 * count)
@@ -76,15 +109,18 @@ def _wilson(share: float, count: int) -> tuple[float, float]:
     return max(min(low, share), 0.0), min(max(high, share), 1.0)  # but for round-off it holds it
 
 
-def _around_mean(values: Tensor, low: float, high: float) -> tuple[float, float, float]:
+def _around_mean(
+    values: Tensor, low: float, high: float, clusters: Tensor | None
+) -> tuple[float, float, float]:
     """The mean of the values, and its interval within these limits."""
     mean, half = float(values.mean()), 0.0
-    if len(values) > 1:
-        half = NORMAL * float(values.std()) / math.sqrt(len(values))
+    moved = values if clusters is None else cluster_influences(values, clusters, cut=False)
+    if len(moved) > 1:
+        half = NORMAL * float(moved.std()) / math.sqrt(len(values))
     return mean, max(mean - half, low), min(mean + half, high)
 
 
-def _explained(predicted: Tensor, targets: Tensor) -> Expected:
+def _explained(predicted: Tensor, targets: Tensor, clusters: Tensor | None) -> Expected:
     """R2 against the mean of the other samples, averaged over columns that vary."""
     count = len(targets)
     others = (targets.sum(0) - targets) / max(count - 1, 1)
@@ -95,7 +131,8 @@ def _explained(predicted: Tensor, targets: Tensor) -> Expected:
     missed, spread = missed[:, varies], spread[:, varies]
     ratio = missed.mean(0) / spread.mean(0)
     influence = 1 - ratio - (missed - ratio * spread) / spread.mean(0)  # of each sample on R2
-    return Expected(*_around_mean(influence.mean(1), -math.inf, 1), 0.0, 0.0, count)
+    ends = _around_mean(influence.mean(1), -math.inf, 1, clusters)
+    return Expected(*ends, 0.0, 0.0, count)
 
 
 def name_of(task: Task | str) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor
 from hubfast.ops.reference import EvidenceMaximum
 from hubfast.scores.inputs import Task, as_features, as_targets, like
 from hubfast.scores.logme import thuml
+from hubfast.scores.logme.clusters_out import missed_without
 from hubfast.scores.logme.solve import System, columns_of, solve
 from hubfast.scores.logme.spectral_system import EPSILON, decompose
 from hubfast.scores.scale import times_power_of_two
@@ -193,7 +194,9 @@ class LogME:
         by_column = (self.beta * free).log() - math.log(2 * math.pi) - surprise
         return 0.5 * by_column.mean(1)
 
-    def leave_one_out(self, features: Any, targets: Any) -> tuple[Tensor, Tensor]:
+    def leave_one_out(
+        self, features: Any, targets: Any, clusters: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What is predicted of r of the n samples by all others, at the fitted t.
 
         Allen, Technometrics 1974: with prediction f and leverage h, (f - h y) / (1 - h). Its error
@@ -202,12 +205,17 @@ class LogME:
         Args:
             features: Features of fitted samples, `(r, D)`.
             targets: Their targets, as `fit` takes them.
+            clusters: Which of them belong together, `(r,)`, each cluster in one piece: samples are
+                predicted without all of theirs. None where each is by itself.
 
         Returns:
             Predictions `(r, C)` of every target column, and these columns themselves: 1 for the
             sample's class and 0 for others.
         """
         x, y = self._samples(features, targets)
+        if clusters is not None:
+            missed, coordinates = y - x @ self._means.T, self._system.coordinates(x, self.t)
+            return y - missed_without(missed, *coordinates, clusters), y
         leverage = self._system.leverage(x, self.t)
         return (x @ self._means.T - leverage * y) / (1 - leverage).clamp(min=EPSILON), y
 

@@ -48,6 +48,13 @@ class Decomposition:
         outside = torch.where(outside > len(squares.T) * EPSILON * length, outside, 0)
         return squares @ self._shrinkage(t) + outside[:, None] / t
 
+    def coordinates(self, features: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Of fitted rows along the eigenvectors of F'F, `(r, k)`, and 1 / (lambda + t), `(k, C)`.
+
+        x'(F'F + t_c I)^-1 z of two of these rows is the product of the three.
+        """
+        return self.basis.project(features), self._shrinkage(t)
+
     def _shrinkage(self, t: Tensor) -> Tensor:
         """1 / (lambda + t), `(k, C)`; 0 where both lambda and t are 0."""
         sums = self.eigenvalues[:, None] + t
