@@ -33,6 +33,18 @@ def targets_of(task, count, made):
     return torch.randn(count, 2, generator=made, dtype=torch.float64) + 1
 
 
+def drawn(task, count, width, made):
+    """Features, the first of which follows the targets, and targets of two classes at least."""
+    targets = targets_of(task, count, made)
+    features = torch.randn(count, width, generator=made)
+    if task == "classification":
+        targets[:2] = torch.tensor([0, 1])
+    elif task == "multilabel":
+        targets[0] = 1
+    features[:, 0] += targets.float() if targets.ndim == 1 else targets[:, 0].float()
+    return features, targets
+
+
 def columns_of(fit, targets):
     if fit.classes is not None:
         return (targets[:, None] == fit.classes).double()
@@ -48,13 +60,7 @@ def columns_of(fit, targets):
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_samples_left_out_are_predicted_as_by_a_model_fitted_anew(task, count, width, seed):
     made = torch.Generator().manual_seed(seed)
-    targets = targets_of(task, count, made)
-    features = torch.randn(count, width, generator=made)
-    if task == "classification":
-        targets[:2] = torch.tensor([0, 1])  # two classes at least
-    elif task == "multilabel":
-        targets[0] = 1
-    features[:, 0] += targets.float() if targets.ndim == 1 else targets[:, 0].float()
+    features, targets = drawn(task, count, width, made)
     fit = LogME.fit(features, targets, task=task)
     rows = torch.arange(0, count, 2)
     # Where the model goes through all samples, neither way has 8 digits.
@@ -74,13 +80,7 @@ def test_samples_left_out_are_predicted_as_by_a_model_fitted_anew(task, count, w
 def test_clusters_left_out_are_predicted_as_by_a_model_fitted_anew(task, sizes, width, seed):
     made, count = torch.Generator().manual_seed(seed), sum(sizes)
     clusters = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    targets = targets_of(task, count, made)
-    features = torch.randn(count, width, generator=made)
-    if task == "classification":
-        targets[:2] = torch.tensor([0, 1])  # two classes at least
-    elif task == "multilabel":
-        targets[0] = 1
-    features[:, 0] += targets.float() if targets.ndim == 1 else targets[:, 0].float()
+    features, targets = drawn(task, count, width, made)
     fit = LogME.fit(features, targets, task=task)
     x, y = features.double(), columns_of(fit, targets)
     wanted, safe = torch.zeros_like(y), True
@@ -103,10 +103,7 @@ def test_clusters_left_out_are_predicted_as_by_a_model_fitted_anew(task, sizes, 
 @pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
 def test_copies_of_samples_expect_no_narrower_interval(task):
     """Forty samples, each five times: the interval is that of forty."""
-    made = torch.Generator().manual_seed(2)
-    targets = targets_of(task, 40, made)
-    features = torch.randn(40, 3, generator=made)
-    features[:, 0] += targets.float() if targets.ndim == 1 else targets[:, 0].float()
+    features, targets = drawn(task, 40, 3, torch.Generator().manual_seed(2))
     clusters = torch.arange(40).repeat_interleave(5)
     fit = LogME.fit(features[clusters], targets[clusters], task=task)
     found = expected(fit, features[clusters], targets[clusters], clusters=clusters)
