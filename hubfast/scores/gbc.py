@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from hubfast.scores.fitted import SampleScore
+from hubfast.scores.left_out import group_influences
 from hubfast.scores.own_order import order_free
-from hubfast.scores.sample_score import by_weights, class_problem, principal_components
+from hubfast.scores.sample_score import class_problem, compact, principal_components
 from hubfast.scores.scale import of_ordinary_size
 from hubfast.scores.score import CLASSES, Score
 
 COMPONENTS = 64  # the paper's principal components
+FEW = 10 * COMPONENTS  # samples, whose components move when some of them are left out
 FLOOR = 1e-12  # of the total variance: a class at one point has a variance, too
 
 
@@ -37,31 +39,43 @@ def gbc(features: Any, targets: Any) -> float:
     return fit_gbc(features, targets).score
 
 
-@torch.inference_mode(False)  # it takes gradients
 @order_free
-def fit_gbc(features: Any, targets: Any) -> SampleScore:
-    """GBC with each sample's influence, the components as given; arguments as in `gbc`."""
-    x, index, classes = class_problem(features, targets, "GBC")
+def fit_gbc(features: Any, targets: Any, *, groups: Tensor | None = None) -> SampleScore:
+    """GBC with each sample's influence, taken anew without each of some groups.
+
+    Of many samples the components stay, which hardly move: they are what takes long.
+
+    Args:
+        features: As in `gbc`.
+        targets: As in `gbc`.
+        groups: The group of each sample, `(n,)`; None draws them.
+    """
+    x, index, _ = class_problem(features, targets, "GBC")
     x = of_ordinary_size(x)
-    x = principal_components(x, COMPONENTS)
-    membership = one_hot(index, classes).double()
-    total = float(x.square().mean()) or 1.0
-    x = x / total**0.5
+    anew = len(x) <= FEW
+    x = compact(x) if anew else principal_components(x, COMPONENTS)
+
+    def of(mask: Tensor) -> float:
+        kept = mask.to(x.device)
+        rows = principal_components(x[kept], COMPONENTS) if anew else x[kept]
+        return _score(rows, index[kept].unique(return_inverse=True)[1])
+
+    score = of(torch.ones(len(x), dtype=torch.bool))
+    return SampleScore(score, group_influences(score, groups, of))
+
+
+def _score(x: Tensor, index: Tensor) -> float:
+    """GBC of principal components `(n, k)` and class indices of which each is there."""
+    x = x / (float(x.square().mean()) or 1.0) ** 0.5
     count, width = x.shape
-    sizes = membership.sum(0)
-    single = sizes == 1
-
-    def score(weights: Tensor) -> Tensor:
-        shares = membership * weights[:, None]  # (n, C)
-        mass = shares.sum(0)
-        means = (shares.T @ x) / mass[:, None]
-        around = shares.T @ x.square().sum(1) / mass - means.square().sum(1)
-        spread = around * sizes / (sizes - 1).clamp(min=1) / width  # unbiased
-        pooled = around @ mass * count / max(count - classes, 1) / width
-        spread = torch.where(single, pooled, spread).clamp(min=FLOOR)
-        return -_overlaps(means, spread, width)
-
-    return by_weights(score, count, x.device)
+    sizes = index.bincount().double()
+    membership = one_hot(index).double()
+    means = membership.T @ x / sizes[:, None]
+    around = membership.T @ x.square().sum(1) / sizes - means.square().sum(1)
+    spread = around * sizes / (sizes - 1).clamp(min=1) / width  # unbiased
+    pooled = around @ sizes / max(count - len(sizes), 1) / width
+    spread = torch.where(sizes == 1, pooled, spread).clamp(min=FLOOR)
+    return -float(_overlaps(means, spread, width))
 
 
 def _overlaps(means: Tensor, spread: Tensor, width: int) -> Tensor:
@@ -82,6 +96,7 @@ SCORE = Score(
     tasks=CLASSES,
     needs="samples",
     fit=fit_gbc,
+    leaves_out=True,
     meaning=(
         "GBC is minus the sum of the Bhattacharyya coefficients of all ordered pairs of classes, "
         "each a round Gaussian in 64 principal components. It has no unit, lies between "

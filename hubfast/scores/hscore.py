@@ -20,6 +20,8 @@ from hubfast.scores.scale import times_power_of_two
 from hubfast.scores.score import CLASSES, Score
 from hubfast.scores.statistics import FeatureStatistics
 
+LEAST = 0.05  # of a sample that is left of x'S^-1 x without it: with n <= D nothing may be
+
 
 def h_score(features: Any, targets: Any) -> float:
     """H-score: tr(cov(x)^+ cov(E[x | y])), how much of the features' variance classes explain.
@@ -120,6 +122,11 @@ class HScore:
         The values' std over sqrt(n) is the score's standard error. With S the shrunk covariance, M
         the class means and W = S^-1 M, a sample x of class y moves the class means, which adds
         2 x'w_y - m_y'w_y; it moves S, by (1 - a) xx' + a |x|^2 / D; and it moves the shrinkage a.
+        That is what little more of a sample does. Without it S^-1 x is 1 / (1 - h) of what it is, h
+        the sample's share in x'S^-1 x / n: effects are taken that much larger, as for the errors of
+        a regression by MacKinnon and White, "Some Heteroskedasticity-Consistent Covariance Matrix
+        Estimators", Journal of Econometrics 1985. With few samples for many features they are then
+        too large rather than too small.
         """
         x = as_features(features, width=len(self._mean)).to(self._mean)
         x = times_power_of_two(x, -self._exponent) - self._mean
@@ -136,7 +143,15 @@ class HScore:
         trace = length - self._covariance.sum()
         moved = means - (1 - a) * outer - a / width * trace * spread.sum()
         by_shrinkage = -total - (1 - a) * (self._covariance.mean() - self._covariance) @ spread
-        return self.score + (1 - a) * moved + by_shrinkage * self._shrinkage_influence(x)
+        effect = (1 - a) * moved + by_shrinkage * self._shrinkage_influence(x)
+        return self.score + effect / (1 - self._own_share(x)).clamp(min=LEAST)
+
+    def _own_share(self, x: Tensor) -> Tensor:
+        """How much of x'S^-1 x / n is there for the sample x itself, `(r,)`, between 0 and 1."""
+        a = self.shrinkage
+        shrunk = (1 - a) * self._covariance + a * self._covariance.mean()
+        inverse = torch.where(shrunk > 0, 1 / shrunk, 0)
+        return (1 - a) / self.count * x.square() @ inverse
 
     def _shrinkage_influence(self, x: Tensor) -> Tensor:
         """First-order effect of each sample's weight on the shrinkage, `(r,)`.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hubfast.ops import class_sums
 from hubfast.scores.fitted import SampleScore
+from hubfast.scores.left_out import group_influences
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import class_problem, compact
 from hubfast.scores.scale import check_squares
@@ -50,12 +51,32 @@ def sfda(features: Any, targets: Any) -> float:
 
 @order_free
 @one_torch_thread()
-def fit_sfda(features: Any, targets: Any) -> SampleScore:
-    """SFDA with the log-likelihood of each sample; arguments as in `sfda`."""
-    x, index, classes = class_problem(features, targets, "SFDA")
+def fit_sfda(features: Any, targets: Any, *, groups: Tensor | None = None) -> SampleScore:
+    """SFDA with each sample's influence, fitted anew without each of some groups.
+
+    Args:
+        features: As in `sfda`.
+        targets: As in `sfda`.
+        groups: The group of each sample, `(n,)`; None draws them.
+    """
+    x, index, _ = class_problem(features, targets, "SFDA")
     check_squares(x, "SFDA")
     width = x.shape[1]
     x = compact(x)
+
+    def of(mask: Tensor) -> float:
+        kept = mask.to(x.device)
+        return _score(x[kept], index[kept].unique(return_inverse=True)[1], width)
+
+    score = of(torch.ones(len(x), dtype=torch.bool))
+    return SampleScore(score, group_influences(score, groups, of))
+
+
+def _score(x: Tensor, index: Tensor, width: int) -> float:
+    """SFDA of features `(n, D)`, compact, of D = `width`; NaN for one class."""
+    classes = int(index.max()) + 1
+    if classes < 2:
+        return math.nan
     within = _within(x, index, classes)
     largest = float(torch.linalg.eigvalsh(within)[-1])
     shrinkage = max(math.exp(-STRENGTH * largest), SMALLEST)
@@ -66,9 +87,8 @@ def fit_sfda(features: Any, targets: Any) -> SampleScore:
     others = (means.sum(0) - means) / (classes - 1)
     mixed = own * x + (1 - own) * others[index]
     found = _log_posterior(mixed, index, classes, shrinkage, width)
-    likelihood = found.log_softmax(1).gather(1, index[:, None])[:, 0].cpu()
-    likelihood = torch.where(likelihood > -CERTAIN, 0, likelihood)
-    return SampleScore(float(likelihood.mean()), likelihood)
+    likelihood = found.log_softmax(1).gather(1, index[:, None])[:, 0]
+    return float(torch.where(likelihood > -CERTAIN, 0, likelihood).mean())
 
 
 def _means(x: Tensor, index: Tensor, classes: int) -> Tensor:
@@ -113,6 +133,7 @@ SCORE = Score(
     tasks=CLASSES,
     needs="samples",
     fit=fit_sfda,
+    leaves_out=True,
     silence=_too_few,
     growth="late",
     meaning=(

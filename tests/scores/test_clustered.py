@@ -109,7 +109,7 @@ def test_scores_of_all_samples_do_not_depend_on_clusters():
 
 
 def test_scores_that_leave_samples_out_are_told_apart():
-    assert sorted(LEAVING_OUT) == ["knn", "linear_probe", "n_leep", "pactran"]
+    assert sorted(LEAVING_OUT) == [*("gbc", "knn", "linear_probe", "n_leep", "pactran", "sfda")]
 
 
 def told_by_sentence(seed):

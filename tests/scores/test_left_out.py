@@ -12,6 +12,7 @@ from hubfast.scores.held_out import margins_of, smoothed
 from hubfast.scores.left_out import group_influences, groups_of, share_of_right
 from hubfast.scores.linear_probe import fit_linear_probe
 from hubfast.scores.registry import SCORES
+from hubfast.scores.streamed import StreamedScores
 
 
 def test_groups_are_even_and_the_same_for_every_model():
@@ -143,3 +144,21 @@ def test_the_interval_of_r2_of_few_samples_holds_what_the_folds_do(monkeypatch):
     assert np.mean(folds) > 0
     expected = np.mean(alone[:6]) + widened * np.mean(folds)
     assert np.mean(whole[:6]) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("metric", ["regularized_h_score", "gbc", "transrate", "logme", "cka"])
+def test_few_samples_of_wide_features_have_no_narrow_interval(metric):
+    """60 samples of 200 features; influences of first order gave 0.5 of the spread there."""
+    draw = np.random.default_rng(0)
+    means, mix = draw.normal(size=(3, 16)), draw.normal(size=(16, 200)) / 4
+    scores, errors = [], []
+    for _ in range(50):
+        y = np.arange(60) % 3
+        seen = 0.7 * means[y] + draw.normal(size=(60, 16)) * 1.1
+        x = torch.from_numpy(np.maximum(seen @ mix, 0))
+        streamed = StreamedScores([metric], "classification", 60)
+        streamed.update(torch.from_numpy(y), x, None)
+        found = streamed.score(metric)
+        scores.append(found.score)
+        errors.append(float(found.influence.std()) / 60**0.5)
+    assert 0.8 < np.mean(errors) / np.std(scores) < 2.5
