@@ -60,7 +60,7 @@ def fit_gbc(features: Any, targets: Any, *, groups: Tensor | None = None) -> Sam
         rows = principal_components(x[kept], COMPONENTS) if anew else x[kept]
         return _score(rows, index[kept].unique(return_inverse=True)[1])
 
-    score = of(torch.ones(len(x), dtype=torch.bool))
+    score = of(torch.ones(len(x), dtype=torch.bool, device="cpu"))
     return SampleScore(score, group_influences(score, groups, of))
 
 

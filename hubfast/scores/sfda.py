@@ -68,7 +68,7 @@ def fit_sfda(features: Any, targets: Any, *, groups: Tensor | None = None) -> Sa
         kept = mask.to(x.device)
         return _score(x[kept], index[kept].unique(return_inverse=True)[1], width)
 
-    score = of(torch.ones(len(x), dtype=torch.bool))
+    score = of(torch.ones(len(x), dtype=torch.bool, device="cpu"))
     return SampleScore(score, group_influences(score, groups, of))
 
 
