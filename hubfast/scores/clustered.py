@@ -49,6 +49,16 @@ def sizes_of(clusters: Tensor) -> Tensor:
     return torch.unique(clusters, return_counts=True)[1]
 
 
+def check_several(clusters: Tensor | None, name: str) -> None:
+    """Refuses samples that are all of one cluster, for what tells some by those of others.
+
+    Raises:
+        ValueError: They are; the message begins with `name`.
+    """
+    if clusters is not None and len(sizes_of(clusters)) < 2:
+        raise ValueError(f"{name} needs samples of at least 2 clusters, got 1")
+
+
 def by_appearance(clusters: Tensor) -> Tensor:
     """Numbers 0..c - 1 of the clusters in the order in which they first appear, `(n,)` int64."""
     _, first, which = np.unique(clusters.numpy(), return_index=True, return_inverse=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from hubfast.scores.fitted import SampleScore
-from hubfast.scores.left_out import group_influences
+from hubfast.scores.left_out import fitted_anew
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import class_problem, compact, principal_components
 from hubfast.scores.scale import of_ordinary_size
@@ -60,8 +60,7 @@ def fit_gbc(features: Any, targets: Any, *, groups: Tensor | None = None) -> Sam
         rows = principal_components(x[kept], COMPONENTS) if anew else x[kept]
         return _score(rows, index[kept].unique(return_inverse=True)[1])
 
-    score = of(torch.ones(len(x), dtype=torch.bool, device="cpu"))
-    return SampleScore(score, group_influences(score, groups, of))
+    return fitted_anew(groups, of)
 
 
 def _score(x: Tensor, index: Tensor) -> float:

@@ -98,9 +98,7 @@ class HScore:
         degrees = stats.count if regularized else stats.count - 1  # as in ledoit_wolf and in np.cov
         covariance = torch.where(found.eigenvalues > noise, found.eigenvalues, 0) / degrees
         shrinkage = _ledoit_wolf(stats, mean, covariance) if regularized else 0.0
-        shrunk = (1 - shrinkage) * covariance + shrinkage * covariance.mean()
-        inverse = torch.where(shrunk > 0, 1 / shrunk, 0)
-        weights = found.projections * inverse[:, None]
+        weights = found.projections * _shrunk_inverse(covariance, shrinkage)[:, None]
         shares = counts / degrees
         return cls(
             score=float((1 - shrinkage) * ((found.projections * weights).sum(0) @ shares)),
@@ -148,10 +146,8 @@ class HScore:
 
     def _own_share(self, x: Tensor) -> Tensor:
         """How much of x'S^-1 x / n is there for the sample x itself, `(r,)`, between 0 and 1."""
-        a = self.shrinkage
-        shrunk = (1 - a) * self._covariance + a * self._covariance.mean()
-        inverse = torch.where(shrunk > 0, 1 / shrunk, 0)
-        return (1 - a) / self.count * x.square() @ inverse
+        inverse = _shrunk_inverse(self._covariance, self.shrinkage)
+        return (1 - self.shrinkage) / self.count * x.square() @ inverse
 
     def _shrinkage_influence(self, x: Tensor) -> Tensor:
         """First-order effect of each sample's weight on the shrinkage, `(r,)`.
@@ -168,6 +164,12 @@ class HScore:
         d_spread = d_square - 2 * trace * (length - trace) / len(self._covariance)
         change = length.square() - fourth - d_square - self.shrinkage * self.count * d_spread
         return change / (self.count * spread)
+
+
+def _shrunk_inverse(covariance: Tensor, shrinkage: float) -> Tensor:
+    """Eigenvalues `(D,)` of the shrunk covariance's pseudo-inverse, from the covariance's."""
+    shrunk = (1 - shrinkage) * covariance + shrinkage * covariance.mean()
+    return torch.where(shrunk > 0, 1 / shrunk, 0)
 
 
 def _ledoit_wolf(stats: FeatureStatistics, mean: Tensor, covariance: Tensor) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from hubfast.ops import class_sums
-from hubfast.scores.clustered import sizes_of
+from hubfast.scores.clustered import check_several, sizes_of
 from hubfast.scores.fitted import SampleScore
 from hubfast.scores.held_out import check_varies, margins_of, quality
 from hubfast.scores.inputs import Task, as_features, as_targets
@@ -79,14 +79,13 @@ def fit_knn(
         raise ValueError(f"k must be in 1..{len(x) - 1} for {len(x)} samples, got {k}")
     y = y.cpu()
     check_varies(y)
+    check_several(clusters, "k-NN")
     owners = torch.arange(len(x), device="cpu") if clusters is None else clusters.cpu()
     cosines = (_unit(x) @ _unit(x).T).cpu().masked_fill_(owners[:, None] == owners, -torch.inf)
 
     def places(kept: Tensor) -> Iterator[Tensor]:
         among = cosines[kept][:, kept]
         others = len(among) - int(sizes_of(owners[kept]).max())  # of a sample of the largest one
-        if not others:
-            raise ValueError("k-NN needs samples of at least 2 clusters, got 1")
         return equally_near(among, x.shape[1], min(k, others))
 
     def of_mean(mask: Tensor) -> float:

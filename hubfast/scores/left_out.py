@@ -84,6 +84,18 @@ def group_influences(
     return score + each - each.mean()
 
 
+def fitted_anew(groups: Tensor | None, of: Callable[[Tensor], float]) -> SampleScore:
+    """The score of all samples, with influences by `group_influences`.
+
+    Args:
+        groups: As in `group_influences`.
+        of: Gives the score of the samples where a mask `(n,)` on the CPU is True.
+    """
+    assert groups is not None
+    score = of(torch.ones_like(groups, dtype=torch.bool))
+    return SampleScore(score, group_influences(score, groups, of))
+
+
 def share_of_right(
     right: Tensor, margins: Tensor, groups: Tensor | None, again: Callable[[Tensor], Tensor]
 ) -> SampleScore:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hubfast.scores.clustered import by_appearance, sizes_of
+from hubfast.scores.clustered import by_appearance, check_several
 from hubfast.scores.fitted import SampleScore
 from hubfast.scores.held_out import check_varies, interleaved, margins_of, quality
 from hubfast.scores.inputs import Task, as_features, as_targets
@@ -78,8 +78,7 @@ def fit_linear_probe(
     y = y.cpu()
     if len(x) < 2:
         raise ValueError("a linear probe needs at least 2 samples, got 1")
-    if clusters is not None and len(sizes_of(clusters)) < 2:
-        raise ValueError("a linear probe needs samples of at least 2 clusters, got 1")
+    check_several(clusters, "a linear probe")
     check_varies(y)
     classes = task == "classification"
     x = standardised(x)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hubfast.ops import class_sums
 from hubfast.scores.fitted import SampleScore
-from hubfast.scores.left_out import group_influences
+from hubfast.scores.left_out import fitted_anew
 from hubfast.scores.own_order import order_free
 from hubfast.scores.sample_score import class_problem, compact
 from hubfast.scores.scale import check_squares
@@ -68,8 +68,7 @@ def fit_sfda(features: Any, targets: Any, *, groups: Tensor | None = None) -> Sa
         kept = mask.to(x.device)
         return _score(x[kept], index[kept].unique(return_inverse=True)[1], width)
 
-    score = of(torch.ones(len(x), dtype=torch.bool, device="cpu"))
-    return SampleScore(score, group_influences(score, groups, of))
+    return fitted_anew(groups, of)
 
 
 def _score(x: Tensor, index: Tensor, width: int) -> float:

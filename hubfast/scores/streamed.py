@@ -172,9 +172,8 @@ class StreamedScores:
     def expected(self) -> Expected | None:
         """What a linear model on the features gives for the first samples, each left out.
 
-        Of clusters each is left out whole.
-
-        None where no score is of the features, so that they are not kept.
+        Of clusters each is left out whole. None where no score is of the features, so that they are
+        not kept.
 
         Raises:
             ValueError: The evidence has no model of these samples, such as of a single class.
@@ -185,12 +184,12 @@ class StreamedScores:
         count, targets = min(self._interval, self.count), self._first("targets", fit.count)
         if (clusters := self._clusters(count)) is not None:
             count = whole_ones(clusters, cut=count < self.count)
+            clusters = clusters[:count]
         if fit.classes is None:
             shares = targets.double().mean(0)
         else:
             shares = (targets.to(fit.classes)[:, None] == fit.classes).double().mean(0)
-        kept, clusters = self._first("features", count), self._clusters(count)
-        return expected(fit, kept, targets[:count], shares, clusters)
+        return expected(fit, self._first("features", count), targets[:count], shares, clusters)
 
     def _clusters(self, count: int) -> Tensor | None:
         """Those of the first samples; None where each sample is by itself."""

@@ -9,6 +9,7 @@ where it has not noticed by itself. Outside of a training nobody is watched.
 import atexit
 import functools
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from torch import distributed
 
 from hubfast.tuning.lost import ProcessLost
+from hubfast.utils.names import brief
 
 if TYPE_CHECKING:
     from torch.distributed import TCPStore
@@ -56,7 +58,7 @@ class Companions:
             for rank in range(1, count + 1):
                 own = {**shared, **_ranks(rank), STARTED_BY: str(os.getpid())}
                 started.append(subprocess.Popen(command, env={**os.environ, **own}))
-            _await(store, started)
+            _await(store, started, command)
         except BaseException:
             _kill(started)
             raise
@@ -147,8 +149,10 @@ def _here(rank: int) -> str:
     return f"hubfast/here/{rank}"
 
 
-def _await(store: "TCPStore", started: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Returns when all have answered.
+def _await(
+    store: "TCPStore", started: Sequence[subprocess.Popen[bytes]], command: Sequence[str]
+) -> None:
+    """Returns when all that the command has started have answered.
 
     Raises:
         ProcessLost: One ended, with whatever exit code, and had not.
@@ -162,7 +166,7 @@ def _await(store: "TCPStore", started: Sequence[subprocess.Popen[bytes]]) -> Non
             elif code is not None:
                 raise ProcessLost(
                     f"a process that was started for one of the devices {_ended(code)} before it "
-                    f"trained; it was started by: {_brief(process.args)}"
+                    f"trained; it was started by: {brief(shlex.join(command))}"
                 )
         time.sleep(STEP)
 
@@ -175,11 +179,6 @@ def _failed(started: Sequence[subprocess.Popen[bytes]]) -> str | None:
 
 def _ended(code: int) -> str:
     return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-
-
-def _brief(command: object) -> str:
-    text = " ".join(map(str, command)) if isinstance(command, list | tuple) else str(command)
-    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _kill(started: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -8,9 +8,8 @@ identity, so that nothing is fitted anew. For one sample that is Allen's formula
 import torch
 from torch import Tensor
 
+from hubfast.scores.logme.spectral_system import EPSILON
 from hubfast.utils.threads import one_torch_thread
-
-EPSILON = torch.finfo(torch.float64).eps
 
 
 @one_torch_thread()
